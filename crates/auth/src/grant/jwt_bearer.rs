@@ -1,0 +1,148 @@
+//! OAuth 2.0 JWT bearer flow.
+//!
+//! 1. Build the claims: `iss` is the consumer key, `sub` the username, `aud` the login host (chosen apart
+//!    from the host the request goes to), `exp` at most three minutes ahead.
+//! 2. Sign them with RS256, the only algorithm Salesforce takes.
+//! 3. POST the assertion; the answer holds an access token and never a refresh token.
+
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::Timestamp;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{PrivateKeyDer, PrivatePkcs1KeyDer, PrivatePkcs8KeyDer};
+
+use crate::config::OrgConfig;
+use crate::error::{AuthErrorKind, ConfigError};
+
+/// Name of the grant on the wire.
+pub(crate) const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+
+/// Life of an assertion. Salesforce's documents say three minutes, some libraries five; 160 seconds hold
+/// under both and leave room for clocks that differ.
+const ASSERTION_SECONDS: i64 = 160;
+
+/// An RSA private key, read once and kept ready to sign.
+#[derive(Clone)]
+pub struct PrivateKey(std::sync::Arc<RsaKeyPair>);
+
+impl std::fmt::Debug for PrivateKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("[private key]")
+    }
+}
+
+impl PrivateKey {
+    /// Reads PKCS#8 (`BEGIN PRIVATE KEY`) or PKCS#1 (`BEGIN RSA PRIVATE KEY`), also with its line breaks
+    /// written as `\n`, as environment variables often carry them.
+    ///
+    /// # Errors
+    /// [`ConfigError`] says what was found instead: a certificate, a public key, an encrypted or an elliptic
+    /// key, or no PEM at all. Never the key itself.
+    pub fn from_pem(pem: &str) -> Result<Self, ConfigError> {
+        let pem = pem.replace("\\r", "").replace("\\n", "\n");
+        let label = pem.split("-----BEGIN ").nth(1).and_then(|rest| rest.split("-----").next()).map(str::to_owned);
+        let bad = |message: &str, hint: &str| {
+            Err(ConfigError::new(format!("the private key cannot be used: {message}"), hint))
+        };
+        let generate = "give an RSA private key in PEM: `openssl genrsa 2048` makes one";
+        let key = match label.as_deref() {
+            None => {
+                return bad(
+                    "it is not PEM (there is no `-----BEGIN …-----` line)",
+                    "pass the whole file, line breaks included (or written as \\n)",
+                );
+            }
+            Some("CERTIFICATE") => {
+                return bad(
+                    "this is the certificate",
+                    "the certificate goes to the app in Salesforce; the private key belongs here",
+                );
+            }
+            Some("PUBLIC KEY" | "RSA PUBLIC KEY") => return bad("this is a public key", generate),
+            Some("ENCRYPTED PRIVATE KEY") => {
+                return bad(
+                    "it is protected by a passphrase",
+                    "remove it: openssl pkcs8 -in key.pem -nocrypt -topk8 -out plain.pem",
+                );
+            }
+            Some("EC PRIVATE KEY") => {
+                return bad("it is an elliptic-curve key, and Salesforce takes RSA only", generate);
+            }
+            Some("OPENSSH PRIVATE KEY") => {
+                return bad("it is an OpenSSH key", "convert it: ssh-keygen -p -m PEM -f key");
+            }
+            Some("PRIVATE KEY") => PrivatePkcs8KeyDer::from_pem_slice(pem.as_bytes()).map(PrivateKeyDer::from),
+            Some("RSA PRIVATE KEY") => PrivatePkcs1KeyDer::from_pem_slice(pem.as_bytes()).map(PrivateKeyDer::from),
+            Some(other) => return bad(&format!("it holds `{other}`"), generate),
+        };
+        let Ok(key) = key else {
+            return bad(
+                "its text between the BEGIN and END lines is damaged",
+                "pass the whole file, line breaks included (or written as \\n)",
+            );
+        };
+        let pair = match &key {
+            PrivateKeyDer::Pkcs1(der) => RsaKeyPair::from_der(der.secret_pkcs1_der()),
+            other => RsaKeyPair::from_pkcs8(other.secret_der()),
+        };
+        match pair {
+            Ok(pair) => Ok(Self(std::sync::Arc::new(pair))),
+            Err(reason) => bad(&format!("it is not an RSA key of 2048 to 8192 bits ({reason})"), generate),
+        }
+    }
+
+    /// Signs with RS256.
+    pub(crate) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, AuthErrorKind> {
+        let mut signature = vec![0; self.0.public_modulus_len()];
+        self.0
+            .sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message, &mut signature)
+            .map_err(|e| AuthErrorKind::Signing(e.to_string()))?;
+        Ok(signature)
+    }
+}
+
+/// Steps 1 and 2: the assertion.
+pub(crate) fn assertion(
+    config: &OrgConfig,
+    username: &str,
+    key: &PrivateKey,
+    now: Timestamp,
+) -> Result<String, AuthErrorKind> {
+    let claims = serde_json::json!({
+        "iss": config.client_id,
+        "sub": username,
+        "aud": config.audience(),
+        "exp": now.as_second() + ASSERTION_SECONDS,
+    });
+    let mut message = URL_SAFE_NO_PAD.encode(br#"{"alg":"RS256","typ":"JWT"}"#);
+    message.push('.');
+    URL_SAFE_NO_PAD.encode_string(claims.to_string(), &mut message);
+    let signature = key.sign(message.as_bytes())?;
+    message.push('.');
+    URL_SAFE_NO_PAD.encode_string(signature, &mut message);
+    Ok(message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_private_key_is_named() {
+        for (pem, said) in [
+            ("hello", "not PEM"),
+            ("-----BEGIN CERTIFICATE-----\nAA\n-----END CERTIFICATE-----", "this is the certificate"),
+            ("-----BEGIN PUBLIC KEY-----\nAA\n-----END PUBLIC KEY-----", "public key"),
+            ("-----BEGIN ENCRYPTED PRIVATE KEY-----\nAA\n-----END ENCRYPTED PRIVATE KEY-----", "passphrase"),
+            ("-----BEGIN EC PRIVATE KEY-----\nAA\n-----END EC PRIVATE KEY-----", "elliptic"),
+            ("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----", "not an RSA key"),
+            ("-----BEGIN PRIVATE KEY-----\n*secret*", "damaged"),
+        ] {
+            let error = PrivateKey::from_pem(pem).expect_err(pem);
+            assert!(error.to_string().contains(said), "{pem}: {error}");
+            assert!(!error.to_string().contains("*secret*") && !error.hint().is_empty());
+        }
+    }
+}

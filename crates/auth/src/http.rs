@@ -1,0 +1,46 @@
+//! The HTTP clients: one for tokens, one for calls. Neither carries credentials of its own and neither
+//! follows redirects: a redirect would take a secret to a host that nobody has checked.
+
+use std::time::Duration;
+
+/// How long a connection may take to come about.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the other side may stay silent. Long: a slow query is answered after up to two minutes.
+const READ_TIMEOUT: Duration = Duration::from_secs(150);
+/// Idle connections are dropped before the other side does it: a request on a connection that is being
+/// closed fails after it was sent.
+const POOL_IDLE: Duration = Duration::from_secs(20);
+/// A token response that takes longer is lost anyway.
+const TOKEN_TIMEOUT: Duration = Duration::from_secs(30);
+
+fn builder() -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(CONNECT_TIMEOUT)
+        .read_timeout(READ_TIMEOUT)
+        .pool_idle_timeout(POOL_IDLE)
+        .min_tls_version(reqwest::tls::Version::TLS_1_2)
+        .user_agent(concat!("tieline/", env!("CARGO_PKG_VERSION")))
+}
+
+/// The client for API calls.
+///
+/// # Errors
+/// When the machine has no usable certificate store.
+pub fn api_client() -> reqwest::Result<reqwest::Client> {
+    builder().build()
+}
+
+/// The client for token requests.
+pub(crate) fn token_client() -> reqwest::Result<reqwest::Client> {
+    builder().timeout(TOKEN_TIMEOUT).gzip(false).build()
+}
+
+/// The innermost cause of a transport error: "connection refused" rather than "error sending request".
+pub fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut cause = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    cause.to_string()
+}

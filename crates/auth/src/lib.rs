@@ -1,0 +1,43 @@
+//! Who: from configuration to a valid Salesforce token.
+//!
+//! This crate knows no API, no database and no web server. It answers one question, *which token and which
+//! instance URL does the next call carry?*, and asks the org only when it has to.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use tieline_auth::{Credentials, OrgConfig};
+//!
+//! let credentials = Credentials::new(OrgConfig::from_env()?)?;
+//! let token = credentials.token().await?; // logs in at the first call, answers from memory afterwards
+//! println!("calls go to {}", token.instance_url());
+//! // The org answered 401 to this token? Say so; the next `token()` gets a new one.
+//! credentials.refused(&token);
+//! # Ok(()) }
+//! ```
+//!
+//! Reading order, which is the order in which data flows: [`config`] (and [`environment`]) → [`grant`] →
+//! `token_endpoint` → [`token`] → `token_cache` → [`credentials`]. Beside the road: [`secret`] (what cannot
+//! print), [`host`] (where a token may go), [`clock`], [`error`].
+
+pub mod clock;
+pub mod config;
+pub mod credentials;
+pub mod environment;
+pub mod error;
+pub mod grant;
+pub mod host;
+pub mod http;
+pub mod secret;
+pub mod token;
+mod token_cache;
+mod token_endpoint;
+
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use config::{OrgConfig, Reuse};
+pub use credentials::{Credentials, Stats};
+pub use error::{AuthError, ConfigError};
+pub use grant::Grant;
+pub use grant::jwt_bearer::PrivateKey;
+pub use host::AllowedHosts;
+pub use secret::Secret;
+pub use token::Token;

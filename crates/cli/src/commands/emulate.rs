@@ -1,0 +1,65 @@
+//! `tieline emulate`: a local org.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use tieline_emulator::{Emulator, Options};
+
+use crate::commands::stopped;
+use crate::failure::Failure;
+use crate::output;
+
+/// Start a Salesforce org on localhost that real clients accept
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  tieline emulate                                  generated people, companies and leads
+  tieline emulate --port 8090 --data ./records     with the records of a folder
+  tieline emulate --tls --json                     HTTPS, for clients that insist on it; credentials as JSON
+
+With the printed variables set, any client can log in: `tieline query 'SELECT Name FROM Contact LIMIT 5'`.
+What the control URL offers (clock, faults, delayed commits, …) is in docs/emulator.md.")]
+pub(crate) struct Emulate {
+    /// Port on 127.0.0.1; 0 takes a free one
+    #[arg(long, default_value_t = 0)]
+    port: u16,
+    /// HTTPS with a certificate authority made for this run
+    #[arg(long)]
+    tls: bool,
+    /// Folder of sObject tree files (*.json) and CSV files to load
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// How many contacts to generate
+    #[arg(long, value_name = "N", default_value_t = 2_000)]
+    contacts: usize,
+    /// Print the credentials as one JSON line
+    #[arg(long)]
+    json: bool,
+}
+
+impl Emulate {
+    pub(crate) async fn run(self) -> Result<(), Failure> {
+        let listen = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), self.port);
+        let org = Emulator::start(Options { listen, tls: self.tls, contacts: self.contacts, data: self.data }).await?;
+        let info = org.info();
+        if self.json {
+            let json = serde_json::to_string(info).map_err(anyhow::Error::from)?;
+            output::line(&json)?;
+        } else {
+            println!("A local org is ready at {}. Log in with:\n", info.login_url);
+            println!("export SF_LOGIN_URL={}", info.login_url);
+            println!("export SF_CLIENT_ID={}", info.client_id);
+            println!("export SF_USERNAME={}", info.username);
+            println!("export SF_PRIVATE_KEY_FILE={}", info.private_key_file.display());
+            if let Some(ca) = &info.ca_file {
+                println!("export SSL_CERT_FILE={}", ca.display());
+            }
+            println!(
+                "\nControl: {}   Client secret, refresh token and the rest: --json   Ctrl-C stops it.",
+                info.control_url
+            );
+        }
+        stopped().await;
+        org.stop().await;
+        Ok(())
+    }
+}

@@ -1,0 +1,115 @@
+//! How a command fails: one message, a hint, an exit code.
+
+use std::process::ExitCode;
+
+use tieline_auth::{AuthError, ConfigError};
+use tieline_client::ClientError;
+use tieline_store::StoreError;
+use tieline_sync::SyncError;
+
+/// Done with an error.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    message: String,
+    hint: Option<String>,
+    code: u8,
+}
+
+pub(crate) const FAILED: u8 = 1;
+const USAGE: u8 = 2;
+const NEEDS_PERSON: u8 = 3;
+const TRANSIENT: u8 = 4;
+
+impl Failure {
+    pub(crate) fn new(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { message: message.into(), hint: Some(hint.into()), code: FAILED }
+    }
+
+    pub(crate) fn usage(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { code: USAGE, ..Self::new(message, hint) }
+    }
+
+    /// Prints to stderr and answers the exit code.
+    pub(crate) fn report(self) -> ExitCode {
+        eprintln!("error: {}", self.message);
+        if let Some(hint) = self.hint {
+            eprintln!("hint: {hint}");
+        }
+        self.code.into()
+    }
+}
+
+fn code(needs_person: bool, transient: bool) -> u8 {
+    match (needs_person, transient) {
+        (true, _) => NEEDS_PERSON,
+        (_, true) => TRANSIENT,
+        _ => FAILED,
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::usage(error.to_string(), error.hint())
+    }
+}
+
+impl From<AuthError> for Failure {
+    fn from(error: AuthError) -> Self {
+        Self { code: code(error.needs_person(), error.is_transient()), ..Self::new(error.to_string(), error.hint()) }
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        match error {
+            ClientError::Config(error) => error.into(),
+            error => Self {
+                code: code(error.needs_person(), error.is_transient()),
+                ..Self::new(error.to_string(), error.hint())
+            },
+        }
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::new(error.to_string(), error.hint())
+    }
+}
+
+impl From<SyncError> for Failure {
+    fn from(error: SyncError) -> Self {
+        match error {
+            SyncError::Client(error) => error.into(),
+            SyncError::Config(error) => error.into(),
+            error => Self {
+                code: code(error.needs_person(), error.is_transient()),
+                ..Self::new(error.to_string(), error.hint())
+            },
+        }
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        let in_use = error
+            .chain()
+            .any(|e| e.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::AddrInUse));
+        let text = format!("{error:#}");
+        // The emulator's messages carry their hint on a line of its own.
+        let (message, hint) =
+            text.split_once("\nhint: ").map_or((text.as_str(), None), |(m, h)| (m, Some(h.to_owned())));
+        let hint = if in_use {
+            Some("another program listens there: choose another port, or 0 for any free one".to_owned())
+        } else {
+            hint
+        };
+        Self { message: message.to_owned(), hint, code: FAILED }
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        anyhow::Error::from(error).into()
+    }
+}

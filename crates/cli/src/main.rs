@@ -1,0 +1,70 @@
+//! `tieline`: the line between software and Salesforce. One file a command, under `commands`.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line speaks on both")]
+
+mod commands;
+mod failure;
+mod output;
+mod settings;
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use crate::commands::{demo, emulate, query, serve, sync, token};
+
+/// The line between software and Salesforce: log in, call, keep a database in step.
+///
+/// Credentials come from SF_* environment variables, never from arguments. No org at hand? `tieline demo` shows
+/// everything on this machine, `tieline emulate` starts a local org to develop against.
+#[derive(Parser)]
+#[command(
+    name = "tieline",
+    version,
+    max_term_width = 100,
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 needs a person, 4 transient, 5 partly done"
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Demo(demo::Demo),
+    Emulate(emulate::Emulate),
+    Serve(serve::Serve),
+    Token(token::Token),
+    Query(query::Query),
+    #[command(subcommand)]
+    Sync(sync::Sync),
+}
+
+fn main() -> std::process::ExitCode {
+    let arguments = Arguments::parse();
+    let filter = EnvFilter::try_from_env("TIELINE_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    // More than one crypto provider in a graph makes rustls guess, and guessing panics.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: could not start: {error}");
+            return 1.into();
+        }
+    };
+    let outcome = runtime.block_on(async {
+        match arguments.command {
+            Command::Demo(command) => command.run().await,
+            Command::Emulate(command) => command.run().await,
+            Command::Serve(command) => command.run().await,
+            Command::Token(command) => command.run().await,
+            Command::Query(command) => command.run().await,
+            Command::Sync(command) => command.run().await,
+        }
+    });
+    // Requests read ahead need not be waited for.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(()) => 0.into(),
+        Err(failure) => failure.report(),
+    }
+}

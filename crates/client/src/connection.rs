@@ -1,0 +1,85 @@
+//! One org.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use tieline_auth::Credentials;
+use tieline_auth::http::{api_client, innermost};
+
+use crate::error::ClientError;
+use crate::limits::ApiUsage;
+use crate::retry::RetryPolicy;
+
+/// Version of the API that calls use unless told otherwise: Summer '26, in every org by the time of writing.
+pub const DEFAULT_API_VERSION: &str = "67.0";
+
+/// An org to call. Cheap to clone; clones share credentials, connection pool and counters.
+#[derive(Clone)]
+pub struct Connection(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) credentials: Credentials,
+    pub(crate) http: reqwest::Client,
+    pub(crate) version: String,
+    pub(crate) retry: RetryPolicy,
+    pub(crate) calls: AtomicU64,
+    pub(crate) usage: Mutex<Option<ApiUsage>>,
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection").field("org", &self.org()).field("version", &self.0.version).finish_non_exhaustive()
+    }
+}
+
+impl Connection {
+    /// A connection with the usual settings. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// When HTTPS cannot be prepared on this machine.
+    pub fn new(credentials: Credentials) -> Result<Self, ClientError> {
+        Self::with(credentials, DEFAULT_API_VERSION, RetryPolicy::default())
+    }
+
+    /// A connection with another API version (such as `61.0`) or retry policy.
+    ///
+    /// # Errors
+    /// As [`Connection::new`].
+    pub fn with(credentials: Credentials, version: &str, retry: RetryPolicy) -> Result<Self, ClientError> {
+        let http = api_client().map_err(|e| ClientError::Unreachable {
+            org: credentials.config().alias.clone(),
+            what: "preparing HTTPS".to_owned(),
+            reason: innermost(&e),
+            attempts: 0,
+            outcome_unknown: false,
+        })?;
+        let (calls, usage) = (AtomicU64::new(0), Mutex::new(None));
+        Ok(Self(Arc::new(Inner { credentials, http, version: version.to_owned(), retry, calls, usage })))
+    }
+
+    /// What people call the org.
+    pub fn org(&self) -> &str {
+        &self.0.credentials.config().alias
+    }
+
+    /// Its credentials.
+    pub fn credentials(&self) -> &Credentials {
+        &self.0.credentials
+    }
+
+    /// Path of a resource under this connection's version: `/services/data/v67.0/…`.
+    pub fn data_path(&self, rest: &str) -> String {
+        format!("/services/data/v{}/{rest}", self.0.version)
+    }
+
+    /// Requests to the org's API so far, repeated ones included.
+    pub fn api_calls(&self) -> u64 {
+        self.0.calls.load(Ordering::Relaxed)
+    }
+
+    /// The org's API budget as the last answer told it.
+    pub fn api_usage(&self) -> Option<ApiUsage> {
+        *self.0.usage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

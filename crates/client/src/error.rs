@@ -1,0 +1,152 @@
+//! What can go wrong with a call.
+
+use serde::Deserialize;
+use tieline_auth::{AuthError, ConfigError};
+
+/// A call that failed, in terms of what the caller can do about it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// No token could be had.
+    #[error(transparent)]
+    Auth(#[from] AuthError),
+    /// The configuration is at fault.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The org answered, and refused.
+    #[error("{what} failed: org `{org}` answered {status} {code}: {message}")]
+    Refused {
+        /// The org's alias.
+        org: String,
+        /// Method and path, or what was attempted.
+        what: String,
+        /// HTTP status.
+        status: u16,
+        /// Salesforce's error code, such as `INVALID_FIELD`; empty where the answer had none.
+        code: String,
+        /// Salesforce's message.
+        message: String,
+        /// Fields that Salesforce names.
+        fields: Vec<String>,
+    },
+    /// The org could not be reached, or the connection broke, and trying again did not help.
+    #[error("{what} failed: no answer from org `{org}` after {attempts} attempts: {reason}")]
+    Unreachable {
+        /// The org's alias.
+        org: String,
+        /// Method and path.
+        what: String,
+        /// The innermost cause.
+        reason: String,
+        /// How often it was tried.
+        attempts: u32,
+        /// The request may have been carried out all the same.
+        outcome_unknown: bool,
+    },
+    /// The answer does not have the expected form.
+    #[error("{what} failed: the answer of org `{org}` cannot be read: {reason}")]
+    Unreadable {
+        /// The org's alias.
+        org: String,
+        /// Method and path.
+        what: String,
+        /// What did not fit.
+        reason: String,
+    },
+}
+
+impl ClientError {
+    /// Salesforce's error code, where it gave one.
+    pub fn salesforce_code(&self) -> Option<&str> {
+        match self {
+            ClientError::Refused { code, .. } if !code.is_empty() => Some(code),
+            _ => None,
+        }
+    }
+
+    /// Heals without anybody's help.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            ClientError::Auth(error) => error.is_transient(),
+            ClientError::Config(_) => false,
+            ClientError::Unreachable { .. } => true,
+            ClientError::Refused { status, code, .. } => {
+                crate::retry::is_transient_status(*status)
+                    || matches!(
+                        code.as_str(),
+                        "REQUEST_LIMIT_EXCEEDED" | "UNABLE_TO_LOCK_ROW" | "QUERY_TIMEOUT" | "SERVER_UNAVAILABLE"
+                    )
+            }
+            ClientError::Unreadable { .. } => false,
+        }
+    }
+
+    /// Somebody has to log in again or change the org's settings.
+    pub fn needs_person(&self) -> bool {
+        match self {
+            ClientError::Auth(error) => error.needs_person(),
+            ClientError::Refused { status, code, .. } => *status == 401 || code == "API_DISABLED_FOR_ORG",
+            _ => false,
+        }
+    }
+
+    /// The next act.
+    pub fn hint(&self) -> String {
+        match self {
+            ClientError::Auth(error) => error.hint(),
+            ClientError::Config(error) => error.hint().to_owned(),
+            ClientError::Unreachable { outcome_unknown: true, .. } => {
+                "the request may have been carried out: look before repeating it".to_owned()
+            }
+            ClientError::Unreachable { .. } => "check the network, and https://status.salesforce.com".to_owned(),
+            ClientError::Unreadable { .. } => {
+                "a proxy may have answered in Salesforce's place; TIELINE_LOG=debug shows the calls".to_owned()
+            }
+            ClientError::Refused { code, .. } => match code.as_str() {
+                "INVALID_SESSION_ID" => {
+                    "the org refuses even fresh tokens: check the user's session and IP settings".to_owned()
+                }
+                "REQUEST_LIMIT_EXCEEDED" => {
+                    "the org's API calls for 24 hours are used up: `tieline limits` shows them".to_owned()
+                }
+                "MALFORMED_QUERY" | "INVALID_FIELD" | "INVALID_TYPE" => {
+                    "check the names against `describe`; the user may lack access to a field or object".to_owned()
+                }
+                "INSUFFICIENT_ACCESS" | "INSUFFICIENT_ACCESS_OR_READONLY" => {
+                    "the user lacks a permission for this".to_owned()
+                }
+                _ => "see docs/errors.md for what this code means".to_owned(),
+            },
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Body {
+    #[serde(default, rename = "errorCode")]
+    error_code: String,
+    #[serde(default)]
+    message: String,
+    #[serde(default)]
+    fields: Option<Vec<String>>,
+}
+
+/// Reads the error bodies of the data API: an array of one object (the first counts), or a single object.
+pub(crate) fn refused(org: &str, what: &str, status: u16, body: &[u8]) -> ClientError {
+    let first = match serde_json::from_slice::<Vec<Body>>(body) {
+        Ok(list) => list.into_iter().next(),
+        Err(_) => serde_json::from_slice::<Body>(body).ok(),
+    };
+    let first = first.unwrap_or_else(|| {
+        let text = String::from_utf8_lossy(&body[..body.len().min(200)]).trim().to_owned();
+        Body { error_code: String::new(), message: text, fields: None }
+    });
+    ClientError::Refused {
+        org: org.to_owned(),
+        what: what.to_owned(),
+        status,
+        code: first.error_code,
+        message: first.message.trim().to_owned(),
+        fields: first.fields.unwrap_or_default(),
+    }
+}

@@ -1,0 +1,42 @@
+//! What: one Salesforce org and its calls.
+//!
+//! Retry is outside, authorisation inside, sending innermost: every attempt asks the credentials for a token
+//! again, a refused token is dropped and replaced once, and only what may safely be repeated is repeated.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use futures_util::TryStreamExt;
+//! use tieline_auth::{Credentials, OrgConfig};
+//! use tieline_client::{Connection, Record};
+//!
+//! let org = Connection::new(Credentials::new(OrgConfig::from_env()?)?)?;
+//! let people = org.query::<Record>("SELECT Id, Name FROM Contact");
+//! let mut people = std::pin::pin!(people);
+//! while let Some(person) = people.try_next().await? {
+//!     println!("{}", person["Name"]);
+//! }
+//! # Ok(()) }
+//! ```
+//!
+//! Reading order: [`connection`] (and [`connections`] for many orgs) → [`send`] with [`retry`] →
+//! [`rest`], one file per resource. Beside the road: [`error`], [`limits`], [`soql`].
+
+pub mod connection;
+pub mod connections;
+pub mod error;
+pub mod limits;
+pub mod rest;
+pub mod retry;
+pub mod send;
+pub mod soql;
+
+pub use connection::{Connection, DEFAULT_API_VERSION};
+pub use connections::Connections;
+pub use error::ClientError;
+pub use limits::ApiUsage;
+pub use rest::query::{Page, Pages};
+pub use retry::RetryPolicy;
+pub use send::{Reply, Request};
+
+/// A record whose fields are not known at compile time.
+pub type Record = serde_json::Map<String, serde_json::Value>;

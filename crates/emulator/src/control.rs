@@ -1,0 +1,171 @@
+//! The control API: what only the owner of a local org may do. Documented in docs/emulator.md.
+
+use axum::Router;
+use axum::extract::{Json, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post, put};
+use jiff::{SignedDuration, Timestamp};
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::Shared;
+use crate::api_error::ApiError;
+use crate::faults::Fault;
+use crate::org::Ledger;
+
+/// Where the control API lives. Never a path of Salesforce's.
+pub(crate) const PATH: &str = "/-/emulator";
+
+pub(crate) fn router() -> Router<Shared> {
+    Router::new()
+        .route("/ledger", get(ledger))
+        .route("/clock", put(clock).get(read_clock))
+        .route("/commit-delay", put(commit_delay))
+        .route("/limits", put(limits))
+        .route("/faults", post(add_faults).delete(clear_faults))
+        .route("/reset", post(reset))
+        .route("/tokens/revoke", post(revoke))
+        .route("/records/undelete", post(undelete))
+}
+
+async fn ledger(State(shared): State<Shared>) -> Response {
+    let Ledger { token_requests, logins, spent_refresh_tokens_replayed, api_calls, records_written, faults_injected } =
+        shared.with_org(|org| org.ledger.clone()).await;
+    axum::Json(json!({
+        "token_requests": token_requests, "logins": logins,
+        "spent_refresh_tokens_replayed": spent_refresh_tokens_replayed, "api_calls": api_calls,
+        "records_written": records_written, "faults_injected": faults_injected,
+    }))
+    .into_response()
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ClockChange {
+    now: Option<Timestamp>,
+    #[serde(default)]
+    frozen: bool,
+    advance_seconds: Option<i64>,
+}
+
+async fn read_clock(State(shared): State<Shared>) -> Response {
+    let now = shared.with_org(|org| org.now()).await;
+    axum::Json(json!({"now": now.to_string()})).into_response()
+}
+
+async fn clock(State(shared): State<Shared>, Json(change): Json<ClockChange>) -> Response {
+    let now = shared
+        .with_org(move |org| {
+            if change.now.is_some() || change.frozen {
+                let at = change.now.unwrap_or_else(|| org.now());
+                org.clock.set(at, change.frozen);
+            }
+            if let Some(seconds) = change.advance_seconds {
+                org.clock.advance(SignedDuration::from_secs(seconds));
+            }
+            org.now()
+        })
+        .await;
+    axum::Json(json!({"now": now.to_string()})).into_response()
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CommitDelay {
+    seconds: i64,
+}
+
+async fn commit_delay(State(shared): State<Shared>, Json(delay): Json<CommitDelay>) -> StatusCode {
+    shared.with_org(move |org| org.commit_delay = SignedDuration::from_secs(delay.seconds.max(0))).await;
+    StatusCode::NO_CONTENT
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Limits {
+    daily_api_requests: Option<u64>,
+    session_timeout_seconds: Option<i64>,
+}
+
+async fn limits(State(shared): State<Shared>, Json(limits): Json<Limits>) -> StatusCode {
+    shared
+        .with_org(move |org| {
+            org.daily_limit = limits.daily_api_requests.unwrap_or(org.daily_limit);
+            if let Some(seconds) = limits.session_timeout_seconds {
+                org.session_timeout = SignedDuration::from_secs(seconds);
+            }
+        })
+        .await;
+    StatusCode::NO_CONTENT
+}
+
+async fn add_faults(State(shared): State<Shared>, Json(fault): Json<Fault>) -> StatusCode {
+    shared.faults.add(fault);
+    StatusCode::NO_CONTENT
+}
+
+async fn clear_faults(State(shared): State<Shared>) -> StatusCode {
+    shared.faults.clear();
+    StatusCode::NO_CONTENT
+}
+
+/// Clock, faults, delays, limits and the ledger as at the start. Records and tokens stay.
+async fn reset(State(shared): State<Shared>) -> StatusCode {
+    shared.faults.clear();
+    shared
+        .with_org(|org| {
+            org.clock = crate::clock::Clock::default();
+            org.commit_delay = SignedDuration::ZERO;
+            org.ledger = Ledger::default();
+            org.daily_limit = crate::org::DAILY_LIMIT;
+            org.session_timeout = crate::org::SESSION_TIMEOUT;
+        })
+        .await;
+    StatusCode::NO_CONTENT
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Revocation {
+    access_token: Option<String>,
+    refresh_token: Option<String>,
+    /// Every access token of the org.
+    #[serde(default)]
+    all: bool,
+}
+
+async fn revoke(State(shared): State<Shared>, Json(revocation): Json<Revocation>) -> Response {
+    let ended = shared
+        .with_org(move |org| {
+            let before = org.sessions.len() + org.refresh_tokens.len();
+            if revocation.all {
+                org.sessions.clear();
+            }
+            for token in [&revocation.access_token, &revocation.refresh_token].into_iter().flatten() {
+                // An unknown token counts as zero, which the answer shows.
+                let _ = crate::oauth::userinfo::revoke(org, token);
+            }
+            before - org.sessions.len() - org.refresh_tokens.len()
+        })
+        .await;
+    axum::Json(json!({"ended": ended})).into_response()
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Undelete {
+    id: String,
+}
+
+async fn undelete(State(shared): State<Shared>, Json(undelete): Json<Undelete>) -> Response {
+    shared
+        .with_org(move |org| {
+            let id = crate::id::normalise(&undelete.id).ok_or_else(ApiError::not_found)?;
+            let object = org.schema.by_prefix(&id).ok_or_else(ApiError::not_found)?.name.clone();
+            let admin = org.admin_id.clone();
+            org.set_deleted(&object, &id, false, &admin)
+        })
+        .await
+        .map_or_else(IntoResponse::into_response, |()| StatusCode::NO_CONTENT.into_response())
+}

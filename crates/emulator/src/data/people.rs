@@ -1,0 +1,129 @@
+//! The org itself: its Organization row, its users, its app with key and certificate, and first tokens.
+
+use std::path::Path;
+
+use anyhow::Context;
+use rcgen::{CertificateParams, DnType, KeyPair, PKCS_RSA_SHA256, RsaKeySize};
+use rusqlite::types::Value as SqlValue;
+use serde_json::{Map, Value, json};
+
+use crate::OrgInfo;
+use crate::oauth::random_token;
+use crate::org::{App, Org, RefreshGrant};
+use crate::records::{self, Write};
+
+/// A user who has approved the app.
+const ADMIN: &str = "admin@local.tieline.test";
+/// One who has not.
+const UNAPPROVED: &str = "unapproved@local.tieline.test";
+/// One who approved it and was frozen later.
+const INACTIVE: &str = "inactive@local.tieline.test";
+
+pub(crate) fn populate(org: &mut Org, folder: &Path) -> anyhow::Result<OrgInfo> {
+    organization(org)?;
+    let profile =
+        create(org, "Profile", json!({"Name": "System Administrator", "UserType": "Standard", "UserLicenseId": null}))?;
+    let admin = user(org, ADMIN, "Ada", "Local", &profile, true)?;
+    org.admin_id.clone_from(&admin);
+    user(org, UNAPPROVED, "Una", "Proved", &profile, true)?;
+    let inactive = user(org, INACTIVE, "Ina", "Ktiv", &profile, false)?;
+
+    let (private_key, certificate, public_key) = key_pair()?;
+    let app = App {
+        // The shape of a consumer key: a fixed beginning, then characters that are never the same twice.
+        client_id: format!("3MVG9{}", random_token(80)),
+        client_secret: random_token(64),
+        public_key,
+        secret_required_for_refresh: true,
+    };
+    org.approvals.extend([(app.client_id.clone(), admin.clone()), (app.client_id.clone(), inactive)]);
+    let refresh_token = format!("5Aep861{}", random_token(80));
+    let grant = RefreshGrant { user_id: admin.clone(), client_id: app.client_id.clone() };
+    org.refresh_tokens.insert(refresh_token.clone(), grant);
+    let access_token = org.open_session(&admin);
+    let info = OrgInfo {
+        login_url: org.base_url.clone(),
+        instance_url: org.base_url.clone(),
+        client_id: app.client_id.clone(),
+        client_secret: app.client_secret.clone(),
+        username: ADMIN.to_owned(),
+        password: "local-org-1".to_owned(),
+        private_key_file: folder.join("private_key.pem"),
+        certificate_file: folder.join("public.crt"),
+        refresh_token,
+        access_token,
+        control_url: format!("{}{}", org.base_url, crate::control::PATH),
+        ca_file: None,
+    };
+    org.apps.push(app);
+    write_private(&info.private_key_file, &private_key)?;
+    std::fs::write(&info.certificate_file, certificate)?;
+    Ok(info)
+}
+
+fn create(org: &mut Org, object: &str, body: Value) -> anyhow::Result<String> {
+    let Value::Object(body) = body else { anyhow::bail!("a record is an object") };
+    let known: Map<String, Value> = {
+        let object = org.schema.object(object).context("the object is a standard one")?;
+        body.into_iter().filter(|(key, _)| object.field(key).is_some()).collect()
+    };
+    let author = org.admin_id.clone();
+    // References to users and licences that are not rows of this org are not checked against anything.
+    org.create(object, &known, &author, true)
+        .map_err(|e| anyhow::anyhow!("could not create the first {object}: {}", e.message))
+}
+
+fn organization(org: &mut Org) -> anyhow::Result<()> {
+    let text = |t: &str| SqlValue::Text(t.to_owned());
+    let columns = [
+        ("Id", text(&org.id)),
+        ("Name", text("tieline local org")),
+        ("OrganizationType", text("Developer Edition")),
+        ("InstanceName", text("LOCAL1")),
+        ("LanguageLocaleKey", text("en_US")),
+        ("IsSandbox", SqlValue::Integer(0)),
+        ("CreatedDate", text("2020-01-01T00:00:00.000+0000")),
+        ("LastModifiedDate", text("2020-01-01T00:00:00.000+0000")),
+        ("SystemModstamp", text("2020-01-01T00:00:00.000+0000")),
+    ];
+    let write = Write::Insert {
+        object: "Organization".to_owned(),
+        id: org.id.clone(),
+        columns: columns.into_iter().map(|(c, v)| (c.to_owned(), v)).collect(),
+    };
+    records::apply(&org.db, &write).map_err(|e| anyhow::anyhow!("could not create the Organization: {}", e.message))
+}
+
+fn user(org: &mut Org, username: &str, first: &str, last: &str, profile: &str, active: bool) -> anyhow::Result<String> {
+    create(
+        org,
+        "User",
+        json!({
+            "Username": username, "FirstName": first, "LastName": last, "Email": username,
+            "Alias": first.to_lowercase(), "CommunityNickname": first, "IsActive": active, "ProfileId": profile,
+            "TimeZoneSidKey": "GMT", "LocaleSidKey": "en_US", "EmailEncodingKey": "UTF-8", "LanguageLocaleKey": "en_US",
+            "UserType": "Standard", "CreatedDate": "2020-01-01T00:00:00Z", "LastModifiedDate": "2020-01-01T00:00:00Z",
+            "SystemModstamp": "2020-01-01T00:00:00Z",
+        }),
+    )
+}
+
+/// A fresh RSA key, a self-signed certificate over it, and the public half as PKCS#1 DER.
+fn key_pair() -> anyhow::Result<(String, String, Vec<u8>)> {
+    let key = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048)?;
+    let mut parameters = CertificateParams::default();
+    parameters.distinguished_name.push(DnType::CommonName, "tieline local org app");
+    let certificate = parameters.self_signed(&key)?;
+    Ok((key.serialize_pem(), certificate.pem(), key.public_key_raw().to_vec()))
+}
+
+fn write_private(file: &Path, text: &str) -> anyhow::Result<()> {
+    use std::io::Write as _;
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file_handle = options.open(file).with_context(|| format!("could not write {}", file.display()))?;
+    file_handle.write_all(text.as_bytes())?;
+    Ok(())
+}

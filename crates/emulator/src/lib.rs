@@ -1,0 +1,201 @@
+//! A Salesforce org on localhost that real clients accept unchanged.
+//!
+//! It answers over HTTP (or HTTPS with a certificate authority of its own) what an org answers: tokens
+//! after real checks, SOQL over an embedded SQLite, records, describes, limits. It imports none of tieline's
+//! other crates, so that a field name misread there cannot agree with itself here.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> anyhow::Result<()> {
+//! use tieline_emulator::{Emulator, Options};
+//!
+//! let org = Emulator::start(Options { contacts: 10, ..Options::default() }).await?;
+//! assert!(org.info().login_url.starts_with("http://127.0.0.1:"));
+//! org.stop().await;
+//! # Ok(()) }
+//! ```
+//!
+//! Reading order: [`Options`] and [`Emulator`] here, then `org` (what there is), `oauth` (who may),
+//! `rest` (what is answered), `soql` (how a query runs), `records` (what a write must pass), `data`
+//! (where the first records come from), `control` and `faults` (what only a local org can do).
+
+#![recursion_limit = "256"] // `json!` with the 58 keys of a field describe
+
+mod api_error;
+mod clock;
+mod control;
+mod data;
+mod faults;
+mod id;
+mod oauth;
+mod oauth_routes;
+mod org;
+mod records;
+mod rest;
+mod schema;
+mod serve;
+mod soql;
+mod tls;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::Context;
+use serde::Serialize;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::faults::Faults;
+use crate::org::Org;
+
+/// How to start an org.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where to listen; only loopback makes sense. Port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// HTTPS with a certificate authority made for this run.
+    pub tls: bool,
+    /// How many contacts to generate; companies and leads come in proportion.
+    pub contacts: usize,
+    /// A folder of sObject tree files (`*.json`) and CSV files to load at the start.
+    pub data: Option<PathBuf>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { listen: ([127, 0, 0, 1], 0).into(), tls: false, contacts: 2_000, data: None }
+    }
+}
+
+/// All that a client needs to log in, as `tieline emulate --json` prints it. The secrets are those of a
+/// throwaway org.
+#[derive(Debug, Clone, Serialize)]
+pub struct OrgInfo {
+    /// Host of the token endpoint.
+    pub login_url: String,
+    /// Host of the APIs.
+    pub instance_url: String,
+    /// The OAuth client.
+    pub client_id: String,
+    /// Its secret.
+    pub client_secret: String,
+    /// A user who has approved the client.
+    pub username: String,
+    /// That user's password.
+    pub password: String,
+    /// RSA private key (PKCS#8 PEM, mode 0600) that belongs to the client's certificate.
+    pub private_key_file: PathBuf,
+    /// The certificate that the client was given.
+    pub certificate_file: PathBuf,
+    /// A refresh token of that user.
+    pub refresh_token: String,
+    /// A valid access token of that user.
+    pub access_token: String,
+    /// Where the control API lives.
+    pub control_url: String,
+    /// Certificate authority to trust, with TLS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<PathBuf>,
+}
+
+/// What the request handlers share.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    org: Arc<Mutex<Org>>,
+    faults: Arc<Faults>,
+}
+
+impl Shared {
+    /// Runs `work` with the org, on a thread that may block: SQLite does.
+    pub(crate) async fn with_org<T: Send + 'static>(&self, work: impl FnOnce(&mut Org) -> T + Send + 'static) -> T {
+        let org = self.org.clone();
+        let done = tokio::task::spawn_blocking(move || {
+            let mut org = org.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Err(error) = org.settle() {
+                tracing::error!(?error, "a delayed write could not be applied");
+            }
+            work(&mut org)
+        })
+        .await;
+        match done {
+            Ok(value) => value,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+}
+
+/// A running org. Dropping it stops it too.
+pub struct Emulator {
+    info: OrgInfo,
+    stop: watch::Sender<bool>,
+    server: tokio::task::JoinHandle<()>,
+    /// Keys and certificates live here and go with the org.
+    _files: tempfile::TempDir,
+}
+
+impl Emulator {
+    /// Starts an org: makes its keys, fills it, listens.
+    ///
+    /// # Errors
+    /// When the port is taken, the data cannot be read, or the temporary folder cannot be written.
+    pub async fn start(options: Options) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind(options.listen)
+            .await
+            .with_context(|| format!("could not listen on {}", options.listen))?;
+        let port = listener.local_addr()?.port();
+        let base_url = match (options.tls, options.listen.ip()) {
+            (true, _) => format!("https://localhost:{port}"),
+            (false, ip) if ip.is_loopback() => format!("http://{}", SocketAddr::new(ip, port)),
+            (false, _) => format!("http://127.0.0.1:{port}"),
+        };
+        let files =
+            tempfile::Builder::new().prefix("tieline-org-").tempdir().context("could not make a folder for keys")?;
+        let folder = files.path().to_owned();
+        let (org, mut info) = tokio::task::spawn_blocking(move || {
+            let mut org =
+                Org::new(base_url).map_err(|e| anyhow::anyhow!("could not make the org's tables: {}", e.message))?;
+            let info = data::people::populate(&mut org, &folder)?;
+            data::generate::generate(&mut org, options.contacts)?;
+            if let Some(data) = &options.data {
+                data::load::load(&mut org, data)?;
+            }
+            anyhow::Ok((org, info))
+        })
+        .await??;
+        let tls = if options.tls {
+            let (ca, config) = tls::make()?;
+            let file = files.path().join("ca.pem");
+            std::fs::write(&file, ca).with_context(|| format!("could not write {}", file.display()))?;
+            info.ca_file = Some(file);
+            Some(config)
+        } else {
+            None
+        };
+        let shared = Shared { org: Arc::new(Mutex::new(org)), faults: Arc::default() };
+        let router = rest::router()
+            .merge(oauth_routes::router())
+            .nest(control::PATH, control::router())
+            .with_state(shared.clone());
+        let (stop, stopped) = watch::channel(false);
+        let server = tokio::spawn(serve::serve(listener, tls, router, shared, stopped));
+        Ok(Emulator { info, stop, server, _files: files })
+    }
+
+    /// How to log in.
+    pub fn info(&self) -> &OrgInfo {
+        &self.info
+    }
+
+    /// Stops listening and drops what is open.
+    pub async fn stop(mut self) {
+        let _ = self.stop.send(true);
+        // The only way this task fails is a panic, which has been printed already.
+        let _ = (&mut self.server).await;
+    }
+}
+
+impl Drop for Emulator {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}

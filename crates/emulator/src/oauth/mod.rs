@@ -1,0 +1,23 @@
+//! The OAuth endpoints of the org.
+
+mod jwt;
+pub(crate) mod token;
+pub(crate) mod userinfo;
+
+use serde_json::{Value, json};
+
+/// A refusal by the token endpoint: HTTP 400 and two keys.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct OAuthError(pub(crate) &'static str, pub(crate) &'static str);
+
+impl OAuthError {
+    pub(crate) fn body(&self) -> Value {
+        json!({"error": self.0, "error_description": self.1})
+    }
+}
+
+/// Random characters of the alphabet in which access tokens are written.
+pub(crate) fn random_token(length: usize) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._";
+    (0..length).map(|_| ALPHABET[fastrand::usize(..64)] as char).collect()
+}

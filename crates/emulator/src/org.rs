@@ -1,0 +1,238 @@
+//! The org: its data, people, apps, tokens and counters, behind one lock.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use jiff::{SignedDuration, Timestamp};
+use rusqlite::{Connection, OptionalExtension};
+use serde_json::{Map, Value};
+
+use crate::api_error::ApiError;
+use crate::clock::{Clock, datetime};
+use crate::id::record_id;
+use crate::records::{self, Author, Write};
+use crate::schema::{SObject, Schema};
+use crate::soql::plan::Plan;
+
+/// API calls a day. Generous: an org that runs dry in the middle of a test is asked for, not met by chance.
+pub(crate) const DAILY_LIMIT: u64 = 1_000_000;
+
+/// A session ends after two hours without a call, the default of an org.
+pub(crate) const SESSION_TIMEOUT: SignedDuration = SignedDuration::from_hours(2);
+
+/// Rows in one page of a query (the REST API's default and maximum).
+pub(crate) const PAGE: usize = 2_000;
+
+/// An OAuth client: a connected app or an external client app.
+#[derive(Debug, Clone)]
+pub(crate) struct App {
+    pub(crate) client_id: String,
+    pub(crate) client_secret: String,
+    /// The public key (SubjectPublicKeyInfo's RSA key, DER) of the uploaded certificate.
+    pub(crate) public_key: Vec<u8>,
+    pub(crate) secret_required_for_refresh: bool,
+}
+
+/// What stands behind an access token.
+#[derive(Debug, Clone)]
+pub(crate) struct Session {
+    pub(crate) user_id: String,
+    pub(crate) last_used: Timestamp,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct RefreshGrant {
+    pub(crate) user_id: String,
+    pub(crate) client_id: String,
+}
+
+pub(crate) struct User {
+    pub(crate) id: String,
+    pub(crate) active: bool,
+}
+
+/// An open query: the rows it found, read again page by page.
+pub(crate) struct Cursor {
+    pub(crate) plan: Plan,
+    pub(crate) rows: Vec<i64>,
+}
+
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Ledger {
+    pub(crate) token_requests: BTreeMap<String, u64>,
+    pub(crate) logins: u64,
+    pub(crate) spent_refresh_tokens_replayed: u64,
+    pub(crate) api_calls: u64,
+    pub(crate) records_written: u64,
+    pub(crate) faults_injected: u64,
+}
+
+pub(crate) struct Org {
+    pub(crate) db: Connection,
+    pub(crate) schema: Schema,
+    pub(crate) clock: Clock,
+    pub(crate) id: String,
+    pub(crate) admin_id: String,
+    pub(crate) base_url: String,
+    pub(crate) apps: Vec<App>,
+    /// (client id, user id) pairs that have approved the app, or been approved for it.
+    pub(crate) approvals: Vec<(String, String)>,
+    pub(crate) sessions: HashMap<String, Session>,
+    pub(crate) refresh_tokens: HashMap<String, RefreshGrant>,
+    /// Session timeout: two hours without a call, the default of an org.
+    pub(crate) session_timeout: SignedDuration,
+    pub(crate) cursors: HashMap<String, Cursor>,
+    pub(crate) ledger: Ledger,
+    pub(crate) daily_limit: u64,
+    /// How long a write stays invisible after it was stamped.
+    pub(crate) commit_delay: SignedDuration,
+    pending: VecDeque<(Timestamp, Write)>,
+    logins: HashMap<String, VecDeque<Timestamp>>,
+    next_number: HashMap<String, u64>,
+}
+
+impl Org {
+    pub(crate) fn new(base_url: String) -> Result<Self, ApiError> {
+        let schema = Schema::standard();
+        let db = records::open()?;
+        for object in schema.objects() {
+            records::create_table(&db, object)?;
+        }
+        let mut org = Org {
+            db,
+            schema,
+            clock: Clock::default(),
+            id: record_id("00D", 1),
+            admin_id: record_id("005", 1),
+            base_url,
+            apps: Vec::new(),
+            approvals: Vec::new(),
+            sessions: HashMap::new(),
+            refresh_tokens: HashMap::new(),
+            session_timeout: SESSION_TIMEOUT,
+            cursors: HashMap::new(),
+            ledger: Ledger::default(),
+            daily_limit: DAILY_LIMIT,
+            commit_delay: SignedDuration::ZERO,
+            pending: VecDeque::new(),
+            logins: HashMap::new(),
+            next_number: HashMap::new(),
+        };
+        org.next_number.extend([("00D".to_owned(), 1), ("005".to_owned(), 0)]);
+        Ok(org)
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    pub(crate) fn new_id(&mut self, prefix: &str) -> String {
+        let next = self.next_number.entry(prefix.to_owned()).or_insert(0);
+        *next += 1;
+        record_id(prefix, *next)
+    }
+
+    pub(crate) fn object(&self, name: &str) -> Result<&SObject, ApiError> {
+        self.schema.object(name).ok_or_else(ApiError::not_found)
+    }
+
+    /// Creates a record and answers its id.
+    pub(crate) fn create(
+        &mut self,
+        object: &str,
+        body: &Map<String, Value>,
+        user_id: &str,
+        seeding: bool,
+    ) -> Result<String, ApiError> {
+        let prefix = self.object(object)?.key_prefix.clone();
+        let now = datetime(self.now());
+        let author = Author { user_id, now: &now, seeding };
+        // Checked under a stand-in first, so that a refused record uses no number.
+        let id = record_id(&prefix, self.next_number.get(&prefix).copied().unwrap_or(0) + 1);
+        let write = records::insert(&self.db, &self.schema, self.object(object)?, body, id, &author)?;
+        let id = self.new_id(&prefix);
+        debug_assert_eq!(write.id(), id);
+        self.commit(write)?;
+        Ok(id)
+    }
+
+    pub(crate) fn update(
+        &mut self,
+        object: &str,
+        id: &str,
+        body: &Map<String, Value>,
+        user_id: &str,
+    ) -> Result<(), ApiError> {
+        let now = datetime(self.now());
+        let author = Author { user_id, now: &now, seeding: false };
+        let write = records::update(&self.db, &self.schema, self.object(object)?, id, body, &author)?;
+        self.commit(write)
+    }
+
+    pub(crate) fn set_deleted(&mut self, object: &str, id: &str, deleted: bool, user_id: &str) -> Result<(), ApiError> {
+        let now = datetime(self.now());
+        let author = Author { user_id, now: &now, seeding: false };
+        let write = records::set_deleted(&self.db, self.object(object)?, id, deleted, &author)?;
+        self.commit(write)
+    }
+
+    fn commit(&mut self, write: Write) -> Result<(), ApiError> {
+        self.ledger.records_written += 1;
+        if self.commit_delay.is_zero() {
+            return records::apply(&self.db, &write);
+        }
+        self.pending.push_back((self.now() + self.commit_delay, write));
+        Ok(())
+    }
+
+    /// Makes visible what is due. Called before every request is answered.
+    pub(crate) fn settle(&mut self) -> Result<(), ApiError> {
+        let now = self.now();
+        let (due, later): (VecDeque<_>, _) =
+            std::mem::take(&mut self.pending).into_iter().partition(|(at, _)| *at <= now);
+        self.pending = later;
+        for (_, write) in due {
+            records::apply(&self.db, &write)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn user(&self, username: &str) -> Result<Option<User>, ApiError> {
+        let sql = "SELECT \"Id\", \"IsActive\" FROM \"User\" WHERE \"Username\" = ? COLLATE SOQL";
+        let row = |row: &rusqlite::Row<'_>| Ok(User { id: row.get(0)?, active: row.get(1)? });
+        Ok(self.db.query_row(sql, [username], row).optional()?)
+    }
+
+    /// Counts a login against the 3,600 an hour that a user has; false when they are used up.
+    pub(crate) fn count_login(&mut self, user_id: &str) -> bool {
+        let now = self.now();
+        let logins = self.logins.entry(user_id.to_owned()).or_default();
+        while logins.front().is_some_and(|at| now.duration_since(*at) > SignedDuration::from_hours(1)) {
+            logins.pop_front();
+        }
+        if logins.len() >= 3_600 {
+            return false;
+        }
+        logins.push_back(now);
+        self.ledger.logins += 1;
+        true
+    }
+
+    /// A new session for the user; the token looks like a real one: org id, `!`, opaque.
+    pub(crate) fn open_session(&mut self, user_id: &str) -> String {
+        let token = format!("{}!{}", &self.id[..15], crate::oauth::random_token(48));
+        let session = Session { user_id: user_id.to_owned(), last_used: self.now() };
+        self.sessions.insert(token.clone(), session);
+        token
+    }
+
+    /// Looks up a token, and moves its timeout.
+    pub(crate) fn session(&mut self, token: &str) -> Option<&Session> {
+        let (now, timeout) = (self.now(), self.session_timeout);
+        if now.duration_since(self.sessions.get(token)?.last_used) > timeout {
+            self.sessions.remove(token);
+        }
+        let session = self.sessions.get_mut(token)?;
+        session.last_used = now;
+        Some(session)
+    }
+}

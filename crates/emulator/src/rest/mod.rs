@@ -1,0 +1,199 @@
+//! The REST data API under `/services/data`.
+
+mod query;
+mod sobjects;
+
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use serde_json::{Value, json};
+
+use crate::Shared;
+use crate::api_error::ApiError;
+use crate::clock::http_date;
+use crate::org::Org;
+use crate::schema;
+
+/// Oldest and newest version that the org speaks: v67.0 is Summer '26.
+const VERSIONS: std::ops::RangeInclusive<u32> = 31..=67;
+
+pub(crate) fn router() -> Router<Shared> {
+    let v = "/services/data/{version}";
+    Router::new()
+        .route("/services/data", get(versions))
+        .route(v, get(resources))
+        .route(&format!("{v}/limits"), get(limits))
+        .route(&format!("{v}/query"), get(query::query))
+        .route(&format!("{v}/queryAll"), get(query::query_all))
+        .route(&format!("{v}/query/{{locator}}"), get(query::more))
+        .route(&format!("{v}/queryAll/{{locator}}"), get(query::more))
+        .route(&format!("{v}/sobjects"), get(describe_global))
+        .route(&format!("{v}/sobjects/{{object}}"), get(sobjects::basic).post(sobjects::create))
+        .route(&format!("{v}/sobjects/{{object}}/describe"), get(describe))
+        .route(
+            &format!("{v}/sobjects/{{object}}/{{id}}"),
+            get(sobjects::read).patch(sobjects::update).delete(sobjects::delete).post(sobjects::post_as_patch),
+        )
+        .method_not_allowed_fallback(async || {
+            ApiError::new(405, "METHOD_NOT_ALLOWED", "HTTP Method not allowed").into_response()
+        })
+        .fallback(async || ApiError::not_found().into_response())
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        json_response(self.status, self.body().to_string().into_bytes())
+    }
+}
+
+pub(crate) fn json_response(status: u16, body: Vec<u8>) -> Response {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    (status, [("content-type", "application/json;charset=UTF-8")], body).into_response()
+}
+
+/// A call by a logged-in user, as every data resource takes it.
+pub(crate) struct Call<'a> {
+    pub(crate) org: &'a mut Org,
+    pub(crate) user_id: String,
+    /// `67.0`
+    pub(crate) version: String,
+}
+
+impl Shared {
+    /// Checks session, version and limits, then answers; adds the headers that every data answer carries.
+    pub(crate) async fn answer(
+        self,
+        version: String,
+        headers: HeaderMap,
+        answer: impl FnOnce(&mut Call<'_>) -> Result<Response, ApiError> + Send + 'static,
+    ) -> Response {
+        self.with_org(move |org| {
+            let mut response = authorised(org, &version, &headers)
+                .and_then(|user_id| {
+                    org.ledger.api_calls += 1;
+                    if org.ledger.api_calls > org.daily_limit {
+                        return Err(ApiError::new(403, "REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded."));
+                    }
+                    let version = version.trim_start_matches('v').to_owned();
+                    answer(&mut Call { org, user_id, version })
+                })
+                .unwrap_or_else(IntoResponse::into_response);
+            let usage = format!("api-usage={}/{}", org.ledger.api_calls, org.daily_limit);
+            for (name, value) in [
+                ("sforce-limit-info", usage.as_str()),
+                ("date", &http_date(org.now())),
+                ("cache-control", "no-cache,must-revalidate,max-age=0,no-store,private"),
+                ("x-content-type-options", "nosniff"),
+                ("vary", "Accept-Encoding"),
+            ] {
+                if let (Ok(name), Ok(value)) = (name.parse::<axum::http::HeaderName>(), value.parse()) {
+                    response.headers_mut().insert(name, value);
+                }
+            }
+            response
+        })
+        .await
+    }
+}
+
+/// The token of a request: `Bearer`, or the older `OAuth`.
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get("authorization")?.to_str().ok()?;
+    value.strip_prefix("Bearer ").or_else(|| value.strip_prefix("OAuth "))
+}
+
+fn authorised(org: &mut Org, version: &str, headers: &HeaderMap) -> Result<String, ApiError> {
+    if headers.get("authorization").is_some() && bearer(headers).is_none() {
+        return Err(ApiError::new(401, "INVALID_AUTH_HEADER", "INVALID_HEADER_TYPE"));
+    }
+    let token = bearer(headers).unwrap_or("").to_owned();
+    let user_id = org.session(&token).map(|s| s.user_id.clone()).ok_or_else(ApiError::invalid_session)?;
+    let number = version.strip_prefix('v').and_then(|v| v.strip_suffix(".0")).and_then(|v| v.parse().ok());
+    match number {
+        Some(number) if VERSIONS.contains(&number) => Ok(user_id),
+        Some(number) if number < *VERSIONS.start() => {
+            Err(ApiError::new(410, "GONE", format!("API version {number}.0 is no longer supported")))
+        }
+        _ => Err(ApiError::not_found()),
+    }
+}
+
+/// `GET /services/data`, which needs no login.
+async fn versions() -> Response {
+    const SEASONS: [&str; 3] = ["Spring", "Summer", "Winter"];
+    let versions: Vec<Value> = VERSIONS
+        .map(|v| {
+            // v31.0 was Summer '14; three releases a year, Winter named for the year to come.
+            let (season, year) = (SEASONS[(v % 3) as usize], 14 + (v - 29) / 3);
+            json!({"label": format!("{season} '{year}"), "url": format!("/services/data/v{v}.0"), "version": format!("{v}.0")})
+        })
+        .collect();
+    json_response(200, Value::Array(versions).to_string().into_bytes())
+}
+
+async fn resources(State(shared): State<Shared>, Path(version): Path<String>, headers: HeaderMap) -> Response {
+    shared
+        .answer(version, headers, |call| {
+            let base = format!("/services/data/v{}", call.version);
+            let names = ["limits", "query", "queryAll", "sobjects"];
+            let mut map: serde_json::Map<String, Value> =
+                names.iter().map(|n| ((*n).to_owned(), json!(format!("{base}/{n}")))).collect();
+            let identity = format!("{}/id/{}/{}", call.org.base_url, call.org.id, call.user_id);
+            map.insert("identity".to_owned(), json!(identity));
+            Ok(json_response(200, Value::Object(map).to_string().into_bytes()))
+        })
+        .await
+}
+
+async fn limits(State(shared): State<Shared>, Path(version): Path<String>, headers: HeaderMap) -> Response {
+    shared
+        .answer(version, headers, |call| {
+            let (max, used) = (call.org.daily_limit, call.org.ledger.api_calls);
+            let body = json!({
+                "DailyApiRequests": {"Max": max, "Remaining": max.saturating_sub(used)},
+                "DailyBulkApiBatches": {"Max": 15_000, "Remaining": 15_000},
+                "DailyBulkV2QueryJobs": {"Max": 10_000, "Remaining": 10_000},
+                "DataStorageMB": {"Max": 1_024, "Remaining": 1_000},
+                "FileStorageMB": {"Max": 1_024, "Remaining": 1_024},
+            });
+            Ok(json_response(200, body.to_string().into_bytes()))
+        })
+        .await
+}
+
+async fn describe_global(State(shared): State<Shared>, Path(version): Path<String>, headers: HeaderMap) -> Response {
+    shared
+        .answer(version, headers, |call| {
+            let body = schema::describe_global(&call.org.schema, &call.version);
+            Ok(json_response(200, body.to_string().into_bytes()))
+        })
+        .await
+}
+
+async fn describe(
+    State(shared): State<Shared>,
+    Path((version, object)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Response {
+    let wanted = headers.get("if-none-match").cloned();
+    shared
+        .answer(version, headers, move |call| {
+            let object = call.org.object(&object)?;
+            let body = schema::describe_object(&call.org.schema, object, &call.version).to_string();
+            let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, body.as_bytes());
+            let etag = digest.as_ref()[..4].iter().map(|b| format!("{b:02x}")).collect::<String>();
+            let etag = format!("\"{etag}\"");
+            let mut response = if wanted.is_some_and(|w| w.as_bytes() == etag.as_bytes()) {
+                StatusCode::NOT_MODIFIED.into_response()
+            } else {
+                json_response(200, body.into_bytes())
+            };
+            if let Ok(etag) = etag.parse() {
+                response.headers_mut().insert("etag", etag);
+            }
+            Ok(response)
+        })
+        .await
+}

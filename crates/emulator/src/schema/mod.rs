@@ -1,0 +1,174 @@
+//! What objects and fields the org has. Standard objects come from `standard.txt`, a compact list of facts;
+//! custom ones are added while the org lives.
+
+mod describe;
+mod standard;
+
+use std::collections::BTreeMap;
+
+pub(crate) use describe::{describe_global, describe_object};
+pub(crate) use standard::{custom_field, custom_object};
+
+/// The org's objects, found by name in any case.
+#[derive(Debug, Clone)]
+pub(crate) struct Schema {
+    objects: BTreeMap<String, SObject>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct SObject {
+    pub(crate) name: String,
+    pub(crate) key_prefix: String,
+    pub(crate) label: String,
+    pub(crate) label_plural: String,
+    pub(crate) read_only: bool,
+    pub(crate) fields: Vec<Field>,
+    by_name: BTreeMap<String, usize>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Field {
+    pub(crate) name: String,
+    pub(crate) label: String,
+    pub(crate) kind: FieldKind,
+    pub(crate) createable: bool,
+    pub(crate) updateable: bool,
+    pub(crate) required: bool,
+    pub(crate) nillable: bool,
+    pub(crate) default: Option<String>,
+    pub(crate) name_field: bool,
+    pub(crate) id_lookup: bool,
+    pub(crate) external_id: bool,
+    pub(crate) unique: bool,
+    pub(crate) filterable: bool,
+    pub(crate) sortable: bool,
+    pub(crate) groupable: bool,
+    pub(crate) restricted: bool,
+    pub(crate) calculated: bool,
+    pub(crate) auto_number: bool,
+    pub(crate) case_sensitive: bool,
+    pub(crate) html: bool,
+    /// The compound field (an address, a person's name) that this one is a part of.
+    pub(crate) compound: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum FieldKind {
+    Id,
+    Boolean,
+    Int {
+        digits: u32,
+    },
+    /// `double`, `currency` or `percent`.
+    Number {
+        type_name: &'static str,
+        precision: u32,
+        scale: u32,
+    },
+    Date,
+    DateTime,
+    Time,
+    /// `string`, `textarea`, `email`, `phone`, `url`, `encryptedstring`, with its length in characters.
+    Text {
+        type_name: &'static str,
+        length: u32,
+    },
+    /// `picklist`, `multipicklist` or `combobox`.
+    Picklist {
+        type_name: &'static str,
+        length: u32,
+        values: Vec<String>,
+    },
+    Reference {
+        targets: Vec<String>,
+        relationship: Option<String>,
+        children: Option<String>,
+    },
+    Address,
+    Location,
+    Base64,
+}
+
+impl FieldKind {
+    /// Addresses and locations are put together from their parts and have no column.
+    pub(crate) fn has_column(&self) -> bool {
+        !matches!(self, FieldKind::Address | FieldKind::Location)
+    }
+
+    pub(crate) fn is_id(&self) -> bool {
+        matches!(self, FieldKind::Id | FieldKind::Reference { .. })
+    }
+}
+
+impl SObject {
+    pub(crate) fn field(&self, name: &str) -> Option<&Field> {
+        self.by_name.get(&name.to_ascii_lowercase()).map(|i| &self.fields[*i])
+    }
+
+    /// The reference field behind a relationship name such as `Account` or `Parent__r`.
+    pub(crate) fn relationship(&self, name: &str) -> Option<(&Field, &str)> {
+        self.fields.iter().find_map(|field| match &field.kind {
+            FieldKind::Reference { targets, relationship: Some(r), .. } if r.eq_ignore_ascii_case(name) => {
+                // A polymorphic relationship leads to Name; the first target with one stands for it.
+                Some((field, targets.iter().find(|t| *t == "User").or(targets.first())?.as_str()))
+            }
+            _ => None,
+        })
+    }
+
+    pub(crate) fn columns(&self) -> impl Iterator<Item = &Field> {
+        self.fields.iter().filter(|f| f.kind.has_column())
+    }
+
+    pub(crate) fn add_field(&mut self, field: Field) {
+        self.by_name.insert(field.name.to_ascii_lowercase(), self.fields.len());
+        self.fields.push(field);
+    }
+}
+
+impl Schema {
+    /// The standard objects.
+    pub(crate) fn standard() -> Self {
+        let mut schema = Schema { objects: BTreeMap::new() };
+        for object in standard::objects() {
+            schema.add(object);
+        }
+        schema
+    }
+
+    pub(crate) fn add(&mut self, object: SObject) {
+        self.objects.insert(object.name.to_ascii_lowercase(), object);
+    }
+
+    pub(crate) fn object(&self, name: &str) -> Option<&SObject> {
+        self.objects.get(&name.to_ascii_lowercase())
+    }
+
+    pub(crate) fn object_mut(&mut self, name: &str) -> Option<&mut SObject> {
+        self.objects.get_mut(&name.to_ascii_lowercase())
+    }
+
+    pub(crate) fn objects(&self) -> impl Iterator<Item = &SObject> {
+        self.objects.values()
+    }
+
+    pub(crate) fn by_prefix(&self, id: &str) -> Option<&SObject> {
+        let prefix = id.get(..3)?;
+        self.objects().find(|o| o.key_prefix == prefix)
+    }
+
+    /// The objects and fields that point at `parent`, with the name the parent knows the children by.
+    pub(crate) fn children<'a>(
+        &'a self,
+        parent: &'a SObject,
+    ) -> impl Iterator<Item = (&'a SObject, &'a Field, Option<&'a str>)> {
+        self.objects().flat_map(move |object| {
+            object.fields.iter().filter_map(move |field| match &field.kind {
+                FieldKind::Reference { targets, children, .. } if targets.contains(&parent.name) => {
+                    Some((object, field, children.as_deref()))
+                }
+                _ => None,
+            })
+        })
+    }
+}

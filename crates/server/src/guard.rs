@@ -1,0 +1,82 @@
+//! Requests that no page of ours makes: they are refused before a handler sees them.
+//!
+//! Without sign-in, the service answers on loopback only. Two ways remain to reach it from a web page that somebody
+//! has open: a form or script of another site (told by `Sec-Fetch-Site` and `Origin`), and a name that has been made
+//! to point at loopback (told by `Host`).
+
+use axum::extract::Request;
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+/// What a page may load: its own files and nothing else.
+const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self' data:; \
+    form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
+
+pub(crate) async fn guard(request: Request, next: Next) -> Response {
+    let refuse = |why: &'static str| (StatusCode::FORBIDDEN, why).into_response();
+    if !is_local(request.headers()) {
+        return refuse("this service answers to localhost and loopback addresses only\n");
+    }
+    if !matches!(*request.method(), Method::GET | Method::HEAD) && is_foreign(request.headers()) {
+        return refuse("this request comes from another site\n");
+    }
+    let mut response = next.run(request).await;
+    for (name, value) in [
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+    ] {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+fn text(headers: &HeaderMap, name: impl header::AsHeaderName) -> Option<&str> {
+    headers.get(name).and_then(|v| v.to_str().ok())
+}
+
+fn is_local(headers: &HeaderMap) -> bool {
+    let host = text(headers, header::HOST).unwrap_or("");
+    let url = url::Url::parse(&format!("http://{host}")).ok();
+    url.is_some_and(|url| match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
+        None => false,
+    })
+}
+
+fn is_foreign(headers: &HeaderMap) -> bool {
+    match text(headers, "sec-fetch-site") {
+        Some(site) => !matches!(site, "same-origin" | "none"),
+        // Programs send neither header; old browsers send Origin.
+        None => text(headers, header::ORIGIN)
+            .is_some_and(|origin| origin.split_once("://").map(|(_, host)| host) != text(headers, header::HOST)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value))).collect()
+    }
+
+    #[test]
+    fn other_sites_and_other_names_are_told_apart() {
+        for host in ["localhost:1", "127.0.0.1:8080", "[::1]:8080"] {
+            assert!(is_local(&headers(&[("host", host)])), "{host}");
+        }
+        for host in ["evil.example", "localhost.evil.example:80", "192.0.2.1", ""] {
+            assert!(!is_local(&headers(&[("host", host)])), "{host}");
+        }
+        assert!(is_foreign(&headers(&[("sec-fetch-site", "cross-site")])));
+        assert!(is_foreign(&headers(&[("host", "localhost:1"), ("origin", "https://evil.example")])));
+        assert!(is_foreign(&headers(&[("host", "localhost:1"), ("origin", "null")])));
+        assert!(!is_foreign(&headers(&[("host", "localhost:1"), ("origin", "http://localhost:1")])));
+        assert!(!is_foreign(&headers(&[("sec-fetch-site", "same-origin")])));
+        assert!(!is_foreign(&headers(&[("host", "localhost:1")])));
+    }
+}

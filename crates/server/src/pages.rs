@@ -1,0 +1,216 @@
+//! The one page, its live part, and what its button does.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use askama::Template;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{Html, IntoResponse, Redirect, Response};
+use futures_util::{Stream, StreamExt};
+use jiff::Timestamp;
+use tieline_store::{Contact, Run, StoreError};
+use tokio_stream::wrappers::WatchStream;
+
+use crate::service::Service;
+
+/// Rows of each table.
+const SHOWN: u32 = 20;
+
+#[derive(Template)]
+#[template(path = "page.html")]
+struct Page {
+    overview: Overview,
+}
+
+#[derive(Template)]
+#[template(path = "overview.html")]
+struct Overview {
+    connection: Option<ConnectionView>,
+    contacts: i64,
+    runs_total: i64,
+    runs: Vec<RunView>,
+    people: Vec<PersonView>,
+}
+
+struct ConnectionView {
+    name: String,
+    /// `active`, `error`, …: also the class of the badge.
+    status: String,
+    instance_url: String,
+    organization_id: String,
+    last_sync: String,
+    api_usage: String,
+    /// Why the last run failed, if it did.
+    error: Option<String>,
+}
+
+struct RunView {
+    id: String,
+    state: String,
+    started: String,
+    took: String,
+    rows_read: i64,
+    inserted: i64,
+    updated: i64,
+    deleted: i64,
+    api_calls: i64,
+    error: String,
+}
+
+struct PersonView {
+    id: String,
+    name: String,
+    email: String,
+    company: String,
+    title: String,
+    phone: String,
+    changed: String,
+    deleted: bool,
+}
+
+impl Overview {
+    async fn read(service: &Service) -> Result<Self, StoreError> {
+        let store = service.store();
+        let integration = store.integrations().await?.into_iter().next();
+        let (runs, runs_total) = match &integration {
+            Some(integration) => (store.runs(&integration.id, SHOWN).await?, store.count_runs(&integration.id).await?),
+            None => (Vec::new(), 0),
+        };
+        let connection = integration.map(|integration| {
+            let text = |key: &str| integration.config[key].as_str().unwrap_or("").to_owned();
+            let usage = service.open_connection(&integration.id).and_then(|c| c.api_usage());
+            ConnectionView {
+                instance_url: text("instance_url"),
+                organization_id: text("organization_id"),
+                last_sync: integration.last_sync_at.map_or_else(|| "never".to_owned(), moment),
+                api_usage: usage
+                    .map_or_else(|| "unknown".to_owned(), |u| format!("{} of {}", grouped(u.used), grouped(u.allowed))),
+                error: runs.first().and_then(|run| run.error.clone()),
+                status: integration.status,
+                name: integration.name,
+            }
+        });
+        Ok(Self {
+            connection,
+            contacts: store.count_contacts().await?,
+            runs_total,
+            runs: runs.into_iter().map(RunView::from).collect(),
+            people: store.recent_contacts(SHOWN).await?.into_iter().map(PersonView::from).collect(),
+        })
+    }
+}
+
+impl From<Run> for RunView {
+    fn from(run: Run) -> Self {
+        let took = run
+            .finished_at
+            .map_or_else(|| "…".to_owned(), |end| format!("{:.1} s", (end - run.started_at) as f64 / 1000.0));
+        Self {
+            started: moment(run.started_at),
+            took,
+            id: run.id,
+            state: run.state,
+            rows_read: run.rows_read,
+            inserted: run.inserted,
+            updated: run.updated,
+            deleted: run.deleted,
+            api_calls: run.api_calls,
+            error: run.error.unwrap_or_default(),
+        }
+    }
+}
+
+impl From<Contact> for PersonView {
+    fn from(contact: Contact) -> Self {
+        let changed = moment(contact.last_synced_at);
+        let row = contact.row;
+        let or_nothing = Option::unwrap_or_default;
+        Self {
+            id: row.source_id,
+            name: or_nothing(row.name),
+            email: or_nothing(row.email),
+            company: or_nothing(row.company),
+            title: or_nothing(row.title),
+            phone: or_nothing(row.phone),
+            changed,
+            deleted: row.deleted,
+        }
+    }
+}
+
+/// `2026-11-23 09:15:02 UTC`
+fn moment(milliseconds: i64) -> String {
+    let at = Timestamp::from_millisecond(milliseconds).unwrap_or(Timestamp::UNIX_EPOCH);
+    at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+fn grouped(n: u64) -> String {
+    let digits = n.to_string();
+    let mut out = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// An error as a page: a sentence for the reader, the chain in the log.
+pub(crate) struct Failed(String);
+
+impl IntoResponse for Failed {
+    fn into_response(self) -> Response {
+        tracing::error!(error = %self.0, "a page could not be made");
+        (StatusCode::INTERNAL_SERVER_ERROR, "the database could not be read; the log says why\n").into_response()
+    }
+}
+
+impl From<StoreError> for Failed {
+    fn from(error: StoreError) -> Self {
+        Failed(error.to_string())
+    }
+}
+
+impl From<askama::Error> for Failed {
+    fn from(error: askama::Error) -> Self {
+        Failed(error.to_string())
+    }
+}
+
+pub(crate) async fn page(State(service): State<Service>) -> Result<Response, Failed> {
+    let page = Page { overview: Overview::read(&service).await? };
+    Ok(([(header::CACHE_CONTROL, "no-store")], Html(page.render()?)).into_response())
+}
+
+/// The live part alone, which the script puts in place of the old one.
+pub(crate) async fn overview(State(service): State<Service>) -> Result<Response, Failed> {
+    let overview = Overview::read(&service).await?;
+    Ok(([(header::CACHE_CONTROL, "no-store")], Html(overview.render()?)).into_response())
+}
+
+/// Runs now and goes back to the page; without script this is all there is to it. A long run goes on after the
+/// answer.
+pub(crate) async fn sync_now(State(service): State<Service>) -> Redirect {
+    let run = tokio::spawn(async move { service.run_all().await });
+    let _ = tokio::time::timeout(Duration::from_secs(5), run).await;
+    Redirect::to("/")
+}
+
+/// An event whenever there may be something new to show, at most four a second.
+pub(crate) async fn events(State(service): State<Service>) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+    let changes = WatchStream::new(service.changes()).then(|n| async move {
+        tokio::time::sleep(Duration::from_millis(250)).await;
+        Ok(Event::default().event("changed").data(n.to_string()))
+    });
+    Sse::new(changes).keep_alive(KeepAlive::default())
+}
+
+pub(crate) async fn ready(State(service): State<Service>) -> (StatusCode, &'static str) {
+    match service.store().integrations().await {
+        Ok(_) => (StatusCode::OK, "ready\n"),
+        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n"),
+    }
+}

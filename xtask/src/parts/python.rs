@@ -1,0 +1,65 @@
+//! The part `python`: a virtual environment with simple-salesforce.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use super::{apt, is_stamped, parts_folder, write_stamp};
+use crate::steps::{answer, run_logged, say};
+
+/// The packages that the test programs use, with their versions.
+const PACKAGES: [&str; 2] = ["simple-salesforce==1.12.10", "requests==2.34.2"];
+
+/// Makes the virtual environment ready.
+pub(super) fn find_or_install(root: &Path) -> Result<Vec<(&'static str, OsString)>> {
+    let folder = parts_folder(root).join("python");
+    let python = folder.join("bin/python");
+    let wanted = PACKAGES.join(" ");
+    let runs = || answer(&python, &["-c", "import simple_salesforce, requests"]).is_some();
+
+    if !(is_stamped(&folder, &wanted) && runs()) {
+        say(&format!("python: installing {wanted} into target/parts/python"));
+        make_environment(root, &folder)?;
+        run_logged(
+            Command::new(&python)
+                .args(["-m", "pip", "install", "--disable-pip-version-check", "--no-input"])
+                .args(PACKAGES),
+            &parts_folder(root).join("python.log"),
+        )?;
+        if !runs() {
+            anyhow::bail!(
+                "{} cannot import simple_salesforce\nhint: try `import simple_salesforce` with it",
+                python.display()
+            );
+        }
+        write_stamp(&folder, &wanted)?;
+    }
+    say(&format!("python: ready ({wanted})"));
+    Ok(vec![("TIELINE_TEST_PYTHON", python.into_os_string())])
+}
+
+/// Makes a new virtual environment in place of what is in the folder.
+pub(crate) fn make_environment(root: &Path, folder: &Path) -> Result<()> {
+    if folder.exists() {
+        fs::remove_dir_all(folder).with_context(|| format!("could not remove {}", folder.display()))?;
+    }
+    let python = match python_with_venv() {
+        Some(python) => python,
+        None => {
+            apt::install(root, &["python3", "python3-venv"])?;
+            python_with_venv()
+                .context("no python3 can make a virtual environment\nhint: see what `python3 -m venv /tmp/try` says")?
+        }
+    };
+    run_logged(Command::new(python).args(["-m", "venv"]).arg(folder), &parts_folder(root).join("venv.log"))
+}
+
+/// A python that can make virtual environments with pip in them: the first one on the path, or the system's own.
+fn python_with_venv() -> Option<&'static str> {
+    ["python3", "/usr/bin/python3"]
+        .into_iter()
+        .find(|python| answer(python, &["-c", "import venv, ensurepip"]).is_some())
+}
