@@ -176,6 +176,12 @@ impl Org {
     }
 
     fn commit(&mut self, write: Write) -> Result<(), ApiError> {
+        // A transaction that has not committed yet holds the row.
+        if self.pending.iter().any(|(_, pending)| pending.id() == write.id()) {
+            return Err(
+                ApiError::bad("UNABLE_TO_LOCK_ROW", "unable to obtain exclusive access to this record").on_fields(&[])
+            );
+        }
         self.ledger.records_written += 1;
         if self.commit_delay.is_zero() {
             return records::apply(&self.db, &write);

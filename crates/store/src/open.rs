@@ -78,6 +78,15 @@ impl Store {
         &self.path
     }
 
+    /// Lets the file grow to so many pages (of 4 kB, as a rule) and no further: a disk that fills up, for tests and
+    /// for hosts with a quota.
+    pub async fn limit_pages(&self, pages: u32) {
+        let pragma = format!("PRAGMA max_page_count = {pages}");
+        if let Err(error) = sqlx::query(sqlx::AssertSqlSafe(pragma)).execute(&self.writer).await {
+            tracing::warn!(%error, "could not limit the database's size");
+        }
+    }
+
     /// Closes all connections, so that the write-ahead log is folded into the file.
     pub async fn close(&self) {
         self.reader.close().await;

@@ -1,0 +1,5 @@
+//! Calls against the local org: login, refusal, retry, pages, records.
+
+mod calls;
+mod login;
+mod world;

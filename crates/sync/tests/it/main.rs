@@ -1,0 +1,8 @@
+//! Runs against the local org, one file per family of traps. The numbers (T1, T2, …) are those of the list of
+//! correctness traps that the design names.
+
+mod commits;
+mod deletes;
+mod moving;
+mod ties;
+mod world;

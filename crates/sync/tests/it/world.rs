@@ -1,0 +1,117 @@
+//! An org whose clock the test sets, a database, and the syncer between them.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::TryStreamExt;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use tieline_auth::{Credentials, Grant, ManualClock, OrgConfig, Secret};
+use tieline_client::{Connection, RetryPolicy};
+use tieline_emulator::{Emulator, Options};
+use tieline_store::{Contact, Store};
+use tieline_sync::{Comparison, Report, SyncError, Syncer, Window, compare_contacts};
+
+/// Where the tests' time begins: not now, so that nothing can lean on the machine's clock.
+pub(crate) fn start() -> Timestamp {
+    "2026-06-01T12:00:00Z".parse().unwrap()
+}
+
+pub(crate) const WINDOW: Window = Window { lookback: Duration::from_secs(600), lag: Duration::from_secs(60) };
+
+pub(crate) struct World {
+    org: Emulator,
+    http: reqwest::Client,
+    pub(crate) connection: Connection,
+    pub(crate) syncer: Syncer,
+    _folder: tempfile::TempDir,
+}
+
+impl World {
+    /// An empty org at [`start`].
+    pub(crate) async fn new() -> Self {
+        Self::with(None, WINDOW).await
+    }
+
+    pub(crate) async fn with(csv: Option<&str>, window: Window) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let data: Option<PathBuf> = csv.map(|csv| {
+            let data = folder.path().join("data");
+            std::fs::create_dir(&data).unwrap();
+            std::fs::write(data.join("Contact.csv"), csv).unwrap();
+            data
+        });
+        let org = Emulator::start(Options { contacts: 0, data, ..Options::default() }).await.unwrap();
+        let info = org.info();
+        let grant = Grant::RefreshToken { refresh_token: Secret::new(&info.refresh_token) };
+        let mut config = OrgConfig::new(&info.login_url, &info.client_id, grant).unwrap();
+        config.client_secret = Some(Secret::new(&info.client_secret));
+        let quick = RetryPolicy { attempts: 3, base: Duration::from_millis(1), cap: Duration::from_millis(5) };
+        let connection = Connection::with(Credentials::new(config).unwrap(), "67.0", quick).unwrap();
+        let store = Store::open(&folder.path().join("t.db")).await.unwrap();
+        let integration =
+            store.save_integration("t", &tieline_store::Credentials::new(b"{}".to_vec()), start()).await.unwrap();
+        let clock = Arc::new(ManualClock::at(start()));
+        let syncer = Syncer { connection: connection.clone(), store, integration, window, clock };
+        let world =
+            World { org, http: reqwest::Client::builder().build().unwrap(), connection, syncer, _folder: folder };
+        world.at(0).await;
+        world
+    }
+
+    pub(crate) async fn control(&self, method: reqwest::Method, path: &str, body: Value) {
+        let url = format!("{}/{path}", self.org.info().control_url);
+        let answer = self.http.request(method, url).json(&body).send().await.unwrap();
+        assert!(answer.status().is_success(), "{path}: {}", answer.text().await.unwrap());
+    }
+
+    /// The org's clock stands `seconds` after the start.
+    pub(crate) async fn at(&self, seconds: i64) {
+        let now = start() + SignedDuration::from_secs(seconds);
+        self.control(reqwest::Method::PUT, "clock", json!({"now": now.to_string(), "frozen": true})).await;
+    }
+
+    /// Writes become visible so many seconds after they were stamped.
+    pub(crate) async fn commit_delay(&self, seconds: i64) {
+        self.control(reqwest::Method::PUT, "commit-delay", json!({"seconds": seconds})).await;
+    }
+
+    pub(crate) async fn fault(&self, fault: Value) {
+        self.control(reqwest::Method::POST, "faults", fault).await;
+    }
+
+    pub(crate) async fn create(&self, name: &str) -> String {
+        self.connection.create("Contact", &json!({"LastName": name})).await.unwrap()
+    }
+
+    pub(crate) async fn sync(&self) -> Result<Report, SyncError> {
+        self.syncer.run(&mut |_| {}).await
+    }
+
+    pub(crate) async fn compare(&self) -> Comparison {
+        compare_contacts(&self.connection, &self.syncer.store).await.unwrap()
+    }
+
+    /// All rows by source id; fails if one stands twice.
+    pub(crate) async fn rows(&self) -> BTreeMap<String, Contact> {
+        let rows: Vec<Contact> = self.syncer.store.contacts().try_collect().await.unwrap();
+        let count = rows.len();
+        let rows: BTreeMap<String, Contact> = rows.into_iter().map(|c| (c.row.source_id.clone(), c)).collect();
+        assert_eq!(rows.len(), count, "a row stands twice");
+        rows
+    }
+
+    pub(crate) async fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.rows().await.into_values().filter_map(|c| c.row.last_name).collect();
+        names.sort();
+        names
+    }
+
+    /// Seconds from the start to the checkpoint.
+    pub(crate) async fn through(&self) -> Option<i64> {
+        let checkpoint = self.syncer.store.checkpoint(&self.syncer.integration, "Contact").await.unwrap();
+        checkpoint.through.map(|t| t.duration_since(start()).as_secs())
+    }
+}
