@@ -28,7 +28,7 @@ pub(crate) fn run(root: &Path, options: &TestOptions) -> Result<()> {
 
     let skip_list = skipped.iter().map(|part| part.name()).collect::<Vec<_>>().join(",");
     let mut command = cargo(root);
-    command.args(["test", "--workspace"]).args(&options.cargo_args);
+    command.args(["test", "--workspace", "--no-fail-fast"]).args(&options.cargo_args);
     for name in PART_VARIABLES {
         command.env_remove(name);
     }

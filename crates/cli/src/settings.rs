@@ -4,18 +4,16 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use tieline_auth::{Credentials, OrgConfig};
-use tieline_client::{Connection, DEFAULT_API_VERSION, RetryPolicy};
+use tieline_client::Connection;
 use tieline_store::Store;
-use tieline_sync::Window;
+use tieline_sync::{Window, integration};
 
 use crate::failure::Failure;
 
 /// The org that the SF_* variables name.
 pub(crate) fn connection() -> Result<Connection, Failure> {
-    let credentials = Credentials::new(OrgConfig::from_env()?)?;
-    let version = std::env::var("SF_API_VERSION").unwrap_or_else(|_| DEFAULT_API_VERSION.to_owned());
-    Ok(Connection::with(credentials, version.trim_start_matches('v'), RetryPolicy::default())?)
+    let (login, _) = integration::capture(|name| std::env::var(name).ok())?;
+    Ok(login.connect()?)
 }
 
 /// Where the database is.

@@ -14,7 +14,7 @@ pub enum ClientError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// The org answered, and refused.
-    #[error("{what} failed: org `{org}` answered {status} {code}: {message}")]
+    #[error("{what} failed: org `{org}` answered {status}{}{code}: {message}", if code.is_empty() { "" } else { " " })]
     Refused {
         /// The org's alias.
         org: String,
@@ -107,7 +107,7 @@ impl ClientError {
                     "the org refuses even fresh tokens: check the user's session and IP settings".to_owned()
                 }
                 "REQUEST_LIMIT_EXCEEDED" => {
-                    "the org's API calls for 24 hours are used up: `tieline limits` shows them".to_owned()
+                    "the org's API calls for 24 hours are used up: wait, or ask Salesforce for more".to_owned()
                 }
                 "MALFORMED_QUERY" | "INVALID_FIELD" | "INVALID_TYPE" => {
                     "check the names against `describe`; the user may lack access to a field or object".to_owned()
@@ -141,12 +141,16 @@ pub(crate) fn refused(org: &str, what: &str, status: u16, body: &[u8]) -> Client
         let text = String::from_utf8_lossy(&body[..body.len().min(200)]).trim().to_owned();
         Body { error_code: String::new(), message: text, fields: None }
     });
+    let message = match first.message.trim() {
+        "" => "it gave no reason".to_owned(),
+        text => text.to_owned(),
+    };
     ClientError::Refused {
         org: org.to_owned(),
         what: what.to_owned(),
         status,
         code: first.error_code,
-        message: first.message.trim().to_owned(),
+        message,
         fields: first.fields.unwrap_or_default(),
     }
 }

@@ -44,8 +44,7 @@ async fn ledger(State(shared): State<Shared>) -> Response {
 #[serde(deny_unknown_fields)]
 struct ClockChange {
     now: Option<Timestamp>,
-    #[serde(default)]
-    frozen: bool,
+    frozen: Option<bool>,
     advance_seconds: Option<i64>,
 }
 
@@ -57,9 +56,9 @@ async fn read_clock(State(shared): State<Shared>) -> Response {
 async fn clock(State(shared): State<Shared>, Json(change): Json<ClockChange>) -> Response {
     let now = shared
         .with_org(move |org| {
-            if change.now.is_some() || change.frozen {
+            if change.now.is_some() || change.frozen.is_some() {
                 let at = change.now.unwrap_or_else(|| org.now());
-                org.clock.set(at, change.frozen);
+                org.clock.set(at, change.frozen.unwrap_or(false));
             }
             if let Some(seconds) = change.advance_seconds {
                 org.clock.advance(SignedDuration::from_secs(seconds));
@@ -101,6 +100,9 @@ async fn limits(State(shared): State<Shared>, Json(limits): Json<Limits>) -> Sta
 }
 
 async fn add_faults(State(shared): State<Shared>, Json(fault): Json<Fault>) -> StatusCode {
+    if fault.status.is_some_and(|status| !(200..600).contains(&status)) {
+        return StatusCode::UNPROCESSABLE_ENTITY;
+    }
     shared.faults.add(fault);
     StatusCode::NO_CONTENT
 }

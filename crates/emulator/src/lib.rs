@@ -159,6 +159,8 @@ impl Emulator {
             if let Some(data) = &options.data {
                 data::load::load(&mut org, data)?;
             }
+            // The ledger tells what clients did; how the org came to be is not among it.
+            org.ledger = org::Ledger::default();
             anyhow::Ok((org, info))
         })
         .await??;

@@ -120,7 +120,7 @@ fn plain_path(uri: &Uri) -> Uri {
 /// Lets `after` bytes through, then breaks the connection.
 fn cut(body: Body, after: usize) -> Body {
     let mut left = after;
-    let stream = body.into_data_stream().flat_map(move |chunk| {
+    let parts = body.into_data_stream().flat_map(move |chunk| {
         let chunk: Bytes = chunk.unwrap_or_default();
         let now = chunk.len().min(left);
         left -= now;
@@ -130,7 +130,14 @@ fn cut(body: Body, after: usize) -> Body {
         }
         futures_util::stream::iter(parts)
     });
-    Body::from_stream(stream)
+    let parts = parts.then(|part| async {
+        if part.is_err() {
+            // The server writes what it holds only when nothing more is at hand; the cut must come after that.
+            tokio::time::sleep(Duration::from_millis(30)).await;
+        }
+        part
+    });
+    Body::from_stream(parts)
 }
 
 async fn truncated(response: Response<Body>, after: usize) -> Response<Body> {

@@ -6,9 +6,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tieline_auth::{Clock, Credentials, SystemClock};
-use tieline_client::{ClientError, Connection, Connections};
-use tieline_store::{Integration, Store};
+use tieline_auth::{Clock, SystemClock};
+use tieline_client::{Connection, Connections};
+use tieline_store::{Integration, Store, StoreError};
 use tieline_sync::{SyncError, Syncer, Window, integration};
 use tokio::sync::{Mutex, Notify, watch};
 
@@ -98,7 +98,10 @@ impl Service {
         };
         for integration in integrations {
             self.changed();
-            if let Err(error) = self.run_one(&integration).await {
+            let outcome = self.run_one(&integration).await;
+            if let Err(SyncError::Store(error @ StoreError::Fenced { .. })) = &outcome {
+                tracing::info!(integration = %integration.name, %error, "another process does the work");
+            } else if let Err(error) = outcome {
                 tracing::error!(integration = %integration.name, %error, hint = %error.hint(), "a sync run failed");
                 let noted = self.0.store.note_integration(&integration.id, "error", None, self.0.clock.now()).await;
                 if let Err(error) = noted {
@@ -140,10 +143,9 @@ impl Service {
             return Ok(connection);
         }
         let credentials = self.0.store.open_credentials(&integration.id).await?;
-        let mut config = integration::config_of(&integration.name, &credentials)?;
-        config.hosts.loopback = self.0.settings.allow_loopback;
-        let open = || Connection::new(Credentials::new(config).map_err(ClientError::from)?);
-        Ok(self.0.connections.get_or_open(&integration.id, open)?)
+        let mut login = integration::login_of(&integration.name, &credentials)?;
+        login.config.hosts.loopback = self.0.settings.allow_loopback;
+        Ok(self.0.connections.get_or_open(&integration.id, || login.connect())?)
     }
 
     /// The connection, if it was used already.

@@ -53,6 +53,7 @@ impl Store {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(Duration::from_secs(10));
+        own_file(path).map_err(|e| StoreError::Open { path: path.to_owned(), reason: e.to_string() })?;
         let writer = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await.map_err(failed)?;
         refuse_newer(&writer, path).await?;
         migrations::sqlite().run(&writer).await.map_err(|e| match e {
@@ -64,6 +65,14 @@ impl Store {
             .connect_with(options.create_if_missing(false))
             .await
             .map_err(failed)?;
+        let sealed: i64 = sqlx::query_scalar("SELECT count(*) FROM integrations")
+            .fetch_one(&writer)
+            .await
+            .map_err(StoreError::doing("looking for sealed credentials"))?;
+        if sealed > 0 && !key_file.exists() {
+            let reason = "it is not there, and the database holds credentials that were sealed with it".to_owned();
+            return Err(StoreError::MasterKey { path: key_file.to_owned(), reason });
+        }
         let key = MasterKey::load_or_create(key_file)?;
         sqlx::query("INSERT INTO businesses (id, name, created_at) VALUES ($1, 'own', 0) ON CONFLICT DO NOTHING")
             .bind(OWN_BUSINESS)
@@ -92,6 +101,16 @@ impl Store {
         self.reader.close().await;
         self.writer.close().await;
     }
+}
+
+/// Makes the file where there is none, readable by its owner alone: it holds people's data. SQLite gives its
+/// companions the same rights.
+fn own_file(path: &Path) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.append(true).create(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map(drop)
 }
 
 async fn refuse_newer(pool: &SqlitePool, path: &Path) -> Result<(), StoreError> {

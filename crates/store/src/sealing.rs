@@ -46,34 +46,28 @@ impl MasterKey {
     /// [`StoreError::MasterKey`].
     pub fn load_or_create(file: &Path) -> Result<Self, StoreError> {
         let failed = |reason: String| StoreError::MasterKey { path: file.to_owned(), reason };
-        let mut options = std::fs::OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        match options.open(file) {
-            Ok(mut handle) => {
-                let mut bytes = Zeroizing::new([0u8; KEY]);
-                aws_lc_rs::rand::fill(&mut *bytes).map_err(|_| failed("the system gives no randomness".to_owned()))?;
-                let text = Zeroizing::new(STANDARD.encode(&*bytes));
-                handle
-                    .write_all(text.as_bytes())
-                    .and_then(|()| handle.sync_all())
-                    .map_err(|e| failed(e.to_string()))?;
-                Self::from_bytes(&bytes).map_err(|()| failed("the key was not accepted".to_owned()))
+        let written = |e: std::io::Error| failed(e.to_string());
+        if !file.exists() {
+            let mut bytes = Zeroizing::new([0u8; KEY]);
+            aws_lc_rs::rand::fill(&mut *bytes).map_err(|_| failed("the system gives no randomness".to_owned()))?;
+            let text = Zeroizing::new(STANDARD.encode(&*bytes));
+            // Whole or not at all: a process that dies here must not leave half a key, nor two that start at once
+            // a key each. The temporary file has mode 0600 from its first moment.
+            let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            let mut whole = tempfile::NamedTempFile::new_in(folder).map_err(written)?;
+            whole.write_all(text.as_bytes()).and_then(|()| whole.as_file().sync_all()).map_err(written)?;
+            match whole.persist_noclobber(file) {
+                Ok(_) => {}
+                Err(lost) if lost.error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(written(error.error)),
             }
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-                let mut text = Zeroizing::new(String::new());
-                std::fs::File::open(file)
-                    .and_then(|mut f| f.read_to_string(&mut text))
-                    .map_err(|e| failed(e.to_string()))?;
-                let bytes =
-                    Zeroizing::new(STANDARD.decode(text.trim()).map_err(|_| failed("it is not base64".to_owned()))?);
-                let bytes = <&[u8; KEY]>::try_from(bytes.as_slice())
-                    .map_err(|_| failed("it is not 32 bytes in base64".to_owned()))?;
-                Self::from_bytes(bytes).map_err(|()| failed("the key was not accepted".to_owned()))
-            }
-            Err(error) => Err(failed(error.to_string())),
         }
+        let mut text = Zeroizing::new(String::new());
+        std::fs::File::open(file).and_then(|mut f| f.read_to_string(&mut text)).map_err(written)?;
+        let bytes = Zeroizing::new(STANDARD.decode(text.trim()).map_err(|_| failed("it is not base64".to_owned()))?);
+        let bytes =
+            <&[u8; KEY]>::try_from(bytes.as_slice()).map_err(|_| failed("it is not 32 bytes in base64".to_owned()))?;
+        Self::from_bytes(bytes).map_err(|()| failed("the key was not accepted".to_owned()))
     }
 
     fn from_bytes(bytes: &[u8; KEY]) -> Result<Self, ()> {

@@ -2,7 +2,7 @@
 
 use futures_util::TryStreamExt;
 use serde::Serialize;
-use tieline_client::{Connection, Record};
+use tieline_client::Connection;
 use tieline_store::{ContactRow, Store};
 
 use crate::contact;
@@ -37,10 +37,9 @@ impl Comparison {
 /// When either side cannot be read.
 pub async fn compare_contacts(connection: &Connection, store: &Store) -> Result<Comparison, SyncError> {
     let soql = format!("SELECT {} FROM {} ORDER BY Id", contact::FIELDS, contact::OBJECT);
-    let mut theirs = std::pin::pin!(connection.query::<Record>(&soql).map_err(SyncError::from));
+    let mut theirs = std::pin::pin!(connection.query::<contact::Row>(&soql).map_err(SyncError::from));
     let mut ours =
         std::pin::pin!(store.contacts().map_err(SyncError::from).try_filter(|c| std::future::ready(!c.row.deleted)));
-    let bad = |reason| SyncError::Record { object: contact::OBJECT, org: connection.org().to_owned(), reason };
     let mut found = Comparison::default();
     let mut there: Option<ContactRow> = None;
     let mut here: Option<ContactRow> = None;
@@ -48,7 +47,7 @@ pub async fn compare_contacts(connection: &Connection, store: &Store) -> Result<
         if there.is_none()
             && let Some(record) = theirs.try_next().await?
         {
-            there = Some(contact::row(record).map_err(bad)?);
+            there = Some(record.0);
             found.org += 1;
         }
         if here.is_none()

@@ -16,16 +16,6 @@ pub enum SyncError {
     /// The credentials kept with the integration do not lead to a login.
     #[error(transparent)]
     Config(#[from] tieline_auth::ConfigError),
-    /// A record lacks what every record has.
-    #[error("a {object} of org `{org}` cannot be used: {reason}")]
-    Record {
-        /// The object.
-        object: &'static str,
-        /// The org.
-        org: String,
-        /// What is missing.
-        reason: String,
-    },
     /// The org's answers carry no clock.
     #[error("org `{org}` sends no usable Date header, and without the org's clock a checkpoint would be a guess")]
     NoServerTime {
@@ -41,7 +31,6 @@ impl SyncError {
             SyncError::Client(error) => error.hint(),
             SyncError::Store(error) => error.hint().to_owned(),
             SyncError::Config(error) => error.hint().to_owned(),
-            SyncError::Record { .. } => "nothing is lost; report this with the record's id".to_owned(),
             SyncError::NoServerTime { .. } => {
                 "a proxy between here and Salesforce removes the header: let it through".to_owned()
             }
@@ -50,7 +39,11 @@ impl SyncError {
 
     /// Heals without anybody's help.
     pub fn is_transient(&self) -> bool {
-        matches!(self, SyncError::Client(error) if error.is_transient())
+        match self {
+            SyncError::Client(error) => error.is_transient(),
+            SyncError::Store(StoreError::Fenced { .. }) => true,
+            _ => false,
+        }
     }
 
     /// Somebody has to log in again or change the org's settings.

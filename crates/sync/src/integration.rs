@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use tieline_auth::{ConfigError, OrgConfig};
-use tieline_store::{Credentials, StoreError};
+use tieline_auth::{ConfigError, Credentials, OrgConfig};
+use tieline_client::{ClientError, Connection, DEFAULT_API_VERSION, RetryPolicy};
+use tieline_store::{Credentials as SealedLater, StoreError};
+
+use crate::error::SyncError;
 
 /// The settings that make a login. `SF_PRIVATE_KEY_FILE` is read and kept as `SF_PRIVATE_KEY`: the database must
 /// work where the file is not.
@@ -20,12 +23,38 @@ const KEPT: [&str; 10] = [
     "SF_API_VERSION",
 ];
 
+/// What the settings lead to.
+#[derive(Debug)]
+pub struct Login {
+    /// The org and how to log in to it.
+    pub config: OrgConfig,
+    /// `SF_API_VERSION`, or the version that calls use unless told otherwise.
+    pub api_version: String,
+}
+
+impl Login {
+    fn new(variable: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        let version = variable("SF_API_VERSION").filter(|v| !v.trim().is_empty());
+        let version =
+            version.map_or_else(|| DEFAULT_API_VERSION.to_owned(), |v| v.trim().trim_start_matches('v').to_owned());
+        Ok(Self { config: OrgConfig::from_variables(variable)?, api_version: version })
+    }
+
+    /// A connection that logs in at its first call.
+    ///
+    /// # Errors
+    /// When HTTPS cannot be prepared on this machine.
+    pub fn connect(self) -> Result<Connection, ClientError> {
+        Connection::with(Credentials::new(self.config)?, &self.api_version, RetryPolicy::default())
+    }
+}
+
 /// Takes the settings from any source of variables, checked to be complete, as they are to be sealed.
 ///
 /// # Errors
 /// As [`OrgConfig::from_variables`].
-pub fn capture(variable: impl Fn(&str) -> Option<String>) -> Result<(OrgConfig, Credentials), ConfigError> {
-    let config = OrgConfig::from_variables(&variable)?;
+pub fn capture(variable: impl Fn(&str) -> Option<String>) -> Result<(Login, SealedLater), ConfigError> {
+    let login = Login::new(&variable)?;
     let mut kept: BTreeMap<&str, String> = KEPT.iter().filter_map(|name| Some((*name, variable(name)?))).collect();
     if !kept.contains_key("SF_PRIVATE_KEY")
         && let Some(pem) = variable("SF_PRIVATE_KEY_FILE").and_then(|file| std::fs::read_to_string(file).ok())
@@ -33,18 +62,23 @@ pub fn capture(variable: impl Fn(&str) -> Option<String>) -> Result<(OrgConfig, 
         kept.insert("SF_PRIVATE_KEY", pem);
     }
     let bytes = serde_json::to_vec(&kept).unwrap_or_default();
-    Ok((config, Credentials::new(bytes)))
+    Ok((login, SealedLater::new(bytes)))
+}
+
+/// True if any setting of a login is there, complete or not.
+pub fn is_any_set(variable: impl Fn(&str) -> Option<String>) -> bool {
+    KEPT.iter().chain(&["SF_PRIVATE_KEY_FILE"]).any(|name| variable(name).is_some_and(|v| !v.is_empty()))
 }
 
 /// The login that sealed settings lead to.
 ///
 /// # Errors
 /// As [`OrgConfig::from_variables`]; [`StoreError::Sealed`] is the store's.
-pub fn config_of(name: &str, credentials: &Credentials) -> Result<OrgConfig, crate::SyncError> {
+pub fn login_of(name: &str, credentials: &SealedLater) -> Result<Login, SyncError> {
     let kept: BTreeMap<String, String> = serde_json::from_slice(credentials.expose()).map_err(|_| {
         StoreError::Sealed { integration: name.to_owned(), reason: "it is not the JSON that was sealed" }
     })?;
-    let mut config = OrgConfig::from_variables(|variable| kept.get(variable).cloned())?;
-    config.alias = name.to_owned();
-    Ok(config)
+    let mut login = Login::new(|variable| kept.get(variable).cloned())?;
+    login.config.alias = name.to_owned();
+    Ok(login)
 }

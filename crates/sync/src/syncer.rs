@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use tieline_auth::Clock;
-use tieline_client::{Connection, Page, Record};
-use tieline_store::{Checkpoint, Run, RunState, Step, StepOutcome, Store};
+use tieline_client::{Connection, Page};
+use tieline_store::{Checkpoint, ContactRow, Run, RunState, Step, StepOutcome, Store};
 
 use crate::contact;
 use crate::error::SyncError;
@@ -64,10 +64,11 @@ impl Syncer {
 
     /// A scan that an earlier run left unfinished, then a new one.
     async fn scans(&self, run: &Run, progress: &mut (dyn FnMut(Progress) + Send)) -> Result<Checkpoint, SyncError> {
+        let mut calls = self.connection.api_calls();
         loop {
             let before = self.store.checkpoint(&self.integration, contact::OBJECT).await?;
             let mut scan = Scan::begin(&before, &self.window);
-            while !self.query(run, &mut scan, progress).await? {}
+            while !self.query(run, &mut scan, &mut calls, progress).await? {}
             if !scan.is_resumed() {
                 return Ok(scan.finished());
             }
@@ -80,6 +81,7 @@ impl Syncer {
         &self,
         run: &Run,
         scan: &mut Scan,
+        calls: &mut u64,
         progress: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<bool, SyncError> {
         let from = scan.clone();
@@ -89,8 +91,7 @@ impl Syncer {
             contact::OBJECT,
             scan.condition()
         );
-        let mut calls = self.connection.api_calls();
-        let mut pages = self.connection.query_all_pages::<Record>(&soql);
+        let mut pages = self.connection.query_all_pages::<contact::Row>(&soql);
         let mut read = 0;
         loop {
             let page = match pages.next().await {
@@ -106,8 +107,8 @@ impl Syncer {
             scan.fix_end(server_time, &self.window);
             let now_calls = self.connection.api_calls();
             let (total, count) = (page.total_size, page.records.len() as u64);
-            self.write(run, scan, page, now_calls - calls).await?;
-            calls = now_calls;
+            self.write(run, scan, page, now_calls - *calls).await?;
+            *calls = now_calls;
             read += count;
             progress(Progress { read, total });
         }
@@ -117,12 +118,11 @@ impl Syncer {
         &self,
         run: &Run,
         scan: &mut Scan,
-        page: Page<Record>,
+        page: Page<contact::Row>,
         api_calls: u64,
     ) -> Result<StepOutcome, SyncError> {
         let is_last = page.is_last;
-        let bad = |reason| SyncError::Record { object: contact::OBJECT, org: self.connection.org().to_owned(), reason };
-        let contacts = page.records.into_iter().map(contact::row).collect::<Result<Vec<_>, _>>().map_err(bad)?;
+        let contacts: Vec<ContactRow> = page.records.into_iter().map(|row| row.0).collect();
         for contact in &contacts {
             scan.saw(contact.source_stamp, &contact.source_id);
         }

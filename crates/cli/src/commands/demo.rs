@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use serde_json::json;
-use tieline_auth::{Clock, Credentials, SystemClock};
+use tieline_auth::{Clock, SystemClock};
 use tieline_client::{ClientError, Connection, Record};
 use tieline_emulator::{Emulator, Options, OrgInfo};
 use tieline_server::{Service, Settings};
@@ -66,9 +66,9 @@ impl Demo {
             .context("could not make a folder for the database")?;
         let clock = Arc::new(SystemClock::default());
         let store = Store::open(&folder.path().join("demo.db")).await?;
-        let (config, credentials) = integration::capture(variables(org.info()))?;
+        let (login, credentials) = integration::capture(variables(org.info()))?;
         let integration = store.save_integration("demo", &credentials, clock.now()).await?;
-        let connection = Connection::new(Credentials::new(config).map_err(ClientError::from)?)?;
+        let connection = login.connect()?;
         say(format!("Logging in by JWT as {}; the database is {}.", org.info().username, store.path().display()));
         let syncer = Syncer { connection, store: store.clone(), integration, window: Window::default(), clock };
         let report = sync::pass(&syncer, "Contact").await?;

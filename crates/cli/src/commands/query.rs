@@ -1,6 +1,6 @@
 //! `tieline query`: SOQL to a table, JSON lines or CSV.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tieline_client::Record;
 
 use crate::failure::Failure;
@@ -15,7 +15,7 @@ const TABLE_ROWS: usize = 1_000;
   tieline query \"SELECT Name, Email, Account.Name FROM Contact LIMIT 10\"
   tieline query --csv \"SELECT Id, Name FROM Account\" > accounts.csv
   tieline query --json \"SELECT Id FROM Lead\" | jq -r .Id
-  echo \"SELECT COUNT(Id) FROM Contact\" | tieline query -")]
+  echo \"SELECT COUNT() FROM Contact\" | tieline query -")]
 pub(crate) struct Query {
     /// The query; `-` reads it from standard input
     soql: String,
@@ -30,58 +30,89 @@ pub(crate) struct Query {
     all: bool,
 }
 
+/// Where rows go. Each answers false when the reader has seen enough.
+enum Sink {
+    Json,
+    Csv(Box<csv::Writer<std::io::Stdout>>),
+    Table(Vec<Vec<String>>),
+}
+
 impl Query {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let soql = if self.soql == "-" { std::io::read_to_string(std::io::stdin())? } else { self.soql };
+        let soql = soql.trim();
         let connection = settings::connection()?;
         let mut pages = match self.all {
-            true => connection.query_all_pages::<Record>(soql.trim()),
-            false => connection.query_pages::<Record>(soql.trim()),
+            true => connection.query_all_pages::<Record>(soql),
+            false => connection.query_pages::<Record>(soql),
         };
-        let mut csv = csv::Writer::from_writer(std::io::stdout().lock());
-        let mut table: Option<comfy_table::Table> = None;
-        let (mut columns, mut shown, mut total) = (Vec::new(), 0, 0);
+        let mut sink = match (self.json, self.csv) {
+            (true, _) => Sink::Json,
+            (_, true) => Sink::Csv(Box::new(csv::Writer::from_writer(std::io::stdout()))),
+            _ => Sink::Table(Vec::new()),
+        };
+        let (mut columns, mut rows, mut total) = (selected(soql), 0u64, 0);
         while let Some(page) = pages.next().await? {
             total = page.total_size;
             for record in page.records {
-                if self.json {
-                    if !output::line(&Value::Object(without_attributes(record)).to_string())? {
-                        return Ok(());
-                    }
-                    continue;
+                // A query such as FIELDS(ALL) names its columns only by its answer.
+                let columns =
+                    columns.get_or_insert_with(|| record.keys().filter(|k| *k != "attributes").cloned().collect());
+                if rows == 0 && !sink.header(columns)? || !sink.row(columns, record)? {
+                    return Ok(());
                 }
-                let row = flat(&record);
-                if columns.is_empty() {
-                    columns = row.iter().map(|(name, _)| name.clone()).collect();
-                    let header: Vec<&str> = columns.iter().map(String::as_str).collect();
-                    match self.csv {
-                        true if !wrote(csv.write_record(&header))? => return Ok(()),
-                        true => {}
-                        false => table = Some(output::table(&header)),
-                    }
-                }
-                let cell =
-                    |column: &String| row.iter().find(|(name, _)| name == column).map_or("", |(_, v)| v.as_str());
-                let cells: Vec<&str> = columns.iter().map(cell).collect();
-                match &mut table {
-                    None if !wrote(csv.write_record(&cells))? => return Ok(()),
-                    None => {}
-                    Some(table) if shown < TABLE_ROWS => {
-                        table.add_row(cells);
-                        shown += 1;
-                    }
-                    Some(_) => {}
-                }
+                rows += 1;
             }
         }
-        if let Some(table) = table {
-            output::line(&table.to_string())?;
+        if rows == 0 && total > 0 {
+            // `SELECT COUNT()` answers a number and no records.
+            sink.row(&["count".to_owned()], Record::from_iter([("count".to_owned(), json!(total))]))?;
+        } else if rows == 0 {
+            sink.header(&columns.clone().unwrap_or_default())?;
         }
-        if !self.json && !self.csv {
-            match shown {
-                0 => eprintln!("{total} records"),
-                n if (n as u64) < total => eprintln!("the first {n} of {total} records; --csv and --json give all"),
-                n => eprintln!("{n} records"),
+        sink.end(&columns.unwrap_or_else(|| vec!["count".to_owned()]), total)
+    }
+}
+
+impl Sink {
+    fn header(&mut self, columns: &[String]) -> Result<bool, Failure> {
+        match self {
+            Sink::Csv(csv) if !columns.is_empty() => wrote(csv.write_record(columns)),
+            _ => Ok(true),
+        }
+    }
+
+    fn row(&mut self, columns: &[String], record: Record) -> Result<bool, Failure> {
+        let cells = |record: &Record| columns.iter().map(|column| cell(record, column)).collect::<Vec<_>>();
+        match self {
+            Sink::Json => Ok(output::line(&Value::Object(without_attributes(record)).to_string())?),
+            Sink::Csv(csv) => wrote(csv.write_record(cells(&record))),
+            Sink::Table(rows) => {
+                if rows.len() < TABLE_ROWS {
+                    rows.push(cells(&record));
+                }
+                Ok(true)
+            }
+        }
+    }
+
+    fn end(self, columns: &[String], total: u64) -> Result<(), Failure> {
+        match self {
+            Sink::Json => {}
+            Sink::Csv(mut csv) => drop(wrote(csv.flush().map_err(csv::Error::from))?),
+            Sink::Table(rows) => {
+                let shown = rows.len() as u64;
+                if shown > 0 {
+                    let header: Vec<&str> = columns.iter().map(String::as_str).collect();
+                    let mut table = output::table(&header);
+                    table.add_rows(rows);
+                    output::line(&table.to_string())?;
+                }
+                if shown == TABLE_ROWS as u64 && shown < total {
+                    eprintln!("the first {shown} of {total} records; --csv and --json give all");
+                } else {
+                    eprintln!("{total} records");
+                }
             }
         }
         Ok(())
@@ -99,6 +130,28 @@ fn wrote(outcome: csv::Result<()>) -> Result<bool, Failure> {
     }
 }
 
+/// The columns that the query names, if it names all of them by plain paths. They cannot be taken from a record:
+/// one without an account says nothing of `Account.Name`.
+fn selected(soql: &str) -> Option<Vec<String>> {
+    let lower = soql.to_ascii_lowercase();
+    let list = soql.get("select".len()..lower.find(" from ")?)?;
+    let columns: Vec<String> = list.split(',').map(|item| item.trim().to_owned()).collect();
+    let plain = |c: &String| !c.is_empty() && c.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.'));
+    (lower.starts_with("select") && columns.iter().all(plain)).then_some(columns)
+}
+
+/// The value at a dotted path, names in any case; null is empty, child records are JSON.
+fn cell(record: &Record, path: &str) -> String {
+    let (head, rest) = path.split_once('.').map_or((path, None), |(head, rest)| (head, Some(rest)));
+    let value = record.iter().find(|(key, _)| key.eq_ignore_ascii_case(head)).map(|(_, value)| value);
+    match (value, rest) {
+        (Some(Value::Object(parent)), Some(rest)) => cell(parent, rest),
+        (None | Some(Value::Null), _) => String::new(),
+        (Some(Value::String(text)), _) => text.clone(),
+        (Some(other), _) => other.to_string(),
+    }
+}
+
 fn without_attributes(record: Record) -> Record {
     let inner = |value| match value {
         Value::Object(map) => Value::Object(without_attributes(map)),
@@ -107,18 +160,17 @@ fn without_attributes(record: Record) -> Record {
     record.into_iter().filter(|(key, _)| key != "attributes").map(|(key, value)| (key, inner(value))).collect()
 }
 
-/// Parents become dotted names, nulls empty cells, and child records JSON.
-fn flat(record: &Record) -> Vec<(String, String)> {
-    let mut row = Vec::new();
-    for (key, value) in record.iter().filter(|(key, _)| *key != "attributes") {
-        match value {
-            Value::Object(parent) if !parent.contains_key("records") => {
-                row.extend(flat(parent).into_iter().map(|(name, value)| (format!("{key}.{name}"), value)));
-            }
-            Value::Null => row.push((key.clone(), String::new())),
-            Value::String(text) => row.push((key.clone(), text.clone())),
-            other => row.push((key.clone(), other.to_string())),
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_come_from_the_query_where_it_names_them() {
+        let named = |soql| selected(soql).map(|c| c.join("|"));
+        assert_eq!(named("SELECT Id,Account.Name FROM Contact").as_deref(), Some("Id|Account.Name"));
+        assert_eq!(named("SELECT FIELDS(ALL) FROM Contact LIMIT 1"), None);
+        assert_eq!(named("SELECT COUNT(Id) n FROM Contact"), None);
+        let record: Record = serde_json::from_str(r#"{"Id":"1","Account":null,"Owner":{"Name":"Ada"}}"#).unwrap();
+        assert_eq!(["id", "Account.Name", "Owner.Name"].map(|c| cell(&record, c)), ["1", "", "Ada"]);
     }
-    row
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Context;
 use tieline_auth::SystemClock;
 use tieline_server::{Service, Settings};
+use tieline_sync::integration;
 use tokio::net::TcpListener;
 
 use crate::commands::{stopped, sync};
@@ -44,11 +45,10 @@ impl Serve {
             ));
         }
         let store = self.database.open().await?;
-        // Any SF_* grant in the environment must be right; none at all is fine when the database knows the org.
-        let known = !store.integrations().await?.is_empty();
-        match sync::integration_from_environment(&store, &SystemClock::default()).await {
-            Err(failure) if !known => return Err(failure),
-            _ => {}
+        // What the environment says must be right; nothing at all is fine when the database knows an org.
+        let told = integration::is_any_set(|name| std::env::var(name).ok());
+        if told || store.integrations().await?.is_empty() {
+            sync::integration_from_environment(&store, &SystemClock::default()).await?;
         }
         let listener =
             TcpListener::bind(self.listen).await.with_context(|| format!("could not listen on {}", self.listen))?;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use clap::{Subcommand, ValueEnum};
 use serde_json::Value;
-use tieline_auth::{Clock, Credentials, SystemClock};
-use tieline_client::{ClientError, Connection};
+use tieline_auth::{Clock, SystemClock};
+use tieline_client::Connection;
 use tieline_store::Store;
 use tieline_sync::{Report, Syncer, integration};
 
@@ -71,10 +71,9 @@ pub(crate) async fn integration_from_environment(
     store: &Store,
     clock: &dyn Clock,
 ) -> Result<(String, Connection), Failure> {
-    let (config, credentials) = integration::capture(|name| std::env::var(name).ok())?;
+    let (login, credentials) = integration::capture(|name| std::env::var(name).ok())?;
     let id = store.save_integration(DEFAULT, &credentials, clock.now()).await?;
-    let connection = Connection::new(Credentials::new(config).map_err(ClientError::from)?)?;
-    Ok((id, connection))
+    Ok((id, login.connect()?))
 }
 
 impl Run {
@@ -87,7 +86,13 @@ impl Run {
         let outcome = tokio::select! {
             outcome = self.passes(&syncer) => outcome,
             // What was committed stays; the next run goes on from there.
-            () = stopped() => Ok(()),
+            () = stopped() => match self.once {
+                true => Err(Failure::new(
+                    "stopped before the pass was complete",
+                    "nothing is lost: the next run goes on where this one stopped",
+                )),
+                false => Ok(()),
+            },
         };
         store.close().await;
         outcome

@@ -217,7 +217,7 @@ impl Stamps {
                 *at
             }
             _ => {
-                let at = Timestamp::from_second(FROM + rng.i64(..SPAN)).unwrap_or(Timestamp::UNIX_EPOCH);
+                let at = Timestamp::from_second(FROM + rng.i64(0..SPAN)).unwrap_or(Timestamp::UNIX_EPOCH);
                 self.shared = (rng.u8(..200) == 0).then(|| (at, rng.usize(100..600)));
                 at
             }

@@ -267,11 +267,7 @@ fn make_custom(org: &mut Org, object: &str, fields: &Map<String, Value>) -> Resu
         org.schema.add(made);
     }
     let lacking: Vec<String> = match org.schema.object(object) {
-        Some(known) => fields
-            .keys()
-            .filter(|f| f.to_ascii_lowercase().ends_with("__c") && known.field(f).is_none())
-            .cloned()
-            .collect(),
+        Some(known) => fields.keys().filter(|f| is_custom(f) && known.field(f).is_none()).cloned().collect(),
         None => Vec::new(),
     };
     for name in lacking {
@@ -282,4 +278,10 @@ fn make_custom(org: &mut Org, object: &str, fields: &Map<String, Value>) -> Resu
         }
     }
     Ok(())
+}
+
+/// Custom fields end in `__c`, the parts of a custom geolocation in `__s`.
+fn is_custom(field: &str) -> bool {
+    let field = field.to_ascii_lowercase();
+    field.ends_with("__c") || field.ends_with("__s")
 }

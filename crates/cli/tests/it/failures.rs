@@ -1,0 +1,174 @@
+//! Bad input and bad luck: one message, a hint, an exit code, and no secret.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+
+use crate::org::{Org, PROGRAM, json, run, tieline};
+
+type Environment = BTreeMap<String, String>;
+
+fn with(mut environment: Environment, name: &str, value: &str) -> Environment {
+    environment.insert(name.to_owned(), value.to_owned());
+    environment
+}
+
+/// Fails with that code; message and hint hold the given texts, on a line each.
+fn fails(command: &mut Command, code: i32, said: &str, hinted: &str) {
+    let (found, out, err) = run(command);
+    assert_eq!(found, code, "{out}{err}");
+    let lines: Vec<&str> = err.lines().collect();
+    let [error, hint] = lines.as_slice() else { panic!("an error line and a hint line, not: {err}") };
+    assert!(error.starts_with("error: ") && error.contains(said), "{err}");
+    assert!(hint.starts_with("hint: ") && hint.contains(hinted), "{err}");
+    assert_eq!(out, "", "nothing on stdout");
+}
+
+#[test]
+fn a_login_that_cannot_work_is_refused_with_a_hint() {
+    let org = Org::start(&["--contacts", "0"]);
+    let other = Org::start(&["--contacts", "0"]);
+    let token = |environment: &Environment| tieline(environment, &["token"]);
+    let login = org.login();
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let public = std::fs::read_to_string(org.get("certificate_file")).unwrap();
+    for (environment, code, said, hinted) in [
+        (
+            with(login.clone(), "SF_PRIVATE_KEY_FILE", other.get("private_key_file")),
+            3,
+            "invalid assertion",
+            "does not belong to the certificate",
+        ),
+        (with(login.clone(), "SF_AUDIENCE", "https://example.org"), 3, "audience is invalid", "SF_AUDIENCE"),
+        (
+            with(login.clone(), "SF_USERNAME", "unapproved@local.tieline.test"),
+            3,
+            "user hasn't approved this consumer",
+            "pre-authorise",
+        ),
+        (with(login.clone(), "SF_CLIENT_ID", "3MVG9nobody"), 3, "client identifier invalid", "SF_CLIENT_ID"),
+        (with(login.clone(), "SF_LOGIN_URL", &format!("http://{closed}")), 4, "cannot be reached", "check the network"),
+        (
+            with(login.clone(), "SF_LOGIN_URL", "https://evilcrmforce.mil"),
+            2,
+            "not one of Salesforce's domains",
+            "my.salesforce.com",
+        ),
+        (with(login.clone(), "SF_PRIVATE_KEY", &public), 2, "this is the certificate", "private key belongs here"),
+        (with(login.clone(), "SF_PRIVATE_KEY_FILE", "/nowhere/key.pem"), 2, "/nowhere/key.pem", "SF_PRIVATE_KEY_FILE"),
+        (Environment::new(), 2, "SF_REFRESH_TOKEN", "tieline emulate"),
+    ] {
+        fails(&mut token(&environment), code, said, hinted);
+    }
+}
+
+#[test]
+fn an_assertion_that_expired_points_at_the_clock() {
+    let org = Org::start(&["--contacts", "0"]);
+    // The org's clock an hour ahead is this machine's clock an hour behind.
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let url = format!("{}/clock", org.get("control_url"));
+        let body = serde_json::json!({"advance_seconds": 3_600});
+        reqwest::Client::builder().build().unwrap().put(url).json(&body).send().await.unwrap();
+    });
+    fails(&mut tieline(&org.login(), &["token"]), 3, "expired authorization code", "clock is wrong");
+}
+
+#[test]
+fn a_bad_query_shows_where() {
+    let org = Org::start(&["--contacts", "0"]);
+    let (code, _, err) = run(&mut tieline(&org.login(), &["query", "SELECT Bacon FROM Contact"]));
+    assert_eq!(code, 1);
+    assert!(
+        err.contains("No such column 'Bacon'") && err.contains("ERROR at Row:1:Column:8") && err.contains("hint: "),
+        "{err}"
+    );
+}
+
+#[test]
+fn a_port_in_use_and_an_open_address_are_refused() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    fails(&mut tieline([], &["emulate", "--port", &port]), 1, "could not listen", "choose another port");
+    fails(
+        &mut tieline([], &["demo", "--listen", &format!("127.0.0.1:{port}")]),
+        1,
+        "could not listen",
+        "choose another port",
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let org = Org::start(&["--contacts", "0"]);
+    let database = folder.path().join("t.db");
+    let database = database.to_str().unwrap();
+    let listen = format!("127.0.0.1:{port}");
+    fails(
+        &mut tieline(&org.login(), &["serve", "--listen", &listen, "--database-url", database]),
+        1,
+        "could not listen",
+        "choose another port",
+    );
+    fails(
+        &mut tieline(&org.login(), &["serve", "--listen", "0.0.0.0:0", "--database-url", database]),
+        2,
+        "no sign-in",
+        "127.0.0.1",
+    );
+}
+
+#[test]
+fn a_database_that_cannot_be_used_is_refused_and_left_alone() {
+    let org = Org::start(&["--contacts", "5"]);
+    let folder = tempfile::tempdir().unwrap();
+    let sync = |file: &str| tieline(&org.login(), &["sync", "run", "--once", "--database-url", file]);
+    let text = folder.path().join("text.db");
+    std::fs::write(&text, "this is a letter, not a database, and it is long enough to be looked at as one".repeat(20))
+        .unwrap();
+    let before = std::fs::read(&text).unwrap();
+    fails(&mut sync(text.to_str().unwrap()), 1, "could not open the database", "SQLite database");
+    assert_eq!(std::fs::read(&text).unwrap(), before);
+    let newer = folder.path().join("newer.db");
+    assert_eq!(run(&mut sync(newer.to_str().unwrap())).0, 0);
+    rusqlite::Connection::open(&newer).unwrap().execute("UPDATE schema_support SET oldest_program = 9", []).unwrap();
+    let before = std::fs::read(&newer).unwrap();
+    fails(&mut sync(newer.to_str().unwrap()), 1, "needs a tieline that knows schema 9", "was not touched");
+    assert_eq!(std::fs::read(&newer).unwrap(), before);
+    let key = folder.path().join("newer.db.key");
+    std::fs::rename(&key, folder.path().join("elsewhere")).unwrap();
+    rusqlite::Connection::open(&newer).unwrap().execute("UPDATE schema_support SET oldest_program = 1", []).unwrap();
+    fails(&mut sync(newer.to_str().unwrap()), 1, "could not use the master key", "TIELINE_MASTER_KEY_FILE");
+    assert!(!key.exists(), "no new key hides the loss of the old one");
+    fails(&mut sync("/nowhere/t.db"), 1, "could not open the database /nowhere/t.db", "folder exists");
+    fails(&mut sync("postgres://localhost/x"), 2, "PostgreSQL is not supported yet", "SQLite");
+}
+
+/// A real full disk: a file system of 2 MB in a mount namespace of its own.
+#[test]
+fn a_full_disk_is_named_and_the_next_run_loses_nothing() {
+    let script = r#"
+        mount -t tmpfs -o size=2m none "$1" || exit 77
+        "$3" sync run --once --database-url "$1/t.db"; code=$?
+        cp "$1"/t.db* "$2" && exit $code"#;
+    let org = Org::start(&["--contacts", "20000"]);
+    let folder = tempfile::tempdir().unwrap();
+    let (small, large) = (folder.path().join("small"), folder.path().join("large"));
+    std::fs::create_dir(&small).unwrap();
+    std::fs::create_dir(&large).unwrap();
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--map-root-user", "sh", "-c", script, "sh"]).args([&small, &large]).arg(PROGRAM);
+    command.envs(org.login());
+    let (code, _, err) = run(&mut command);
+    if code == 77 || err.contains("unshare") {
+        eprintln!("SKIPPED: this machine lets nobody mount a file system: {err}");
+        return;
+    }
+    assert_eq!(code, 1, "{err}");
+    assert!(err.contains("the disk is full") && err.contains("hint: make room"), "{err}");
+
+    let database = large.join("t.db");
+    let arguments = ["sync", "run", "--once", "--json", "--database-url", database.to_str().unwrap()];
+    let (code, out, err) = run(&mut tieline(&org.login(), &arguments));
+    assert_eq!(code, 0, "{err}");
+    let rest = json(&out)["rows"]["inserted"].as_u64().unwrap();
+    assert!(rest > 0 && rest < 20_000, "it went on where it stopped: {rest}");
+    crate::crashes::assert_equal(&org, &database);
+}

@@ -1,0 +1,73 @@
+//! A local org in a process of its own, and the program run against it.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::Value;
+
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_tieline");
+
+/// `tieline emulate` with its credentials; ends with the value.
+pub(crate) struct Org {
+    process: Child,
+    info: Value,
+}
+
+impl Org {
+    pub(crate) fn start(arguments: &[&str]) -> Self {
+        let mut process =
+            Command::new(PROGRAM).args(["emulate", "--json"]).args(arguments).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let info = serde_json::from_str(&line).unwrap_or_else(|_| panic!("emulate printed `{line}`"));
+        Org { process, info }
+    }
+
+    pub(crate) fn get(&self, key: &str) -> &str {
+        self.info[key].as_str().unwrap_or_else(|| panic!("{key} is not in {}", self.info))
+    }
+
+    /// The environment of a JWT login.
+    pub(crate) fn login(&self) -> BTreeMap<String, String> {
+        let pairs = [
+            ("SF_LOGIN_URL", "login_url"),
+            ("SF_CLIENT_ID", "client_id"),
+            ("SF_USERNAME", "username"),
+            ("SF_PRIVATE_KEY_FILE", "private_key_file"),
+        ];
+        pairs.into_iter().map(|(name, key)| (name.to_owned(), self.get(key).to_owned())).collect()
+    }
+}
+
+impl Drop for Org {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        // A killed org cannot remove its key folder.
+        if let Some(folder) = Path::new(self.get("private_key_file")).parent() {
+            let _ = std::fs::remove_dir_all(folder);
+        }
+    }
+}
+
+/// The program with just these variables.
+pub(crate) fn tieline<'a>(
+    environment: impl IntoIterator<Item = (&'a String, &'a String)>,
+    arguments: &[&str],
+) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.args(arguments).env_clear().envs(environment);
+    command
+}
+
+pub(crate) fn run(command: &mut Command) -> (i32, String, String) {
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (status.code().unwrap_or(-1), text(stdout), text(stderr))
+}
+
+pub(crate) fn json(text: &str) -> Value {
+    serde_json::from_str(text.trim()).unwrap_or_else(|e| panic!("{e}: {text}"))
+}
