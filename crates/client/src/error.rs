@@ -14,21 +14,8 @@ pub enum ClientError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// The org answered, and refused.
-    #[error("{what} failed: org `{org}` answered {status}{}{code}: {message}", if code.is_empty() { "" } else { " " })]
-    Refused {
-        /// The org's alias.
-        org: String,
-        /// Method and path, or what was attempted.
-        what: String,
-        /// HTTP status.
-        status: u16,
-        /// Salesforce's error code, such as `INVALID_FIELD`; empty where the answer had none.
-        code: String,
-        /// Salesforce's message.
-        message: String,
-        /// Fields that Salesforce names.
-        fields: Vec<String>,
-    },
+    #[error(transparent)]
+    Refused(Box<Refusal>),
     /// The org could not be reached, or the connection broke, and trying again did not help.
     #[error("{what} failed: no answer from org `{org}` after {attempts} attempts: {reason}")]
     Unreachable {
@@ -55,11 +42,29 @@ pub enum ClientError {
     },
 }
 
+/// An org's refusal, in its own words.
+#[derive(Debug, thiserror::Error)]
+#[error("{what} failed: org `{org}` answered {status}{}{code}: {message}", if code.is_empty() { "" } else { " " })]
+pub struct Refusal {
+    /// The org's alias.
+    pub org: String,
+    /// Method and path, or what was attempted.
+    pub what: String,
+    /// HTTP status.
+    pub status: u16,
+    /// Salesforce's error code, such as `INVALID_FIELD`; empty where the answer had none.
+    pub code: String,
+    /// Salesforce's message.
+    pub message: String,
+    /// Fields that Salesforce names.
+    pub fields: Vec<String>,
+}
+
 impl ClientError {
     /// Salesforce's error code, where it gave one.
     pub fn salesforce_code(&self) -> Option<&str> {
         match self {
-            ClientError::Refused { code, .. } if !code.is_empty() => Some(code),
+            ClientError::Refused(refusal) if !refusal.code.is_empty() => Some(&refusal.code),
             _ => None,
         }
     }
@@ -70,7 +75,8 @@ impl ClientError {
             ClientError::Auth(error) => error.is_transient(),
             ClientError::Config(_) => false,
             ClientError::Unreachable { .. } => true,
-            ClientError::Refused { status, code, .. } => {
+            ClientError::Refused(refusal) => {
+                let Refusal { status, code, .. } = &**refusal;
                 crate::retry::is_transient_status(*status)
                     || matches!(
                         code.as_str(),
@@ -85,7 +91,7 @@ impl ClientError {
     pub fn needs_person(&self) -> bool {
         match self {
             ClientError::Auth(error) => error.needs_person(),
-            ClientError::Refused { status, code, .. } => *status == 401 || code == "API_DISABLED_FOR_ORG",
+            ClientError::Refused(refusal) => refusal.status == 401 || refusal.code == "API_DISABLED_FOR_ORG",
             _ => false,
         }
     }
@@ -102,7 +108,7 @@ impl ClientError {
             ClientError::Unreadable { .. } => {
                 "a proxy may have answered in Salesforce's place; TIELINE_LOG=debug shows the calls".to_owned()
             }
-            ClientError::Refused { code, .. } => match code.as_str() {
+            ClientError::Refused(refusal) => match refusal.code.as_str() {
                 "INVALID_SESSION_ID" => {
                     "the org refuses even fresh tokens: check the user's session and IP settings".to_owned()
                 }
@@ -145,12 +151,12 @@ pub(crate) fn refused(org: &str, what: &str, status: u16, body: &[u8]) -> Client
         "" => "it gave no reason".to_owned(),
         text => text.to_owned(),
     };
-    ClientError::Refused {
+    ClientError::Refused(Box::new(Refusal {
         org: org.to_owned(),
         what: what.to_owned(),
         status,
         code: first.error_code,
         message,
         fields: first.fields.unwrap_or_default(),
-    }
+    }))
 }

@@ -32,7 +32,7 @@ pub mod soql;
 
 pub use connection::{Connection, DEFAULT_API_VERSION};
 pub use connections::Connections;
-pub use error::ClientError;
+pub use error::{ClientError, Refusal};
 pub use limits::ApiUsage;
 pub use rest::query::{Page, Pages};
 pub use retry::RetryPolicy;

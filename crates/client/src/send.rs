@@ -206,8 +206,9 @@ impl Connection {
 
 fn is_session_expired(status: u16, error: &ClientError, body: &[u8]) -> bool {
     match (status, error) {
-        (401, ClientError::Refused { code, message, .. }) => {
-            code == "INVALID_SESSION_ID" && !NOT_CURED_BY_REFRESH.iter().any(|text| message.contains(text))
+        (401, ClientError::Refused(refusal)) => {
+            refusal.code == "INVALID_SESSION_ID"
+                && !NOT_CURED_BY_REFRESH.iter().any(|text| refusal.message.contains(text))
         }
         // The OAuth resources (userinfo, identity) say it in plain text.
         (403, _) => body.trim_ascii() == b"Bad_OAuth_Token",

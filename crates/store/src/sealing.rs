@@ -50,7 +50,7 @@ impl MasterKey {
         if !file.exists() {
             let mut bytes = Zeroizing::new([0u8; KEY]);
             aws_lc_rs::rand::fill(&mut *bytes).map_err(|_| failed("the system gives no randomness".to_owned()))?;
-            let text = Zeroizing::new(STANDARD.encode(&*bytes));
+            let text = Zeroizing::new(STANDARD.encode(*bytes));
             // Whole or not at all: a process that dies here must not leave half a key, nor two that start at once
             // a key each. The temporary file has mode 0600 from its first moment.
             let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));

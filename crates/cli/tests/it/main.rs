@@ -1,4 +1,5 @@
 //! The program as people and scripts use it: transcripts, faults, real clients, a real browser.
+#![expect(clippy::print_stderr, reason = "a test says aloud what it skips and what it measured")]
 
 mod clients;
 mod crashes;

@@ -119,9 +119,9 @@ async fn records_are_created_read_changed_and_deleted() {
     let all: Vec<Record> = connection.query_all(&soql).try_collect().await.unwrap();
     assert_eq!(all.len(), 1, "queryAll still shows it");
     let refused = connection.create("Contact", &json!({"FirstName": "No family name"})).await.unwrap_err();
-    let ClientError::Refused { fields, .. } = &refused else { panic!("{refused}") };
+    let ClientError::Refused(refusal) = &refused else { panic!("{refused}") };
     assert_eq!(
-        (refused.salesforce_code(), fields.as_slice()),
+        (refused.salesforce_code(), refusal.fields.as_slice()),
         (Some("REQUIRED_FIELD_MISSING"), ["LastName".to_owned()].as_slice())
     );
 }

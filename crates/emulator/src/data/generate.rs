@@ -11,7 +11,7 @@ use crate::id::record_id;
 use crate::org::Org;
 use crate::records::{self, Author};
 
-const SEED: u64 = 0x7469_656c_696e_65;
+const SEED: u64 = 0x0074_6965_6c69_6e65;
 
 const FIRST: [&str; 48] = [
     "Ada",
