@@ -4,6 +4,8 @@
 #![expect(clippy::print_stderr, reason = "this program talks to the developer at the terminal")]
 
 mod check;
+#[cfg(test)]
+mod directions;
 mod options;
 mod parts;
 mod steps;

@@ -84,7 +84,7 @@ async fn t2_an_empty_run_moves_the_checkpoint_to_the_orgs_time_less_the_lag_and_
     world.at(300).await;
     world.sync().await.unwrap();
     assert_eq!(world.names().await, [""; 0]);
-    assert!((239..=240).contains(&world.through().await.unwrap()), "the call itself may take a second off");
+    assert!((235..=240).contains(&world.through().await.unwrap()), "the time that the call takes comes off");
     world.at(400).await;
     world.sync().await.unwrap();
     assert_eq!(world.names().await, ["late"]);
@@ -99,12 +99,12 @@ async fn t6_the_local_clock_does_not_matter() {
         world.at(1_000).await;
         world.create("one").await;
         world.sync().await.unwrap();
-        assert!((939..=940).contains(&world.through().await.unwrap()), "{minutes} minutes off");
+        assert!((935..=940).contains(&world.through().await.unwrap()), "{minutes} minutes off");
         world.create("two").await;
         world.at(1_100).await;
         world.sync().await.unwrap();
         assert_eq!(world.names().await, ["one", "two"]);
-        assert!((1_039..=1_040).contains(&world.through().await.unwrap()), "{minutes} minutes off");
+        assert!((1_035..=1_040).contains(&world.through().await.unwrap()), "{minutes} minutes off");
     }
 }
 
