@@ -2,7 +2,7 @@
 
 use futures_util::TryStreamExt;
 use jiff::Timestamp;
-use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
 use tieline_store::{Checkpoint, Contact, ContactRow, Credentials, Position, RunState, Step, Store, StoreError};
 
 fn now() -> Timestamp {
@@ -44,7 +44,9 @@ async fn fixture() -> Fixture {
     let store = Store::open(&path).await.unwrap();
     let integration =
         store.save_integration("acme", &Credentials::new(b"hidden-refresh-token".to_vec()), now()).await.unwrap();
-    let raw = SqlitePool::connect_with(SqliteConnectOptions::new().filename(&path)).await.unwrap();
+    // One connection: another would not know at once what this one did to the schema.
+    let raw = SqlitePoolOptions::new().max_connections(1);
+    let raw = raw.connect_with(SqliteConnectOptions::new().filename(&path)).await.unwrap();
     Fixture { store, integration, raw, folder }
 }
 
