@@ -52,6 +52,10 @@ impl Store {
             // A checkpoint must not outlive its rows, nor a commit be lost with the power.
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
+            // Records come in the order of their stamps, not of their ids: with SQLite's 2 MB the index pages are
+            // read and written again for every page of a scan. The cache is memory; 8 MB is within our bound.
+            .pragma("cache_size", "-8192")
+            .pragma("wal_autocheckpoint", "4000")
             .busy_timeout(Duration::from_secs(10));
         own_file(path).map_err(|e| StoreError::Open { path: path.to_owned(), reason: e.to_string() })?;
         let writer = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await.map_err(failed)?;
