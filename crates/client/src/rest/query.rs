@@ -78,7 +78,12 @@ async fn fetch<T: DeserializeOwned>(connection: Connection, path: String) -> Res
     connection
         .send_and(&Request::get(path), |reply| {
             let answer: Answer<T> = serde_json::from_slice(&reply.body)?;
-            let next = answer.next_records_url.filter(|_| !answer.done);
+            let next = match (answer.done, answer.next_records_url) {
+                (true, _) => None,
+                (false, Some(next)) => Some(next),
+                // To stop here would pass a part for the whole.
+                (false, None) => return Err(serde::de::Error::custom("it says `done: false` and names no next page")),
+            };
             Ok(Page {
                 records: answer.records,
                 total_size: answer.total_size,
