@@ -147,7 +147,8 @@ pub(crate) fn refused(org: &str, what: &str, status: u16, body: &[u8]) -> Client
         let text = String::from_utf8_lossy(&body[..body.len().min(200)]).trim().to_owned();
         Body { error_code: String::new(), message: text, fields: None }
     });
-    let message = match first.message.trim() {
+    // A query's error begins with a line break, on which its caret stands aligned: only the end is trimmed.
+    let message = match first.message.trim_end() {
         "" => "it gave no reason".to_owned(),
         text => text.to_owned(),
     };

@@ -80,7 +80,9 @@ fn a_bad_query_shows_where() {
     let (code, _, err) = run(&mut tieline(&org.login(), &["query", "SELECT Bacon FROM Contact"]));
     assert_eq!(code, 1);
     assert!(
-        err.contains("No such column 'Bacon'") && err.contains("ERROR at Row:1:Column:8") && err.contains("hint: "),
+        err.contains("No such column 'Bacon'")
+            && err.contains("\nSELECT Bacon FROM Contact\n       ^\nERROR at Row:1:Column:8")
+            && err.contains("hint: "),
         "{err}"
     );
 }
