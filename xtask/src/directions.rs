@@ -10,7 +10,7 @@ mod tests {
     const ALLOWED: [(&str, &[&str]); 7] = [
         ("auth", &[]),
         ("client", &["auth"]),
-        ("store", &[]),
+        ("store", &["auth"]),
         ("sync", &["auth", "client", "store"]),
         ("server", &["auth", "client", "store", "sync"]),
         ("cli", &["auth", "client", "store", "sync", "server", "emulator"]),

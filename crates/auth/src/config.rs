@@ -8,6 +8,7 @@ use crate::error::ConfigError;
 use crate::grant::Grant;
 use crate::host::AllowedHosts;
 use crate::secret::Secret;
+use crate::token_state::Fingerprint;
 
 /// Where to log in, as which app, and by which grant.
 #[derive(Debug, Clone)]
@@ -28,20 +29,27 @@ pub struct OrgConfig {
     pub reuse: Reuse,
     /// Hosts that may see a token.
     pub hosts: AllowedHosts,
+    /// Name of the entry in a token store. Without one it follows from host, app and credential, which is right
+    /// unless a replaced refresh token is to take its predecessor's place.
+    pub store_as: Option<String>,
 }
 
-/// How long a token is used before another is asked for.
+/// How long a token is used before another is asked for. Salesforce tells no lifetime: a session ends two hours (or
+/// what the org has set) after its last call, and a caller learns of it by a refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reuse {
-    /// So long after it was issued. Salesforce tells no lifetime; these are ours.
+    /// So long after it was issued, at most; less where the response tells an earlier end.
     For(Duration),
-    /// Until the org refuses it.
+    /// Until the org refuses it (`until_refused`): the fewest logins, and what a fleet should use.
     UntilRefused,
+    /// Until its true end, which is asked for by introspection after each login (one more request; the app needs
+    /// the right to it). Where the org does not tell, like the grant's default.
+    Introspected,
 }
 
 /// Tokens from a refresh token are reused for half an hour: well inside the shortest common session timeout.
 const REFRESH_REUSE: Duration = Duration::from_secs(30 * 60);
-/// JWT tokens are reused for three minutes, less a buffer of 30 seconds.
+/// Tokens without refresh token are reused for three minutes, less a buffer of 30 seconds.
 const JWT_REUSE: Duration = Duration::from_secs(3 * 60 - 30);
 
 impl OrgConfig {
@@ -59,11 +67,7 @@ impl OrgConfig {
     /// ```
     pub fn new(login_url: &str, client_id: impl Into<String>, grant: Grant) -> Result<Self, ConfigError> {
         let login_url = parse_host_url("login URL", login_url)?;
-        let reuse = match grant {
-            Grant::JwtBearer { .. } => Reuse::For(JWT_REUSE),
-            Grant::RefreshToken { .. } => Reuse::For(REFRESH_REUSE),
-            Grant::AccessToken { .. } => Reuse::UntilRefused,
-        };
+        let reuse = default_reuse(&grant);
         Ok(Self {
             alias: login_url.host_str().unwrap_or_default().to_owned(),
             login_url,
@@ -73,6 +77,7 @@ impl OrgConfig {
             audience: None,
             reuse,
             hosts: AllowedHosts::default(),
+            store_as: None,
         })
     }
 
@@ -95,11 +100,103 @@ impl OrgConfig {
         }
     }
 
-    pub(crate) fn token_url(&self) -> Url {
+    pub(crate) fn app(&self) -> AppRef<'_> {
+        AppRef {
+            login_url: &self.login_url,
+            client_id: &self.client_id,
+            client_secret: self.client_secret.as_ref(),
+            hosts: &self.hosts,
+        }
+    }
+
+    /// Names this login without telling anything of it: a digest of host, app and user (or refresh token, or
+    /// [`OrgConfig::store_as`]), in lower-case hexadecimal. A token store keeps it under this name.
+    pub fn digest(&self) -> String {
+        let name = match &self.store_as {
+            Some(name) => Fingerprint::of(&["name", name]),
+            None => Fingerprint::of(&[
+                &origin(&self.login_url),
+                &self.client_id,
+                self.grant.name(),
+                self.grant.subject(),
+            ]),
+        };
+        // Keys are lower case in every store, and hexadecimal is.
+        name.as_str().bytes().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Of everything that a login depends on: a failure is remembered for this configuration, not for a better one.
+    pub(crate) fn fingerprint(&self) -> Fingerprint {
+        let key = match &self.grant {
+            Grant::JwtBearer { key, .. } => key.fingerprint(),
+            Grant::Password { password, .. } => password.expose().to_owned(),
+            _ => String::new(),
+        };
+        let secret = self.client_secret.as_ref().map_or("", |secret| secret.expose());
+        let (host, audience) = (origin(&self.login_url), self.audience());
+        Fingerprint::of(&[&host, &audience, &self.client_id, secret, self.grant.name(), self.grant.subject(), &key])
+    }
+}
+
+/// An app and the host where it logs people in: what the logins begin with that need a person.
+#[derive(Debug, Clone)]
+pub struct App {
+    /// Host of the login pages and the token endpoint.
+    pub login_url: Url,
+    /// The consumer key.
+    pub client_id: String,
+    /// The consumer secret. A public client has none, and must not send one.
+    pub client_secret: Option<Secret>,
+    /// Hosts that may see a token.
+    pub hosts: AllowedHosts,
+}
+
+impl App {
+    /// An app at a login host (`https://login.salesforce.com`, `https://test.salesforce.com`, a My Domain).
+    ///
+    /// # Errors
+    /// As [`OrgConfig::new`].
+    pub fn new(login_url: &str, client_id: impl Into<String>) -> Result<Self, ConfigError> {
+        let login_url = parse_host_url("login URL", login_url)?;
+        Ok(Self { login_url, client_id: client_id.into(), client_secret: None, hosts: AllowedHosts::default() })
+    }
+
+    pub(crate) fn as_ref(&self) -> AppRef<'_> {
+        AppRef {
+            login_url: &self.login_url,
+            client_id: &self.client_id,
+            client_secret: self.client_secret.as_ref(),
+            hosts: &self.hosts,
+        }
+    }
+}
+
+/// An app, wherever it is written down.
+#[derive(Clone, Copy)]
+pub(crate) struct AppRef<'a> {
+    pub(crate) login_url: &'a Url,
+    pub(crate) client_id: &'a str,
+    pub(crate) client_secret: Option<&'a Secret>,
+    pub(crate) hosts: &'a AllowedHosts,
+}
+
+impl AppRef<'_> {
+    /// An OAuth endpoint of the login host: `token`, `authorize`, `revoke`, `introspect`.
+    pub(crate) fn oauth_url(self, endpoint: &str) -> Url {
         let mut url = self.login_url.clone();
-        url.set_path("/services/oauth2/token");
+        url.set_path(&format!("/services/oauth2/{endpoint}"));
         url.set_query(None);
+        url.set_fragment(None);
         url
+    }
+}
+
+/// The policy of a grant, unless told otherwise.
+pub(crate) fn default_reuse(grant: &Grant) -> Reuse {
+    match grant {
+        Grant::RefreshToken { .. } => Reuse::For(REFRESH_REUSE),
+        Grant::AccessToken { .. } => Reuse::UntilRefused,
+        _ => Reuse::For(JWT_REUSE),
     }
 }
 

@@ -1,18 +1,24 @@
 //! The handle that callers hold.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use jiff::SignedDuration;
+use tokio::sync::broadcast;
 
-use crate::clock::{Clock, SystemClock};
-use crate::config::{OrgConfig, Reuse};
-use crate::error::{AuthError, AuthErrorKind, ConfigError};
+use crate::clock::Clock;
+use crate::config::OrgConfig;
+use crate::error::{AuthError, ConfigError};
+use crate::event::{Event, EventKind};
 use crate::grant::Grant;
 use crate::http;
+use crate::introspection::{self, Introspection};
+use crate::renewal::Renewal;
+use crate::sealing::MasterKey;
+use crate::settings::{Settings, SharedStore};
+use crate::single_flight::{SingleFlight, Source};
+use crate::stats::{Counters, Stats};
 use crate::token::Token;
-use crate::token_cache::TokenCache;
-use crate::token_endpoint::{self, Issued};
+use crate::token_store::memory::MemoryStore;
+use crate::vault::Vault;
 
 /// One org's credentials: hands out a valid token, and hears when the org refuses one. Cheap to clone; all
 /// clones share one token.
@@ -20,48 +26,27 @@ use crate::token_endpoint::{self, Issued};
 pub struct Credentials(Arc<Inner>);
 
 struct Inner {
-    config: OrgConfig,
-    http: reqwest::Client,
+    cache: Arc<SingleFlight<Token, AuthError>>,
     clock: Arc<dyn Clock>,
-    cache: Arc<TokenCache>,
-    counters: Arc<Counters>,
-}
-
-#[derive(Default)]
-struct Counters {
-    token_requests: AtomicU64,
-    refusals: AtomicU64,
-    hits: AtomicU64,
-    generation: AtomicU64,
-}
-
-/// What these credentials have done so far.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-pub struct Stats {
-    /// Requests to the token endpoint.
-    pub token_requests: u64,
-    /// Tokens that the org refused while we held them.
-    pub refusals: u64,
-    /// Answers from memory.
-    pub hits: u64,
+    renewal: Arc<Renewal>,
 }
 
 impl std::fmt::Debug for Credentials {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Credentials")
-            .field("config", &self.0.config)
+            .field("config", self.config())
             .field("stats", &self.stats())
             .finish_non_exhaustive()
     }
 }
 
 impl Credentials {
-    /// Credentials by the machine's clock. Nothing is sent yet.
+    /// Credentials of this process alone, by the machine's clock. Nothing is sent yet.
     ///
     /// # Errors
     /// When the HTTP client cannot be made, which means that the machine has no certificate store.
     pub fn new(config: OrgConfig) -> Result<Self, ConfigError> {
-        Self::with_clock(config, Arc::new(SystemClock::default()))
+        Self::with(config, Settings::default())
     }
 
     /// The same with a clock of the caller's.
@@ -69,18 +54,78 @@ impl Credentials {
     /// # Errors
     /// As [`Credentials::new`].
     pub fn with_clock(config: OrgConfig, clock: Arc<dyn Clock>) -> Result<Self, ConfigError> {
-        let http = http::token_client().map_err(|e| {
-            ConfigError::new(
-                format!("could not prepare HTTPS: {}", http::innermost(&e)),
-                "install the system's CA certificates (Debian: apt-get install ca-certificates)",
-            )
-        })?;
-        Ok(Self(Arc::new(Inner { config, http, clock, cache: Arc::default(), counters: Arc::default() })))
+        Self::with(config, Settings { clock, ..Settings::default() })
+    }
+
+    /// Credentials with a token store, a clock, or other patience.
+    ///
+    /// # Errors
+    /// As [`Credentials::new`].
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use tieline_auth::sealing::MasterKey;
+    /// use tieline_auth::token_store::file::FileStore;
+    /// use tieline_auth::{Credentials, Grant, OrgConfig, Secret, Settings, SharedStore};
+    ///
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// let store = Arc::new(FileStore::new(folder.path().join("tokens.json")));
+    /// let key = MasterKey::load_or_create(&folder.path().join("tokens.key")).unwrap();
+    /// let grant = Grant::RefreshToken { refresh_token: Secret::new("5Aep861…") };
+    /// let config = OrgConfig::new("login.salesforce.com", "3MVG9…", grant).unwrap();
+    /// let settings = Settings { store: Some(SharedStore { store, key }), ..Settings::default() };
+    /// let credentials = Credentials::with(config, settings).unwrap();
+    /// ```
+    pub fn with(config: OrgConfig, settings: Settings) -> Result<Self, ConfigError> {
+        let http = match &settings.http {
+            Some(http) => http.clone(),
+            None => http::token_client().map_err(|e| {
+                ConfigError::new(
+                    format!("could not prepare HTTPS: {}", http::innermost(&e)),
+                    "install the system's CA certificates (Debian: apt-get install ca-certificates)",
+                )
+            })?,
+        };
+        let name = config.digest();
+        let vault = match &settings.store {
+            Some(SharedStore { store, key }) => Vault { store: store.clone(), key: key.clone(), name },
+            None => {
+                let key = MasterKey::ephemeral().ok_or_else(|| {
+                    ConfigError::new("the system gives no randomness", "see that /dev/urandom can be read")
+                })?;
+                Vault { store: Arc::new(MemoryStore::with_clock(settings.clock.clone())), key, name }
+            }
+        };
+        let clock = settings.clock.clone();
+        let fingerprint = config.fingerprint();
+        let renewal = Renewal {
+            config,
+            settings,
+            http,
+            vault,
+            counters: Counters::default(),
+            fingerprint,
+            local: std::sync::Mutex::default(),
+            given_away: false.into(),
+        };
+        Ok(Self(Arc::new(Inner { cache: Arc::new(SingleFlight::new()), clock, renewal: Arc::new(renewal) })))
     }
 
     /// The configuration.
     pub fn config(&self) -> &OrgConfig {
-        &self.0.config
+        &self.0.renewal.config
+    }
+
+    /// The token at hand, if there is a fresh one: no waiting, no request.
+    pub fn cached_token(&self) -> Option<Arc<Token>> {
+        let token = self.0.cache.at_hand(|token| token.is_fresh(&*self.0.clock))?;
+        self.0.renewal.counters.hits.add();
+        Some(token)
+    }
+
+    /// A fresh token is at hand.
+    pub fn has_token(&self) -> bool {
+        self.0.cache.at_hand(|token| token.is_fresh(&*self.0.clock)).is_some()
     }
 
     /// A token to call with: the one at hand, or a new one. Ask again for every attempt; asking is cheap.
@@ -91,74 +136,85 @@ impl Credentials {
         Ok(self.token_and_source().await?.0)
     }
 
-    /// The token, and whether it was at hand.
+    /// The token, and whether nobody had to be asked for it but this process or the token store.
     ///
     /// # Errors
     /// As [`Credentials::token`].
     pub async fn token_and_source(&self) -> Result<(Arc<Token>, bool), AuthError> {
-        let inner = &self.0;
-        let fetch = || {
-            let inner = inner.clone();
-            async move { inner.fetch().await }
-        };
-        let found = inner.cache.get(&*inner.clock, fetch).await?;
-        if found.from_cache {
-            inner.counters.hits.fetch_add(1, Ordering::Relaxed);
+        let Inner { cache, clock, renewal } = &*self.0;
+        if let Some(token) = self.cached_token() {
+            return Ok((token, true));
         }
-        Ok((found.token, found.from_cache))
+        let before = renewal.requests();
+        let fetch = || {
+            let (renewal, held) = (renewal.clone(), cache.at_hand(|_| true));
+            async move { renewal.renew(held).await }
+        };
+        let (token, source) = cache.get(|token| token.is_fresh(&**clock), fetch).await?;
+        match source {
+            Source::Hand => renewal.counters.hits.add(),
+            Source::Own => Counters::add(&renewal.counters.misses),
+            Source::Waited => Counters::add(&renewal.counters.waits),
+        }
+        Ok((token, renewal.requests() == before))
     }
 
-    /// The org has refused this token. It is dropped if it is still the one at hand; whoever comes late with an
-    /// older one changes nothing.
+    /// The org has refused this token: nobody here uses it any more. Whoever comes late with an older one changes
+    /// nothing.
+    ///
+    /// When tokens are refused that the org has just issued and never taken, another login would not help either (an
+    /// expired password, a session policy): after the second in a row the credentials pause, for longer each time.
     pub fn refused(&self, token: &Token) {
-        if self.0.cache.refuse(token.generation) {
-            self.0.counters.refusals.fetch_add(1, Ordering::Relaxed);
-            tracing::info!(org = %self.0.config.alias, "the org refused the access token; the next call gets a new one");
+        let renewal = &self.0.renewal;
+        if token.mark_refused() && self.0.cache.at_hand(|held| std::ptr::eq(held, token)).is_some() {
+            Counters::add(&renewal.counters.refusals);
+            renewal.emit(EventKind::Refused);
+            if !token.is_accepted() {
+                renewal.stillborn();
+            }
+        }
+    }
+
+    /// The org has taken this token.
+    pub fn accepted(&self, token: &Token) {
+        if token.mark_accepted() {
+            self.0.renewal.reset_stillborn();
         }
     }
 
     /// What happened so far.
     pub fn stats(&self) -> Stats {
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let counters = &self.0.counters;
-        Stats {
-            token_requests: read(&counters.token_requests),
-            refusals: read(&counters.refusals),
-            hits: read(&counters.hits),
-        }
+        self.0.renewal.counters.read()
     }
-}
 
-impl Inner {
-    async fn fetch(&self) -> Result<Token, AuthError> {
-        let config = &self.config;
-        let failed = |kind| AuthError::new(&config.alias, kind);
-        let generation = self.counters.generation.fetch_add(1, Ordering::Relaxed);
-        let monotonic = self.clock.monotonic();
-        let now = self.clock.now();
-        let issued = match &config.grant {
-            // A given token is used once; when it was refused there is nothing to renew it with.
-            Grant::AccessToken { access_token, instance_url } if generation == 0 => {
-                config.hosts.check(instance_url).map_err(AuthErrorKind::Host).map_err(failed)?;
-                Issued {
-                    access_token: access_token.clone(),
-                    instance_url: instance_url.clone(),
-                    id: None,
-                    issued_at: now,
-                }
-            }
-            Grant::AccessToken { .. } => return Err(failed(AuthErrorKind::NotRenewable)),
-            _ => {
-                self.counters.token_requests.fetch_add(1, Ordering::Relaxed);
-                token_endpoint::exchange(&self.http, config, now).await.map_err(failed)?
-            }
-        };
-        tracing::debug!(org = %config.alias, grant = config.grant.name(), "token issued");
-        let (reuse_until, monotonic_until) = match config.reuse {
-            Reuse::UntilRefused => (None, None),
-            Reuse::For(life) => (SignedDuration::try_from(life).ok().map(|life| now + life), Some(monotonic + life)),
-        };
-        let Issued { access_token, instance_url, id, issued_at } = issued;
-        Ok(Token { access_token, instance_url, id, issued_at, reuse_until, monotonic_until, generation })
+    /// Events from now on; of all orgs that share these [`Settings`].
+    pub fn events(&self) -> broadcast::Receiver<Event> {
+        self.0.renewal.settings.events.subscribe()
+    }
+
+    /// Asks the org about the token at hand: whether it lives, and until when.
+    ///
+    /// # Errors
+    /// As [`Credentials::token`]; and when the org does not answer the question.
+    pub async fn introspect(&self) -> Result<Introspection, AuthError> {
+        let token = self.token().await?;
+        let renewal = self.renewal();
+        introspection::ask(&renewal.http, renewal.config.app(), token.access_token().expose(), "access_token")
+            .await
+            .map_err(|failed| renewal.error(failed.kind))
+    }
+
+    /// Drops the token at hand: the next asker looks at the store, and then asks the org.
+    pub fn forget(&self) {
+        self.0.cache.clear();
+    }
+
+    /// True if a lost token can be had again: not for a token that was given as it is.
+    pub fn is_renewable(&self) -> bool {
+        !matches!(self.config().grant, Grant::AccessToken { .. })
+    }
+
+    pub(crate) fn renewal(&self) -> &Arc<Renewal> {
+        &self.0.renewal
     }
 }

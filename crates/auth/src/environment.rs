@@ -3,15 +3,19 @@
 //! | variable | meaning |
 //! | --- | --- |
 //! | `SF_CLIENT_ID`, `SF_CLIENT_SECRET` | the app |
-//! | `SF_PRIVATE_KEY` (PEM) or `SF_PRIVATE_KEY_FILE`, with `SF_USERNAME` | JWT bearer |
-//! | `SF_REFRESH_TOKEN` | refresh token |
-//! | `SF_ACCESS_TOKEN` with `SF_INSTANCE_URL` | that token, not renewable |
+//! | `SF_GRANT` | which of the grants below, by its short name; without it the first complete one |
+//! | `SF_PRIVATE_KEY` (PEM) or `SF_PRIVATE_KEY_FILE`, with `SF_USERNAME` | `jwt`: JWT bearer |
+//! | `SF_REFRESH_TOKEN` | `refresh_token` |
+//! | `SF_USERNAME` with `SF_PASSWORD` | `password` (legacy) |
+//! | `SF_CLIENT_SECRET` alone | `client_credentials` |
+//! | `SF_ACCESS_TOKEN` with `SF_INSTANCE_URL` | `access_token`: that token, not renewable |
 //! | `SF_LOGIN_URL` | token host; default `SF_INSTANCE_URL`, then `https://login.salesforce.com` |
 //! | `SF_AUDIENCE` | `aud` of an assertion, where the rule of [`OrgConfig::audience`] does not fit |
-//!
-//! Where several are complete, the first of the table is taken.
+//! | `TIELINE_TOKEN_REUSE` | `until_refused`, `introspected`, or seconds; default by grant |
 
-use crate::config::{OrgConfig, parse_host_url};
+use std::time::Duration;
+
+use crate::config::{OrgConfig, Reuse, parse_host_url};
 use crate::error::ConfigError;
 use crate::grant::Grant;
 use crate::grant::jwt_bearer::PrivateKey;
@@ -55,13 +59,92 @@ impl OrgConfig {
         let mut config = OrgConfig::new(&login, client_id, grant)?;
         config.client_secret = get("SF_CLIENT_SECRET").map(Secret::new);
         config.audience = get("SF_AUDIENCE");
+        if let Some(reuse) = get("TIELINE_TOKEN_REUSE") {
+            config.reuse = parse_reuse(&reuse)?;
+        }
         Ok(config)
     }
 }
 
+fn parse_reuse(text: &str) -> Result<Reuse, ConfigError> {
+    Ok(match text {
+        "until_refused" => Reuse::UntilRefused,
+        "introspected" => Reuse::Introspected,
+        seconds => Reuse::For(Duration::from_secs(seconds.parse().map_err(|_| {
+            ConfigError::new(
+                format!("TIELINE_TOKEN_REUSE is `{seconds}`"),
+                "set it to until_refused, introspected, or a number of seconds",
+            )
+        })?)),
+    })
+}
+
+/// The grants in the order in which they are tried, and what each needs.
+const GRANTS: [(&str, &str); 5] = [
+    ("jwt", "SF_PRIVATE_KEY or SF_PRIVATE_KEY_FILE, with SF_USERNAME"),
+    ("refresh_token", "SF_REFRESH_TOKEN"),
+    ("password", "SF_USERNAME with SF_PASSWORD"),
+    ("client_credentials", "SF_CLIENT_SECRET"),
+    ("access_token", "SF_ACCESS_TOKEN with SF_INSTANCE_URL"),
+];
+
 fn grant(get: &impl Fn(&str) -> Option<String>) -> Result<Grant, ConfigError> {
-    let key = match (get("SF_PRIVATE_KEY"), get("SF_PRIVATE_KEY_FILE")) {
-        (Some(pem), _) => Some((pem, "SF_PRIVATE_KEY".to_owned())),
+    if let Some(wanted) = get("SF_GRANT") {
+        let wanted = wanted.replace('-', "_");
+        let name = if wanted == "jwt_bearer" { "jwt" } else { &wanted };
+        let Some((name, needs)) = GRANTS.into_iter().find(|(known, _)| *known == name) else {
+            let known = GRANTS.map(|(name, _)| name).join(", ");
+            return Err(ConfigError::new(format!("SF_GRANT is `{wanted}`"), format!("set it to one of {known}")));
+        };
+        return complete(name, get)?.ok_or_else(|| {
+            ConfigError::new(format!("SF_GRANT is `{name}`, but what it needs is not set"), format!("set {needs}"))
+        });
+    }
+    for (name, _) in GRANTS {
+        if let Some(grant) = complete(name, get)? {
+            return Ok(grant);
+        }
+    }
+    if get("SF_PRIVATE_KEY").or_else(|| get("SF_PRIVATE_KEY_FILE")).is_some() {
+        return Err(ConfigError::new(
+            "a private key is given, but SF_USERNAME is not",
+            "set SF_USERNAME to the user whom the app logs in",
+        ));
+    }
+    let tried = GRANTS.map(|(name, needs)| format!("{name} ({needs})")).join(", ");
+    Err(ConfigError::new(
+        format!("no complete set of credentials is in the environment: tried {tried}"),
+        "set SF_CLIENT_ID and one of them, or try a local org: `tieline emulate` prints all that is needed",
+    ))
+}
+
+/// The grant, if all that it needs is there.
+fn complete(name: &str, get: &impl Fn(&str) -> Option<String>) -> Result<Option<Grant>, ConfigError> {
+    Ok(match name {
+        "jwt" => match get("SF_USERNAME") {
+            Some(username) => private_key(get)?.map(|key| Grant::JwtBearer { username, key }),
+            None => None,
+        },
+        "refresh_token" => {
+            get("SF_REFRESH_TOKEN").map(|token| Grant::RefreshToken { refresh_token: Secret::new(token) })
+        }
+        "password" => get("SF_USERNAME")
+            .zip(get("SF_PASSWORD"))
+            .map(|(username, password)| Grant::Password { username, password: Secret::new(password) }),
+        "client_credentials" => get("SF_CLIENT_SECRET").map(|_| Grant::ClientCredentials),
+        _ => match (get("SF_ACCESS_TOKEN"), get("SF_INSTANCE_URL")) {
+            (Some(token), Some(instance)) => {
+                let instance_url = parse_host_url("instance URL", &instance)?;
+                Some(Grant::AccessToken { access_token: Secret::new(token), instance_url })
+            }
+            _ => None,
+        },
+    })
+}
+
+fn private_key(get: &impl Fn(&str) -> Option<String>) -> Result<Option<PrivateKey>, ConfigError> {
+    let (pem, source) = match (get("SF_PRIVATE_KEY"), get("SF_PRIVATE_KEY_FILE")) {
+        (Some(pem), _) => (pem, "SF_PRIVATE_KEY".to_owned()),
         (None, Some(file)) => {
             let pem = std::fs::read_to_string(&file).map_err(|e| {
                 ConfigError::new(
@@ -69,29 +152,10 @@ fn grant(get: &impl Fn(&str) -> Option<String>) -> Result<Grant, ConfigError> {
                     "SF_PRIVATE_KEY_FILE must name a readable PEM file",
                 )
             })?;
-            Some((pem, format!("SF_PRIVATE_KEY_FILE ({file})")))
+            (pem, format!("SF_PRIVATE_KEY_FILE ({file})"))
         }
-        (None, None) => None,
+        (None, None) => return Ok(None),
     };
-    if let (Some((pem, source)), Some(username)) = (&key, get("SF_USERNAME")) {
-        let key = PrivateKey::from_pem(pem).map_err(|e| ConfigError::new(format!("{source}: {e}"), e.hint()))?;
-        return Ok(Grant::JwtBearer { username, key });
-    }
-    if let Some(token) = get("SF_REFRESH_TOKEN") {
-        return Ok(Grant::RefreshToken { refresh_token: Secret::new(token) });
-    }
-    if let (Some(token), Some(instance)) = (get("SF_ACCESS_TOKEN"), get("SF_INSTANCE_URL")) {
-        let instance_url = parse_host_url("instance URL", &instance)?;
-        return Ok(Grant::AccessToken { access_token: Secret::new(token), instance_url });
-    }
-    if key.is_some() {
-        return Err(ConfigError::new(
-            "a private key is given, but SF_USERNAME is not",
-            "set SF_USERNAME to the user whom the app logs in",
-        ));
-    }
-    Err(ConfigError::new(
-        "no complete set of credentials is in the environment: tried SF_PRIVATE_KEY or SF_PRIVATE_KEY_FILE with SF_USERNAME, SF_REFRESH_TOKEN, and SF_ACCESS_TOKEN with SF_INSTANCE_URL",
-        "set SF_CLIENT_ID and one of them, or try a local org: `tieline emulate` prints all that is needed",
-    ))
+    let key = PrivateKey::from_pem(&pem).map_err(|e| ConfigError::new(format!("{source}: {e}"), e.hint()))?;
+    Ok(Some(key))
 }

@@ -3,6 +3,13 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
+use url::Url;
+
+use crate::catalogue::{self, Remedy};
+use crate::config::origin;
+use crate::token_store::TokenStoreError;
+
 /// A host that must not see a credential.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("host `{host}` is not allowed: {reason}")]
@@ -22,7 +29,8 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    pub(crate) fn new(message: impl Into<String>, hint: impl Into<String>) -> Self {
+    /// An error with its next act.
+    pub fn new(message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { message: message.into(), hint: hint.into() }
     }
 
@@ -34,11 +42,17 @@ impl ConfigError {
 
 /// A login that failed. Cheap to clone: every caller that waited for it gets the same one.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("could not log in to {org}: {kind}")]
+#[error("could not log in to {org}: {kind}{}", until(.next_attempt))]
 pub struct AuthError {
     /// The org's alias or login host.
     pub org: String,
     kind: Arc<AuthErrorKind>,
+    /// The failure is remembered: before this moment nothing is sent.
+    next_attempt: Option<Timestamp>,
+}
+
+fn until(next_attempt: &Option<Timestamp>) -> String {
+    next_attempt.map_or_else(String::new, |at| format!(" (remembered; the next attempt is made after {at:.0})"))
 }
 
 /// What happened.
@@ -77,6 +91,45 @@ pub enum AuthErrorKind {
     /// The assertion could not be signed.
     #[error("the private key could not sign: {0}")]
     Signing(String),
+    /// A refresh token was sent, no answer came, and the org may have replaced it: sending it again could count as
+    /// theft and end everything that came from it.
+    #[error("the answer to a refresh was lost, and the refresh token may be spent")]
+    Uncertain,
+    /// The grant was revoked through us.
+    #[error("the grant was revoked at {at:.0}")]
+    Revoked {
+        /// When.
+        at: Timestamp,
+    },
+    /// The token store did not answer.
+    #[error("{0}")]
+    Store(TokenStoreError),
+    /// Another process holds the lease for longer than a login can take.
+    #[error("another process has been getting a token for {seconds} s and has not finished")]
+    Busy {
+        /// How long it was waited for.
+        seconds: u64,
+    },
+    /// The store's entry does not open.
+    #[error("the token in {store} cannot be opened: {reason}")]
+    Sealed {
+        /// Which store.
+        store: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The response's signature was not made with our client secret.
+    #[error("the signature of the token response does not fit the client secret")]
+    Signature,
+    /// Tokens are issued and not taken: another login would not help.
+    #[error("the org refuses even the token that it has just issued")]
+    FreshTokenRefused,
+    /// What came back to the redirect URI does not belong to a login that was begun here.
+    #[error("the callback was refused: {reason}")]
+    Callback {
+        /// What does not fit.
+        reason: &'static str,
+    },
     /// The token given was refused and there is no grant to get another.
     #[error("the access token is no longer valid and nothing was given to renew it")]
     NotRenewable,
@@ -84,7 +137,17 @@ pub enum AuthErrorKind {
 
 impl AuthError {
     pub(crate) fn new(org: &str, kind: AuthErrorKind) -> Self {
-        Self { org: org.to_owned(), kind: Arc::new(kind) }
+        Self { org: org.to_owned(), kind: Arc::new(kind), next_attempt: None }
+    }
+
+    pub(crate) fn remembered_until(mut self, at: Timestamp) -> Self {
+        self.next_attempt = Some(at);
+        self
+    }
+
+    /// When the failure is a remembered one: nothing is sent before this moment.
+    pub fn next_attempt(&self) -> Option<Timestamp> {
+        self.next_attempt
     }
 
     /// What happened, for callers that want to tell cases apart.
@@ -98,19 +161,17 @@ impl AuthError {
             AuthErrorKind::Unreachable { .. } => true,
             AuthErrorKind::Unintelligible { status, .. } => *status >= 500 || *status == 429,
             AuthErrorKind::Refused { error, description, .. } => {
-                matches!(
-                    error.as_str(),
-                    "server_error" | "service_unavailable" | "system_down" | "slow_down" | "rate_limit_exceeded"
-                ) || description.contains("login rate exceeded")
-                    || description.contains("already being processed")
+                catalogue::explain(error, description).is_some_and(|row| row.remedy != Remedy::Person)
             }
-            AuthErrorKind::Host(_) | AuthErrorKind::Signing(_) | AuthErrorKind::NotRenewable => false,
+            AuthErrorKind::Store(_) | AuthErrorKind::Busy { .. } => true,
+            _ => false,
         }
     }
 
     /// Somebody has to log in again, approve the app or change the org's settings.
     pub fn needs_person(&self) -> bool {
-        matches!(&*self.kind, AuthErrorKind::Refused { .. } | AuthErrorKind::NotRenewable) && !self.is_transient()
+        use AuthErrorKind::{Callback, FreshTokenRefused, NotRenewable, Refused, Revoked, Uncertain};
+        matches!(&*self.kind, Refused { .. } | FreshTokenRefused | Callback { .. } | NotRenewable | Uncertain | Revoked { .. }) && !self.is_transient()
     }
 
     /// The next act.
@@ -129,6 +190,24 @@ impl AuthError {
                     .to_owned()
             }
             AuthErrorKind::Signing(_) => "use an RSA key of 2048 bits or more, in PEM".to_owned(),
+            AuthErrorKind::Uncertain => {
+                "log in again for a new refresh token; until then the old access token is used while the org takes it"
+                    .to_owned()
+            }
+            AuthErrorKind::Revoked { .. } => "log in again, or reinstate the grant".to_owned(),
+            AuthErrorKind::Store(_) => "check TIELINE_TOKEN_STORE, and that the store can be reached".to_owned(),
+            AuthErrorKind::Busy { .. } => "try again; if it stays, look for a process that hangs".to_owned(),
+            AuthErrorKind::Sealed { .. } => {
+                "use the master key with which it was sealed (TIELINE_MASTER_KEY_FILE), or name another store".to_owned()
+            }
+            AuthErrorKind::FreshTokenRefused => {
+                "check the user's password (expired?), its session settings, and its IP ranges in the org".to_owned()
+            }
+            AuthErrorKind::Callback { .. } => "begin the login again, and finish it in the same browser".to_owned(),
+            AuthErrorKind::Signature => {
+                "check SF_CLIENT_SECRET; if it is right, something between this machine and Salesforce changes answers"
+                    .to_owned()
+            }
             AuthErrorKind::NotRenewable => {
                 "give a new SF_ACCESS_TOKEN, or credentials that can be renewed (a private key or a refresh token)"
                     .to_owned()
@@ -138,39 +217,37 @@ impl AuthError {
 }
 
 /// The next act for an OAuth refusal. `audience` is what the assertion named, where there was one.
-pub(crate) fn hint_for(error: &str, description: &str, audience: Option<&str>, login_url: &str) -> String {
-    let text = description.to_ascii_lowercase();
-    let has = |part: &str| text.contains(part);
-    let pairs = format!(
-        "the token host was {login_url} and the audience {}; for a sandbox both belong to test.salesforce.com, for production to login.salesforce.com (SF_LOGIN_URL, SF_AUDIENCE)",
-        audience.unwrap_or("not used")
-    );
-    match error {
-        "invalid_client_id" => "check SF_CLIENT_ID (the consumer key); a new app takes up to ten minutes to become known".to_owned(),
-        "invalid_client" => "check SF_CLIENT_SECRET; if the app was made elsewhere, see that it is installed in this org".to_owned(),
-        "invalid_app_access" | "OAUTH_APP_ACCESS_DENIED" => {
-            "an admin must allow the user in the app's policies: add a permission set or profile of the user to the app".to_owned()
+pub(crate) fn hint_for(error: &str, description: &str, audience: Option<&str>, login_url: &Url) -> String {
+    let Some(row) = catalogue::explain(error, description) else {
+        return "see docs/errors.md for what this answer means".to_owned();
+    };
+    // The two refusals that a wrong pair of host and audience causes.
+    match audience {
+        Some(audience) if matches!(row.description, "audience" | "approved this consumer") => {
+            format!("{}; {}", row.next, pairs(audience, login_url))
         }
-        "rate_limit_exceeded" => "a user may log in 3,600 times an hour: share one token instead, and wait".to_owned(),
-        _ if has("login rate exceeded") => "a user may log in 3,600 times an hour: share one token instead, and wait".to_owned(),
-        _ if has("approved this consumer") => {
-            format!("pre-authorise the user for the app (admin-approved, with a permission set), or let the user log in to it once; {pairs}")
-        }
-        _ if has("audience") => pairs,
-        _ if has("invalid assertion") || has("validate jwt") => {
-            "the private key does not belong to the certificate that the app was given: upload the matching certificate, or use the other key".to_owned()
-        }
-        _ if has("expired authorization code") && audience.is_some() => {
-            "the assertion had expired when it arrived: this machine's clock is wrong".to_owned()
-        }
-        _ if has("expired access/refresh token") => {
-            "the refresh token was revoked, has expired or was replaced: log in again".to_owned()
-        }
-        _ if has("inactive") => "the user is frozen or inactive: reactivate it or use another".to_owned(),
-        _ if has("ip restricted") => "the app or the profile allows only certain addresses: relax it or add this one".to_owned(),
-        _ if has("authentication failure") => {
-            "check user name, password and security token; external client apps do not allow this flow at all".to_owned()
-        }
-        _ => "see docs/errors.md for what this answer means".to_owned(),
+        _ => row.next.to_owned(),
     }
+}
+
+/// The pairs worth trying instead of the one that failed.
+fn pairs(audience: &str, login_url: &Url) -> String {
+    let host = origin(login_url);
+    let candidates = [
+        ("production", "https://login.salesforce.com", "https://login.salesforce.com"),
+        ("sandbox", "https://test.salesforce.com", "https://test.salesforce.com"),
+        ("production by My Domain", host.as_str(), "https://login.salesforce.com"),
+        ("sandbox by My Domain", host.as_str(), "https://test.salesforce.com"),
+        ("the host itself", host.as_str(), host.as_str()),
+    ];
+    let mut seen = vec![(host.as_str(), audience)];
+    let mut text = format!("tried SF_LOGIN_URL={host} with SF_AUDIENCE={audience}; worth trying:");
+    for (what, host, audience) in candidates {
+        if !seen.contains(&(host, audience)) {
+            seen.push((host, audience));
+            text.push_str(&format!(" {host} with {audience} ({what}),"));
+        }
+    }
+    text.truncate(text.len() - 1);
+    text
 }

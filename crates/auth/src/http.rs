@@ -32,7 +32,10 @@ pub fn api_client() -> reqwest::Result<reqwest::Client> {
 }
 
 /// The client for token requests.
-pub(crate) fn token_client() -> reqwest::Result<reqwest::Client> {
+///
+/// # Errors
+/// As [`api_client`].
+pub fn token_client() -> reqwest::Result<reqwest::Client> {
     builder().timeout(TOKEN_TIMEOUT).gzip(false).build()
 }
 
@@ -43,4 +46,9 @@ pub fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
         cause = next;
     }
     cause.to_string()
+}
+
+/// Reqwest's errors carry the whole URL, and a query string may hold a secret.
+pub(crate) fn without_url(error: reqwest::Error) -> reqwest::Error {
+    error.without_url()
 }

@@ -16,28 +16,46 @@
 //! ```
 //!
 //! Reading order, which is the order in which data flows: [`config`] (and [`environment`]) → [`grant`] →
-//! `token_endpoint` → [`token`] → `token_cache` → [`credentials`]. Beside the road: [`secret`] (what cannot
-//! print), [`host`] (where a token may go), [`clock`], [`error`].
+//! `token_endpoint` → [`token`] → `single_flight` (one process) → `renewal` and `login` (a fleet, through
+//! [`token_store`]) → [`credentials`]. Beside the road: [`secret`] (what cannot print), [`sealing`] (what lies at
+//! rest), [`host`] (where a token may go), [`clock`], [`event`], [`error`] and its [`catalogue`].
 
+pub mod catalogue;
 pub mod clock;
 pub mod config;
 pub mod credentials;
 pub mod environment;
 pub mod error;
+pub mod event;
 pub mod grant;
 pub mod host;
 pub mod http;
+pub mod identity;
+pub mod introspection;
+mod login;
+mod renewal;
+pub mod revocation;
+pub mod sealing;
 pub mod secret;
+pub mod settings;
+mod single_flight;
+pub mod stats;
+mod sync;
 pub mod token;
-mod token_cache;
 mod token_endpoint;
+mod token_state;
+pub mod token_store;
+mod vault;
 
 pub use clock::{Clock, ManualClock, SystemClock};
-pub use config::{OrgConfig, Reuse};
-pub use credentials::{Credentials, Stats};
+pub use config::{App, OrgConfig, Reuse};
+pub use credentials::Credentials;
 pub use error::{AuthError, ConfigError};
+pub use event::{Event, EventKind, Events};
 pub use grant::Grant;
 pub use grant::jwt_bearer::PrivateKey;
 pub use host::AllowedHosts;
 pub use secret::Secret;
+pub use settings::{LoginRetry, Settings, SharedStore};
+pub use stats::Stats;
 pub use token::Token;

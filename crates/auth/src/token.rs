@@ -1,28 +1,107 @@
 //! A token and where it may be used.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use url::Url;
 
+use crate::clock::Clock;
+use crate::config::Reuse;
 use crate::secret::Secret;
+use crate::token_state::{Fingerprint, SavedToken};
 
 /// An access token with all that a call needs. Printing it shows everything but the token.
 #[derive(Debug)]
 pub struct Token {
-    pub(crate) access_token: Secret,
-    pub(crate) instance_url: Url,
-    pub(crate) id: Option<String>,
-    pub(crate) issued_at: Timestamp,
-    /// When we stop using it, by the wall clock. Not a promise of Salesforce's: an org tells no expiry.
-    pub(crate) reuse_until: Option<Timestamp>,
+    access_token: Secret,
+    instance_url: Url,
+    id: Option<String>,
+    issued_at: Timestamp,
+    /// When we stop using it, by the wall clock.
+    reuse_until: Option<Timestamp>,
     /// The same moment by the monotonic clock.
-    pub(crate) monotonic_until: Option<Duration>,
-    /// Which token of these credentials this is: refusals compare it.
-    pub(crate) generation: u64,
+    monotonic_until: Option<Duration>,
+    /// Its true end, where that is known.
+    ends_at: Option<Timestamp>,
+    pub(crate) fingerprint: Fingerprint,
+    refused: AtomicBool,
+    /// The org has taken it at least once.
+    accepted: AtomicBool,
 }
 
+/// A token that was written down by a clock this far ahead of ours is not judged by its age.
+const CLOCKS_APART: SignedDuration = SignedDuration::from_mins(1);
+/// A token whose end is known is replaced a little earlier: a call takes time to arrive.
+const BEFORE_THE_END: SignedDuration = SignedDuration::from_secs(30);
+
 impl Token {
+    /// The token as this process will use it. `None`: its time is over already.
+    pub(crate) fn revive(saved: &SavedToken, reuse: Reuse, default: Duration, clock: &dyn Clock) -> Option<Self> {
+        let (now, monotonic) = (clock.now(), clock.monotonic());
+        let life = match reuse {
+            Reuse::For(life) => Some(life),
+            Reuse::Introspected if saved.ends_at.is_none() => Some(default),
+            Reuse::UntilRefused | Reuse::Introspected => None,
+        };
+        let age = now.duration_since(saved.obtained_at);
+        if life.is_some() && age < -CLOCKS_APART {
+            return None;
+        }
+        let by_policy = life.and_then(|life| saved.obtained_at.checked_add(life).ok());
+        let by_end = saved.ends_at.map(|end| end - BEFORE_THE_END);
+        let reuse_until = [by_policy, by_end].into_iter().flatten().min();
+        let left = match reuse_until {
+            None => None,
+            Some(until) => Some(Duration::try_from(until.duration_since(now)).ok().filter(|left| !left.is_zero())?),
+        };
+        // A clock that lags behind the writer's must not lengthen the token's life.
+        let left = left.map(|left| life.map_or(left, |life| left.min(life)));
+        Some(Self {
+            access_token: Secret::new(saved.access_token.as_str()),
+            instance_url: saved.instance_url.clone(),
+            id: saved.id.clone(),
+            issued_at: saved.issued_at,
+            reuse_until,
+            monotonic_until: left.map(|left| monotonic + left),
+            ends_at: saved.ends_at,
+            fingerprint: saved.fingerprint(),
+            refused: AtomicBool::new(false),
+            accepted: AtomicBool::new(false),
+        })
+    }
+
+    /// Time has not run out, by either clock, and the org has not refused it.
+    pub(crate) fn is_fresh(&self, clock: &dyn Clock) -> bool {
+        !self.is_refused()
+            && self.monotonic_until.is_none_or(|until| clock.monotonic() < until)
+            && self.reuse_until.is_none_or(|until| clock.now() < until)
+    }
+
+    /// Not known to be dead: good enough while no other one can be had.
+    pub(crate) fn may_work(&self, clock: &dyn Clock) -> bool {
+        !self.is_refused() && self.ends_at.is_none_or(|end| clock.now() < end)
+    }
+
+    /// True for the first who says so.
+    pub(crate) fn mark_refused(&self) -> bool {
+        !self.refused.swap(true, Ordering::AcqRel)
+    }
+
+    /// True for the first who says so.
+    pub(crate) fn mark_accepted(&self) -> bool {
+        // Read first: almost every call finds it so, and a write would take the line from the other cores.
+        !self.accepted.load(Ordering::Relaxed) && !self.accepted.swap(true, Ordering::AcqRel)
+    }
+
+    pub(crate) fn is_accepted(&self) -> bool {
+        self.accepted.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn is_refused(&self) -> bool {
+        self.refused.load(Ordering::Acquire)
+    }
+
     /// The bearer token.
     pub fn access_token(&self) -> &Secret {
         &self.access_token
@@ -41,6 +120,11 @@ impl Token {
     /// When it will be replaced by another one; `None`: when the org refuses it.
     pub fn expires_at(&self) -> Option<Timestamp> {
         self.reuse_until
+    }
+
+    /// The identity URL that came with it: `https://login.salesforce.com/id/ORG/USER`.
+    pub fn identity_url(&self) -> Option<&str> {
+        self.id.as_deref()
     }
 
     /// The org's id (18 characters, `00D…`), from the identity URL.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use tieline_auth::Credentials;
-use tieline_auth::http::{api_client, innermost};
+use tieline_auth::http::api_client;
 
 use crate::error::ClientError;
 use crate::limits::ApiUsage;
@@ -47,13 +47,7 @@ impl Connection {
     /// # Errors
     /// As [`Connection::new`].
     pub fn with(credentials: Credentials, version: &str, retry: RetryPolicy) -> Result<Self, ClientError> {
-        let http = api_client().map_err(|e| ClientError::Unreachable {
-            org: credentials.config().alias.clone(),
-            what: "preparing HTTPS".to_owned(),
-            reason: innermost(&e),
-            attempts: 0,
-            outcome_unknown: false,
-        })?;
+        let http = api_client().map_err(|e| ClientError::no_https(&credentials.config().alias, &e))?;
         let (calls, usage) = (AtomicU64::new(0), Mutex::new(None));
         Ok(Self(Arc::new(Inner { credentials, http, version: version.to_owned(), retry, calls, usage })))
     }

@@ -1,6 +1,7 @@
 //! What can go wrong with a call.
 
 use serde::Deserialize;
+use tieline_auth::http::innermost;
 use tieline_auth::{AuthError, ConfigError};
 
 /// A call that failed, in terms of what the caller can do about it.
@@ -61,6 +62,16 @@ pub struct Refusal {
 }
 
 impl ClientError {
+    pub(crate) fn no_https(org: &str, error: &(dyn std::error::Error + 'static)) -> Self {
+        ClientError::Unreachable {
+            org: org.to_owned(),
+            what: "preparing HTTPS".to_owned(),
+            reason: innermost(error),
+            attempts: 0,
+            outcome_unknown: false,
+        }
+    }
+
     /// Salesforce's error code, where it gave one.
     pub fn salesforce_code(&self) -> Option<&str> {
         match self {

@@ -19,7 +19,8 @@
 //! ```
 //!
 //! Reading order: [`connection`] (and [`connections`] for many orgs) → [`send`] with [`retry`] →
-//! [`rest`], one file per resource. Beside the road: [`error`], [`limits`], [`soql`].
+//! [`rest`], one file per resource. Beside the road: [`error`], [`session`] (what an expired one looks like),
+//! [`limits`], [`soql`].
 
 pub mod connection;
 pub mod connections;
@@ -28,10 +29,11 @@ pub mod limits;
 pub mod rest;
 pub mod retry;
 pub mod send;
+pub mod session;
 pub mod soql;
 
 pub use connection::{Connection, DEFAULT_API_VERSION};
-pub use connections::Connections;
+pub use connections::{ConnectionOptions, ConnectionStats, Connections};
 pub use error::{ClientError, Refusal};
 pub use limits::ApiUsage;
 pub use rest::query::{Page, Pages};

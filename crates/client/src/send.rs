@@ -20,7 +20,7 @@ use tieline_auth::http::innermost;
 
 use crate::connection::Connection;
 use crate::error::{ClientError, refused};
-use crate::{limits, retry};
+use crate::{limits, retry, session};
 
 /// A call as data, so that it can be sent again.
 #[derive(Debug, Clone)]
@@ -65,10 +65,6 @@ pub struct Reply {
     /// later than the moment at which the org began to look at its data.
     pub server_time: Option<Timestamp>,
 }
-
-/// 401 answers that a new token does not cure. Source: the same list in jsforce's HTTP layer.
-const NOT_CURED_BY_REFRESH: [&str; 2] =
-    ["This session is not valid for use with the REST API", "Connected app is not attached to Agent"];
 
 enum Attempt<T> {
     Done(T),
@@ -178,6 +174,7 @@ impl Connection {
         }
         tracing::debug!(org = self.org(), what, status, ms = sent.elapsed().as_millis(), "call");
         if (200..300).contains(&status) || status == 304 {
+            self.0.credentials.accepted(token);
             let server_time = server_time(&headers, sent);
             return match read(Reply { status, headers, body, server_time }) {
                 Ok(value) => Attempt::Done(value),
@@ -190,7 +187,7 @@ impl Connection {
             };
         }
         let error = refused(self.org(), what, status, &body);
-        if is_session_expired(status, &error, &body) {
+        if session::is_expired(status, &body) {
             return Attempt::TokenRefused(error);
         }
         if retry::is_transient_status(status) {
@@ -201,18 +198,6 @@ impl Connection {
             };
         }
         Attempt::Failed(error)
-    }
-}
-
-fn is_session_expired(status: u16, error: &ClientError, body: &[u8]) -> bool {
-    match (status, error) {
-        (401, ClientError::Refused(refusal)) => {
-            refusal.code == "INVALID_SESSION_ID"
-                && !NOT_CURED_BY_REFRESH.iter().any(|text| refusal.message.contains(text))
-        }
-        // The OAuth resources (userinfo, identity) say it in plain text.
-        (403, _) => body.trim_ascii() == b"Bad_OAuth_Token",
-        _ => false,
     }
 }
 

@@ -44,13 +44,8 @@ pub enum StoreError {
         run: String,
     },
     /// The master key cannot be read or made.
-    #[error("could not use the master key {}: {reason}", path.display())]
-    MasterKey {
-        /// The key's file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
+    #[error(transparent)]
+    MasterKey(#[from] tieline_auth::sealing::KeyError),
     /// Sealed text does not open: another key, another row, or damage.
     #[error("the sealed credentials of integration `{integration}` cannot be opened: {reason}")]
     Sealed {
@@ -72,7 +67,7 @@ impl StoreError {
             StoreError::DiskFull => "make room and run again: it goes on where it stopped, nothing is lost",
             StoreError::Database { .. } => "run again; if it stays, check the disk and `PRAGMA integrity_check`",
             StoreError::Fenced { .. } => "nothing is lost: the later run does the work",
-            StoreError::MasterKey { .. } => {
+            StoreError::MasterKey(_) => {
                 "TIELINE_MASTER_KEY_FILE (or the .key file beside the database) must hold the key that it was made with"
             }
             StoreError::Sealed { .. } => "use the master key with which the integration was saved, or save it again",

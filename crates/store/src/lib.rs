@@ -15,7 +15,8 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Reading order: [`open`](Store::open), [`integrations`], [`checkpoints`], [`contacts`], [`runs`], [`sealing`].
+//! Reading order: [`open`](Store::open), [`integrations`], [`checkpoints`], [`contacts`], [`runs`].
+//! Beside them, for fleets: [`token_stores`] (from a URL to a token store) and [`token_table`] (the one in PostgreSQL).
 
 pub mod checkpoints;
 pub mod contacts;
@@ -24,7 +25,8 @@ pub mod integrations;
 mod migrations;
 mod open;
 pub mod runs;
-pub mod sealing;
+pub mod token_stores;
+pub mod token_table;
 
 pub use checkpoints::{Checkpoint, Position};
 pub use contacts::{Contact, ContactRow};

@@ -11,8 +11,25 @@ pub(crate) const NEWEST: i64 = 1;
 const SQLITE: [(i64, &str, &str); 1] =
     [(1, "contacts and checkpoints", include_str!("../migrations/sqlite/0001_contacts_and_checkpoints.sql"))];
 
+const TOKENS: [(i64, &str, &str); 1] = [(1, "tokens", include_str!("../migrations/tokens/0001_tokens.sql"))];
+
 pub(crate) fn sqlite() -> Migrator {
-    let migrations = SQLITE.map(|(version, description, sql)| {
+    let mut migrator = migrator(&SQLITE);
+    // Whether a newer schema may be used is decided before, by the table `schema_support`.
+    migrator.set_ignore_missing(true);
+    migrator
+}
+
+/// The token table stands by itself: it may be in a database with nothing else of ours, and beside all else.
+pub(crate) fn tokens() -> Migrator {
+    let mut migrator = migrator(&TOKENS);
+    migrator.dangerous_set_table_name("_tieline_tokens_migrations");
+    migrator.set_ignore_missing(true);
+    migrator
+}
+
+fn migrator(migrations: &[(i64, &'static str, &'static str)]) -> Migrator {
+    let migration = |&(version, description, sql): &(i64, &'static str, &'static str)| {
         Migration::new(
             version,
             Cow::Borrowed(description),
@@ -20,9 +37,6 @@ pub(crate) fn sqlite() -> Migrator {
             AssertSqlSafe(sql).into_sql_str(),
             false,
         )
-    });
-    let mut migrator = Migrator::with_migrations(migrations.to_vec());
-    // Whether a newer schema may be used is decided before, by the table `schema_support`.
-    migrator.set_ignore_missing(true);
-    migrator
+    };
+    Migrator::with_migrations(migrations.iter().map(migration).collect())
 }

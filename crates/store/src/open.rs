@@ -8,7 +8,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePo
 
 use crate::error::StoreError;
 use crate::migrations;
-use crate::sealing::MasterKey;
+use tieline_auth::sealing::{KeyError, MasterKey};
 
 /// The business that a database with one owner belongs to.
 const OWN_BUSINESS: &str = "00000000-0000-7000-8000-000000000001";
@@ -75,7 +75,7 @@ impl Store {
             .map_err(StoreError::doing("looking for sealed credentials"))?;
         if sealed > 0 && !key_file.exists() {
             let reason = "it is not there, and the database holds credentials that were sealed with it".to_owned();
-            return Err(StoreError::MasterKey { path: key_file.to_owned(), reason });
+            return Err(KeyError { path: key_file.to_owned(), reason }.into());
         }
         let key = MasterKey::load_or_create(key_file)?;
         sqlx::query("INSERT INTO businesses (id, name, created_at) VALUES ($1, 'own', 0) ON CONFLICT DO NOTHING")

@@ -8,16 +8,18 @@
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
 use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use jiff::Timestamp;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs1KeyDer, PrivatePkcs8KeyDer};
 
 use crate::config::OrgConfig;
 use crate::error::{AuthErrorKind, ConfigError};
+use crate::token_endpoint::Form;
+use crate::token_state::Fingerprint;
 
 /// Name of the grant on the wire.
-pub(crate) const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 
 /// Life of an assertion. Salesforce's documents say three minutes, some libraries five; 160 seconds hold
 /// under both and leave room for clocks that differ.
@@ -93,6 +95,12 @@ impl PrivateKey {
         }
     }
 
+    /// Tells keys apart, by their public halves.
+    pub(crate) fn fingerprint(&self) -> String {
+        use aws_lc_rs::signature::KeyPair;
+        Fingerprint::of(&[&STANDARD.encode(self.0.public_key().as_ref())]).as_str().to_owned()
+    }
+
     /// Signs with RS256.
     pub(crate) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, AuthErrorKind> {
         let mut signature = vec![0; self.0.public_modulus_len()];
@@ -103,17 +111,33 @@ impl PrivateKey {
     }
 }
 
-/// Steps 1 and 2: the assertion.
-pub(crate) fn assertion(
+/// Steps 1 and 2, and the form of step 3.
+pub(crate) fn form(
     config: &OrgConfig,
     username: &str,
     key: &PrivateKey,
+    audience: &str,
     now: Timestamp,
+) -> Result<Form, AuthErrorKind> {
+    let assertion = assertion(&config.client_id, username, audience, now, key)?;
+    Ok(Form::new(GRANT_TYPE).with("assertion", assertion))
+}
+
+/// Steps 1 and 2: the signed assertion of `username` for the app `client_id`, valid for 160 seconds.
+///
+/// # Errors
+/// [`AuthErrorKind::Signing`], when the key cannot sign.
+pub fn assertion(
+    client_id: &str,
+    username: &str,
+    audience: &str,
+    now: Timestamp,
+    key: &PrivateKey,
 ) -> Result<String, AuthErrorKind> {
     let claims = serde_json::json!({
-        "iss": config.client_id,
+        "iss": client_id,
         "sub": username,
-        "aud": config.audience(),
+        "aud": audience,
         "exp": now.as_second() + ASSERTION_SECONDS,
     });
     let mut message = URL_SAFE_NO_PAD.encode(br#"{"alg":"RS256","typ":"JWT"}"#);

@@ -1,4 +1,4 @@
-//! Envelope encryption for credentials, always on.
+//! Envelope encryption for credentials and tokens at rest, always on.
 //!
 //! Every row is sealed with a data key of its own (AES-256-GCM-SIV), which is sealed with the master key. The
 //! associated data names table, business and row: ciphertext moved to another row or tenant does not open.
@@ -7,7 +7,7 @@
 //! sealed text ‖ tag.
 
 use std::io::{Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, Nonce, RandomizedNonceKey};
@@ -16,14 +16,22 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
-use crate::error::StoreError;
-
 const VERSION: u8 = 1;
 const KEY: usize = 32;
 const NONCE: usize = 12;
 const TAG: usize = 16;
 const ID: usize = 8;
 const WRAPPED: usize = NONCE + KEY + TAG;
+
+/// The master key cannot be read or made.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("could not use the master key {}: {reason}", path.display())]
+pub struct KeyError {
+    /// The key's file.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub reason: String,
+}
 
 /// The key that seals data keys. It prints nothing of itself.
 #[derive(Clone)]
@@ -43,14 +51,12 @@ impl MasterKey {
     /// Reads the key file (32 bytes in base64); makes one, readable by its owner alone, where there is none.
     ///
     /// # Errors
-    /// [`StoreError::MasterKey`].
-    pub fn load_or_create(file: &Path) -> Result<Self, StoreError> {
-        let failed = |reason: String| StoreError::MasterKey { path: file.to_owned(), reason };
+    /// [`KeyError`]: the file cannot be read or made, or holds something else.
+    pub fn load_or_create(file: &Path) -> Result<Self, KeyError> {
+        let failed = |reason: String| KeyError { path: file.to_owned(), reason };
         let written = |e: std::io::Error| failed(e.to_string());
         if !file.exists() {
-            let mut bytes = Zeroizing::new([0u8; KEY]);
-            aws_lc_rs::rand::fill(&mut *bytes).map_err(|_| failed("the system gives no randomness".to_owned()))?;
-            let text = Zeroizing::new(STANDARD.encode(*bytes));
+            let text = new_key_text().ok_or_else(|| failed("the system gives no randomness".to_owned()))?;
             // Whole or not at all: a process that dies here must not leave half a key, nor two that start at once
             // a key each. The temporary file has mode 0600 from its first moment.
             let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -62,23 +68,39 @@ impl MasterKey {
                 Err(error) => return Err(written(error.error)),
             }
         }
-        let mut text = Zeroizing::new(String::new());
-        std::fs::File::open(file).and_then(|mut f| f.read_to_string(&mut text)).map_err(written)?;
-        let bytes = Zeroizing::new(STANDARD.decode(text.trim()).map_err(|_| failed("it is not base64".to_owned()))?);
-        let bytes =
-            <&[u8; KEY]>::try_from(bytes.as_slice()).map_err(|_| failed("it is not 32 bytes in base64".to_owned()))?;
-        Self::from_bytes(bytes).map_err(|()| failed("the key was not accepted".to_owned()))
+        Self::load(file)
     }
 
-    fn from_bytes(bytes: &[u8; KEY]) -> Result<Self, ()> {
-        let key = RandomizedNonceKey::new(&AES_256_GCM_SIV, bytes).map_err(|_| ())?;
+    /// Reads the key file.
+    ///
+    /// # Errors
+    /// [`KeyError`]: it is not there, cannot be read, or holds something else.
+    pub fn load(file: &Path) -> Result<Self, KeyError> {
+        let failed = |reason: String| KeyError { path: file.to_owned(), reason };
+        let mut text = Zeroizing::new(String::new());
+        std::fs::File::open(file)
+            .and_then(|mut f| f.read_to_string(&mut text))
+            .map_err(|e| failed(e.to_string()))?;
+        Self::from_text(&text).map_err(|reason| failed(reason.to_owned()))
+    }
+
+    /// A key that lives as long as this process.
+    pub(crate) fn ephemeral() -> Option<Self> {
+        Self::from_text(&new_key_text()?).ok()
+    }
+
+    /// Reads 32 bytes in base64.
+    pub(crate) fn from_text(text: &str) -> Result<Self, &'static str> {
+        let bytes = Zeroizing::new(STANDARD.decode(text.trim()).map_err(|_| "it is not base64")?);
+        let bytes = <&[u8; KEY]>::try_from(bytes.as_slice()).map_err(|_| "it is not 32 bytes in base64")?;
+        let key = RandomizedNonceKey::new(&AES_256_GCM_SIV, bytes).map_err(|_| "the key was not accepted")?;
         let mut id = [0; ID];
         id.copy_from_slice(&digest::digest(&digest::SHA256, bytes).as_ref()[..ID]);
         Ok(Self { key: Arc::new(key), id })
     }
 
-    /// Seals `text` for one place: `place` is table, business and row.
-    pub(crate) fn seal(&self, text: &[u8], place: &str) -> Option<Vec<u8>> {
+    /// Seals `text` for one place, such as table, business and row; `None` if the system gives no randomness.
+    pub fn seal(&self, text: &[u8], place: &str) -> Option<Vec<u8>> {
         let mut data_key = Zeroizing::new([0u8; KEY]);
         aws_lc_rs::rand::fill(&mut *data_key).ok()?;
         let mut out = vec![VERSION];
@@ -90,7 +112,10 @@ impl MasterKey {
     }
 
     /// Opens what was sealed for this place.
-    pub(crate) fn open(&self, sealed: &[u8], place: &str) -> Result<Zeroizing<Vec<u8>>, &'static str> {
+    ///
+    /// # Errors
+    /// The reason: another key, another place, or damage.
+    pub fn open(&self, sealed: &[u8], place: &str) -> Result<Zeroizing<Vec<u8>>, &'static str> {
         let (head, rest) = sealed.split_at_checked(1 + ID).ok_or("it is too short")?;
         if head[0] != VERSION {
             return Err("it was sealed by another version");
@@ -104,6 +129,13 @@ impl MasterKey {
         let data_key = RandomizedNonceKey::new(&AES_256_GCM_SIV, &data_key).map_err(|_| MOVED)?;
         open_with(&data_key, text, place).ok_or(MOVED)
     }
+}
+
+/// 32 random bytes in base64.
+pub(crate) fn new_key_text() -> Option<Zeroizing<String>> {
+    let mut bytes = Zeroizing::new([0u8; KEY]);
+    aws_lc_rs::rand::fill(&mut *bytes).ok()?;
+    Some(Zeroizing::new(STANDARD.encode(*bytes)))
 }
 
 fn seal_with(key: &RandomizedNonceKey, text: &[u8], place: &str) -> Option<Vec<u8>> {

@@ -1,0 +1,359 @@
+//! From "no usable token here" to a token, in a fleet: look, lease, look again, log in, write down, publish.
+//!
+//! 1. **Look** at the store: another process may have a token already.
+//! 2. **Lease** the right to log in. Whoever does not get it looks again until the holder is done.
+//! 3. **Look again**: the token may have come between 1 and 2.
+//! 4. **Log in** (`login`), with the intent written down first where the refresh token may be spent by it.
+//! 5. **Write down** what came, by compare-and-swap under the lease's fencing number.
+//! 6. **Publish**: only now does anybody use the token.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::config::{OrgConfig, Reuse, default_reuse};
+use crate::error::{AuthError, AuthErrorKind, hint_for};
+use crate::event::EventKind;
+use crate::grant::Grant;
+use crate::settings::{Settings, doubled};
+use crate::stats::Counters;
+use crate::token::Token;
+use crate::token_state::{Chain, Failure, Fingerprint, TokenState};
+use crate::token_store::{Lease, Take};
+use crate::vault::Vault;
+
+/// Bounds of the waits between looks at the store while another process logs in.
+const POLL: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(250));
+/// A login takes 30 seconds at most, a few times over. Who has waited longer than this waits for something else.
+const BUSY_TOO_LONG: Duration = Duration::from_secs(120);
+/// First and longest wait after a failure that may pass by itself.
+const PASSING: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// First and longest pause when tokens are refused that have just been issued.
+const STILLBORN: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
+/// After a remembered failure the store is looked at again no later than this: somebody may have mended it.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
+/// No failure is remembered for longer than this; what says so was written by a wrong clock.
+pub(crate) const REMEMBER_AT_MOST: SignedDuration = SignedDuration::from_mins(15);
+
+pub(crate) struct Renewal {
+    pub(crate) config: OrgConfig,
+    pub(crate) settings: Settings,
+    pub(crate) http: reqwest::Client,
+    pub(crate) vault: Vault,
+    pub(crate) counters: Counters,
+    pub(crate) fingerprint: Fingerprint,
+    pub(crate) local: Mutex<Local>,
+    pub(crate) given_away: AtomicBool,
+}
+
+/// What only this process knows.
+#[derive(Default)]
+pub(crate) struct Local {
+    blocked: Option<Blocked>,
+    failures: u32,
+    /// The org's clock less ours, once it has proved to matter.
+    pub(crate) skew: SignedDuration,
+    /// A rotated refresh token that could not be written down yet, and the one it came from.
+    pub(crate) unsaved: Option<(String, TokenState)>,
+    had_token: bool,
+    /// Tokens in a row that were refused before they had been taken once.
+    stillborn: u32,
+}
+
+struct Blocked {
+    error: AuthError,
+    wall: Timestamp,
+    monotonic: Duration,
+}
+
+/// The state as it was read, and the right to change it.
+pub(crate) struct Work {
+    pub(crate) owner: String,
+    /// `None`: without a store, which could not be reached.
+    pub(crate) fence: Option<u64>,
+    pub(crate) version: u64,
+    pub(crate) state: TokenState,
+}
+
+impl Renewal {
+    /// A token other than the one held, if there is a way; else the one held, while it may work.
+    pub(crate) async fn renew(&self, held: Option<Arc<Token>>) -> Result<Arc<Token>, AuthError> {
+        let error = match self.blocked_here() {
+            Some(error) => error,
+            None => match self.find(held.as_deref()).await {
+                Ok(token) => {
+                    let mut local = self.local();
+                    (local.failures, local.blocked, local.had_token) = (0, None, true);
+                    return Ok(token);
+                }
+                Err(error) => self.remember_here(error),
+            },
+        };
+        let passing = error.is_transient() || matches!(error.kind(), AuthErrorKind::Uncertain);
+        match held {
+            Some(token) if passing && token.may_work(&*self.settings.clock) => {
+                tracing::warn!(org = self.config.alias, "{error}; the token at hand stays in use");
+                Ok(token)
+            }
+            _ => Err(error),
+        }
+    }
+
+    async fn find(&self, held: Option<&Token>) -> Result<Arc<Token>, AuthError> {
+        if let Grant::AccessToken { .. } = &self.config.grant {
+            return self.given().map_err(|kind| self.error(kind));
+        }
+        let owner = format!("{:032x}", fastrand::u128(..));
+        let started = tokio::time::Instant::now();
+        let mut pause = POLL.0;
+        loop {
+            let state = match self.vault.load().await {
+                Ok((_, state)) => state,
+                Err(AuthErrorKind::Store(error)) => return self.without_store(owner, error).await,
+                Err(kind) => return Err(self.error(kind)),
+            };
+            if let Some(token) = self.adopt(&state, held) {
+                return Ok(token);
+            }
+            self.is_allowed(&state)?;
+            match self.vault.lease(&owner, self.settings.lease, Take::IfFree).await {
+                Ok(Lease::Held { fence }) => {
+                    let outcome = self.under_lease(&owner, fence, held).await;
+                    self.vault.release(&owner).await;
+                    if let Some(token) = outcome? {
+                        return Ok(token);
+                    }
+                }
+                Ok(Lease::Busy { remaining }) => {
+                    if started.elapsed() > BUSY_TOO_LONG {
+                        return Err(self.error(AuthErrorKind::Busy { seconds: started.elapsed().as_secs() }));
+                    }
+                    tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0).min(remaining.max(POLL.0))).await;
+                    pause = (pause * 2).min(POLL.1);
+                }
+                Err(AuthErrorKind::Store(error)) => return self.without_store(owner, error).await,
+                Err(kind) => return Err(self.error(kind)),
+            }
+        }
+    }
+
+    /// `None`: the world has changed meanwhile, look again.
+    async fn under_lease(
+        &self,
+        owner: &str,
+        fence: u64,
+        held: Option<&Token>,
+    ) -> Result<Option<Arc<Token>>, AuthError> {
+        let (version, state) = self.vault.load().await.map_err(|kind| self.error(kind))?;
+        if let Some(token) = self.adopt(&state, held) {
+            return Ok(Some(token));
+        }
+        self.is_allowed(&state)?;
+        let mut work = Work { owner: owner.to_owned(), fence: Some(fence), version, state };
+        self.follow_chain(&mut work.state);
+        let unsaved = self.local().unsaved.take();
+        if let Some((spent, mine)) = unsaved
+            && work.state.chain.as_ref().is_some_and(|chain| chain.current == spent)
+        {
+            work.state = mine;
+            return self.write_down(work, Some(spent)).await;
+        }
+        self.log_in(work).await
+    }
+
+    /// The token of the store, if it is another one than ours and its time is not over.
+    fn adopt(&self, state: &TokenState, held: Option<&Token>) -> Option<Arc<Token>> {
+        let saved = state.token.as_ref()?;
+        if !self.is_own_chain(state) || held.is_some_and(|held| held.fingerprint == saved.fingerprint()) {
+            return None;
+        }
+        // What the store holds passed the allow-list of the process that wrote it, which may be another list.
+        self.config.hosts.check(&saved.instance_url).ok()?;
+        let token = self.revive(saved)?;
+        Counters::add(&self.counters.adopted);
+        self.emit(EventKind::Adopted);
+        Some(token)
+    }
+
+    pub(crate) fn revive(&self, saved: &crate::token_state::SavedToken) -> Option<Arc<Token>> {
+        let default = match default_reuse(&self.config.grant) {
+            Reuse::For(life) => life,
+            _ => Duration::MAX,
+        };
+        Token::revive(saved, self.config.reuse, default, &*self.settings.clock).map(Arc::new)
+    }
+
+    /// The entry belongs to the refresh token that is configured here, or to no refresh token at all.
+    fn is_own_chain(&self, state: &TokenState) -> bool {
+        match (&self.config.grant, &state.chain) {
+            (Grant::RefreshToken { refresh_token }, Some(chain)) => {
+                chain.origin == Fingerprint::of(&[refresh_token.expose()])
+            }
+            _ => true,
+        }
+    }
+
+    /// Another refresh token in the configuration replaces the chain with all that came from it.
+    pub(crate) fn follow_chain(&self, state: &mut TokenState) {
+        if let Grant::RefreshToken { refresh_token } = &self.config.grant
+            && (state.chain.is_none() || !self.is_own_chain(state))
+        {
+            *state = TokenState { chain: Some(Chain::start(refresh_token.expose())), ..TokenState::default() };
+        }
+    }
+
+    /// Nothing that is written down speaks against a login.
+    fn is_allowed(&self, state: &TokenState) -> Result<(), AuthError> {
+        if !self.is_own_chain(state) {
+            return Ok(());
+        }
+        if let Some(at) = state.revoked_at {
+            return Err(self.error(AuthErrorKind::Revoked { at }));
+        }
+        let now = self.settings.clock.now();
+        match &state.failure {
+            Some(failure)
+                if failure.config == self.fingerprint
+                    && failure.until > now
+                    && failure.until.duration_since(now) <= REMEMBER_AT_MOST =>
+            {
+                Err(self.remembered(failure))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn remembered(&self, failure: &Failure) -> AuthError {
+        let Failure { error, description, until, .. } = failure;
+        let kind = if error.is_empty() {
+            AuthErrorKind::Uncertain
+        } else {
+            let hint = hint_for(error, description, Some(&self.config.audience()), &self.config.login_url);
+            AuthErrorKind::Refused { error: error.clone(), description: description.clone(), hint }
+        };
+        self.error(kind).remembered_until(*until)
+    }
+
+    /// The store is out of reach. A login that spends nothing can do without; a refresh token that may rotate cannot:
+    /// its successor would be lost with this process.
+    async fn without_store(
+        &self,
+        owner: String,
+        error: crate::token_store::TokenStoreError,
+    ) -> Result<Arc<Token>, AuthError> {
+        if let Grant::RefreshToken { .. } = &self.config.grant {
+            return Err(self.error(AuthErrorKind::Store(error)));
+        }
+        tracing::warn!(org = self.config.alias, %error, "logging in without the token store");
+        let work = Work { owner, fence: None, version: 0, state: TokenState::default() };
+        match self.log_in(work).await? {
+            Some(token) => Ok(token),
+            None => Err(self.error(AuthErrorKind::Store(error))),
+        }
+    }
+
+    /// A given token is used once; when it was refused there is nothing to renew it with.
+    fn given(&self) -> Result<Arc<Token>, AuthErrorKind> {
+        let Grant::AccessToken { access_token, instance_url } = &self.config.grant else {
+            return Err(AuthErrorKind::NotRenewable);
+        };
+        if self.given_away.swap(true, Ordering::AcqRel) {
+            return Err(AuthErrorKind::NotRenewable);
+        }
+        self.config.hosts.check(instance_url).map_err(AuthErrorKind::Host)?;
+        let now = self.settings.clock.now();
+        let saved = crate::token_state::SavedToken {
+            access_token: access_token.expose().to_owned(),
+            instance_url: instance_url.clone(),
+            id: None,
+            issued_at: now,
+            obtained_at: now,
+            ends_at: None,
+        };
+        self.revive(&saved).ok_or(AuthErrorKind::NotRenewable)
+    }
+
+    fn blocked_here(&self) -> Option<AuthError> {
+        let local = self.local();
+        let blocked = local.blocked.as_ref()?;
+        let clock = &self.settings.clock;
+        (clock.now() < blocked.wall && clock.monotonic() < blocked.monotonic).then(|| blocked.error.clone())
+    }
+
+    /// Keeps askers from trying again at once. How long depends on who can help.
+    fn remember_here(&self, error: AuthError) -> AuthError {
+        let failures = {
+            let mut local = self.local();
+            local.failures += 1;
+            local.failures
+        };
+        let wait = match error.next_attempt() {
+            Some(at) => {
+                let left = at.duration_since(self.settings.clock.now());
+                Duration::try_from(left).unwrap_or_default().min(LOOK_AGAIN)
+            }
+            // Random, so that a fleet does not come back as one when the org does.
+            None => doubled(PASSING.0, failures, PASSING.1).mul_f64(0.5 + fastrand::f64() / 2.0),
+        };
+        self.block(error, wait)
+    }
+
+    pub(crate) fn stillborn(&self) {
+        let count = {
+            let mut local = self.local();
+            local.stillborn += 1;
+            local.stillborn
+        };
+        // One may be bad luck: somebody ended the session before it was used.
+        if count < 2 {
+            return;
+        }
+        if count == 2 {
+            self.emit(EventKind::Failed { error: "fresh_token_refused".to_owned() });
+        }
+        let wait = doubled(STILLBORN.0, count - 1, STILLBORN.1);
+        self.block(self.error(AuthErrorKind::FreshTokenRefused), wait);
+    }
+
+    pub(crate) fn reset_stillborn(&self) {
+        self.local().stillborn = 0;
+    }
+
+    /// Nothing is sent for so long.
+    fn block(&self, error: AuthError, wait: Duration) -> AuthError {
+        let clock = &self.settings.clock;
+        let wall = clock.now() + SignedDuration::try_from(wait).unwrap_or_default();
+        let error = if error.next_attempt().is_some() { error } else { error.remembered_until(wall) };
+        let monotonic = clock.monotonic() + wait;
+        self.local().blocked = Some(Blocked { error: error.clone(), wall, monotonic });
+        error
+    }
+
+    /// Token requests so far.
+    pub(crate) fn requests(&self) -> u64 {
+        self.counters.token_requests.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_first_token(&self) -> bool {
+        !self.local().had_token
+    }
+
+    pub(crate) fn forget_failures(&self) {
+        let mut local = self.local();
+        (local.failures, local.blocked) = (0, None);
+    }
+
+    pub(crate) fn emit(&self, kind: EventKind) {
+        self.settings.events.emit(&self.config.alias, self.settings.clock.now(), kind);
+    }
+
+    pub(crate) fn error(&self, kind: AuthErrorKind) -> AuthError {
+        AuthError::new(&self.config.alias, kind)
+    }
+
+    pub(crate) fn local(&self) -> MutexGuard<'_, Local> {
+        self.local.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,181 @@
+//! The token store in PostgreSQL: one row an org, every rule one statement.
+//!
+//! The entries are sealed before they come here, and named by digests: the table tells nobody which orgs there are.
+
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use sqlx::migrate::Migrator;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{PgPool, Row};
+use tieline_auth::token_store::{Entry, Lease, Swap, Take, TokenStore, TokenStoreError};
+
+use crate::migrations;
+
+/// A token is looked at rarely; a fleet has many processes, and the server few connections.
+const CONNECTIONS: u32 = 2;
+const IDLE: Duration = Duration::from_secs(30);
+const ACQUIRE: Duration = Duration::from_secs(10);
+
+/// Takes, extends or refuses the lease. No row comes back where somebody else has it.
+const LEASE: &str = "
+INSERT INTO tieline_tokens AS t (key, fence, owner, lease_until)
+VALUES ($1, 1, $2, clock_timestamp() + $3 * interval '1 millisecond')
+ON CONFLICT (key) DO UPDATE SET
+    fence = t.fence + CASE WHEN t.owner IS NOT DISTINCT FROM $2 THEN 0 ELSE 1 END,
+    owner = $2,
+    lease_until = excluded.lease_until
+WHERE $4 OR t.owner IS NULL OR t.owner = $2 OR t.lease_until <= clock_timestamp()
+RETURNING fence";
+
+const REMAINING: &str = "
+SELECT greatest(0, ceil(extract(epoch FROM lease_until - clock_timestamp()) * 1000))::bigint
+FROM tieline_tokens WHERE key = $1";
+
+const SWAP: &str = "
+UPDATE tieline_tokens SET sealed = $4, version = version + 1
+WHERE key = $1 AND version = $2 AND fence = $3
+RETURNING version";
+
+/// Tokens in the table `tieline_tokens`.
+#[derive(Clone)]
+pub struct TokenTable {
+    pool: PgPool,
+    address: String,
+}
+
+impl std::fmt::Debug for TokenTable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TokenTable").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+impl TokenTable {
+    /// Connects to `postgres://[user[:password]@]host[:port]/database` and makes the table where it is not there.
+    ///
+    /// # Errors
+    /// The URL is not one, the server cannot be reached, or the user may not make a table. The password is not in the
+    /// message.
+    pub async fn connect(url: &str) -> Result<Self, TokenStoreError> {
+        let address = "postgresql".to_owned();
+        let failed = |address: &str, error: String| TokenStoreError { store: address.to_owned(), reason: error };
+        let options: PgConnectOptions = url.parse().map_err(|e: sqlx::Error| failed(&address, e.to_string()))?;
+        let address =
+            format!("postgresql {}:{}/{}", options.get_host(), options.get_port(), options.get_database().unwrap_or(""));
+        let pool = PgPoolOptions::new()
+            .max_connections(CONNECTIONS)
+            .idle_timeout(IDLE)
+            .acquire_timeout(ACQUIRE)
+            .connect_with(options)
+            .await
+            .map_err(|e| failed(&address, e.to_string()))?;
+        let table = Self { pool, address };
+        let there: bool = sqlx::query_scalar("SELECT to_regclass('tieline_tokens') IS NOT NULL")
+            .fetch_one(&table.pool)
+            .await
+            .map_err(|e| table.failed(&e))?;
+        if !there {
+            // Under a lock of the database's, so that a fleet that starts at once makes it once.
+            let migrator: Migrator = migrations::tokens();
+            migrator.run(&table.pool).await.map_err(|e| failed(&table.address, e.to_string()))?;
+        }
+        Ok(table)
+    }
+
+    fn failed(&self, error: &sqlx::Error) -> TokenStoreError {
+        TokenStoreError { store: self.address.clone(), reason: error.to_string() }
+    }
+}
+
+fn number(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+fn unsigned(value: i64) -> u64 {
+    u64::try_from(value).unwrap_or(0)
+}
+
+impl TokenStore for TokenTable {
+    fn describe(&self) -> String {
+        self.address.clone()
+    }
+
+    fn is_durable(&self) -> bool {
+        true
+    }
+
+    fn load<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Entry>, TokenStoreError>> {
+        Box::pin(async move {
+            let row = sqlx::query("SELECT version, sealed FROM tieline_tokens WHERE key = $1 AND version > 0")
+                .bind(key)
+                .fetch_optional(&self.pool)
+                .await
+                .map_err(|e| self.failed(&e))?;
+            let entry = |row: sqlx::postgres::PgRow| -> Result<Entry, sqlx::Error> {
+                Ok(Entry { version: unsigned(row.try_get(0)?), sealed: row.try_get(1)? })
+            };
+            row.map(entry).transpose().map_err(|e| self.failed(&e))
+        })
+    }
+
+    fn lease<'a>(
+        &'a self,
+        key: &'a str,
+        owner: &'a str,
+        time: Duration,
+        take: Take,
+    ) -> BoxFuture<'a, Result<Lease, TokenStoreError>> {
+        Box::pin(async move {
+            let fence: Option<i64> = sqlx::query_scalar(LEASE)
+                .bind(key)
+                .bind(owner)
+                .bind(i64::try_from(time.as_millis()).unwrap_or(i64::MAX))
+                .bind(take == Take::ByForce)
+                .fetch_optional(&self.pool)
+                .await
+                .map_err(|e| self.failed(&e))?;
+            if let Some(fence) = fence {
+                return Ok(Lease::Held { fence: unsigned(fence) });
+            }
+            let remaining: Option<i64> = sqlx::query_scalar(REMAINING)
+                .bind(key)
+                .fetch_optional(&self.pool)
+                .await
+                .map_err(|e| self.failed(&e))?
+                .flatten();
+            Ok(Lease::Busy { remaining: Duration::from_millis(unsigned(remaining.unwrap_or(0))) })
+        })
+    }
+
+    fn compare_and_swap<'a>(
+        &'a self,
+        key: &'a str,
+        expected: u64,
+        fence: u64,
+        sealed: &'a [u8],
+    ) -> BoxFuture<'a, Result<Swap, TokenStoreError>> {
+        Box::pin(async move {
+            let version: Option<i64> = sqlx::query_scalar(SWAP)
+                .bind(key)
+                .bind(number(expected))
+                .bind(number(fence))
+                .bind(sealed)
+                .fetch_optional(&self.pool)
+                .await
+                .map_err(|e| self.failed(&e))?;
+            Ok(version.map_or(Swap::Refused, |version| Swap::Done(unsigned(version))))
+        })
+    }
+
+    fn release<'a>(&'a self, key: &'a str, owner: &'a str) -> BoxFuture<'a, Result<(), TokenStoreError>> {
+        Box::pin(async move {
+            sqlx::query("UPDATE tieline_tokens SET owner = NULL WHERE key = $1 AND owner = $2")
+                .bind(key)
+                .bind(owner)
+                .execute(&self.pool)
+                .await
+                .map_err(|e| self.failed(&e))?;
+            Ok(())
+        })
+    }
+}
