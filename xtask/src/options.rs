@@ -41,6 +41,9 @@ Parts:
   python    simple-salesforce in a virtual environment, into target/parts/python
             (`python3-venv` comes from Debian if it is missing)
   chromium  the Debian package `chromium` and fonts to look at pages with
+  redis     the Debian package `redis-server`
+  postgres  the Debian package `postgresql`
+  keychain  the Debian packages `gnome-keyring` and `dbus`
   fixtures  the recorded files in ../shared/fixtures; skipped by itself where they are not there
 
 A part that cannot be had makes the command fail unless it is skipped.
@@ -50,6 +53,9 @@ Environment of the tests:
   TIELINE_TEST_NODE_MODULES  the folder node_modules with jsforce and playwright-core
   TIELINE_TEST_PYTHON        the python that has simple-salesforce
   TIELINE_TEST_CHROMIUM      the browser
+  TIELINE_TEST_REDIS         the redis-server
+  TIELINE_TEST_POSTGRES      the folder with initdb and pg_ctl
+  TIELINE_TEST_KEYCHAIN      the gnome-keyring-daemon
   TIELINE_TEST_FIXTURES      the folder of recorded files
   TIELINE_TEST_SKIP          the skipped parts, separated by commas; empty if there are none
   TIELINE_TEST_LONG          1 with --long, otherwise not set

@@ -111,16 +111,27 @@ impl Renewal {
         let now = self.settings.clock.now();
         let request = token_endpoint::exchange(&self.http, self.config.app(), form, audience, now);
         let mut request = std::pin::pin!(request);
+        let mut holds = work.fence.is_some();
         loop {
             tokio::select! {
                 answer = &mut request => return answer,
-                () = tokio::time::sleep(self.settings.lease / 3) => {
-                    if work.fence.is_some() {
-                        // If it is lost all the same, the fencing number tells when it matters.
-                        let _ = self.vault.lease(&work.owner, self.settings.lease, Take::IfFree).await;
-                    }
+                () = tokio::time::sleep(self.settings.lease / 3), if holds => {
+                    holds = self.extend(work).await;
                 }
             }
+        }
+    }
+
+    /// False when the lease has gone to somebody else; whether that matters, the fencing number tells.
+    async fn extend(&self, work: &Work) -> bool {
+        match self.vault.lease(&work.owner, self.settings.lease, Take::IfFree).await {
+            Ok(Lease::Held { fence }) if Some(fence) != work.fence => {
+                // It was taken and given back meanwhile. A new one under another number helps nobody.
+                self.vault.release(&work.owner).await;
+                false
+            }
+            Ok(Lease::Busy { .. }) => false,
+            Ok(Lease::Held { .. }) | Err(_) => true,
         }
     }
 

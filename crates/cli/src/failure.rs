@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use tieline_auth::{AuthError, ConfigError};
 use tieline_client::ClientError;
 use tieline_store::StoreError;
+use tieline_store::token_stores::OpenError;
 use tieline_sync::SyncError;
 
 /// Done with an error.
@@ -67,6 +68,16 @@ impl From<ClientError> for Failure {
                 code: code(error.needs_person(), error.is_transient()),
                 ..Self::new(error.to_string(), error.hint())
             },
+        }
+    }
+}
+
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Config(error) => error.into(),
+            OpenError::Store(_) => Self { code: TRANSIENT, ..Self::new(error.to_string(), error.hint()) },
+            error => Self::new(error.to_string(), error.hint()),
         }
     }
 }

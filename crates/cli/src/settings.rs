@@ -1,19 +1,60 @@
 //! What several commands read from environment and arguments.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use tieline_auth::sealing::MasterKey;
+use tieline_auth::token_store::file::FileStore;
+use tieline_auth::{Grant, SharedStore};
 use tieline_client::Connection;
-use tieline_store::Store;
+use tieline_store::{Store, token_stores};
 use tieline_sync::{Window, integration};
 
 use crate::failure::Failure;
 
-/// The org that the SF_* variables name.
-pub(crate) fn connection() -> Result<Connection, Failure> {
+/// The org that the SF_* variables name, with the tokens in `TIELINE_TOKEN_STORE`.
+pub(crate) async fn connection() -> Result<Connection, Failure> {
     let (login, _) = integration::capture(|name| std::env::var(name).ok())?;
-    Ok(login.connect()?)
+    let tokens = match token_store(master_key_file().as_deref()).await? {
+        Some(store) => Some(store),
+        // Where refresh tokens rotate, the next command must find the new one.
+        None if matches!(login.config.grant, Grant::RefreshToken { .. }) => own_token_store(),
+        None => None,
+    };
+    Ok(login.connect(tieline_auth::Settings { store: tokens, ..tieline_auth::Settings::default() })?)
+}
+
+/// What `TIELINE_TOKEN_STORE` names; nothing where it is not set, or `memory:`.
+pub(crate) async fn token_store(key_file: Option<&Path>) -> Result<Option<SharedStore>, Failure> {
+    match std::env::var("TIELINE_TOKEN_STORE").ok().filter(|url| !url.trim().is_empty()) {
+        Some(url) => Ok(token_stores::open(url.trim(), key_file, state_folder().as_deref()).await?),
+        None => Ok(None),
+    }
+}
+
+fn master_key_file() -> Option<PathBuf> {
+    std::env::var_os("TIELINE_MASTER_KEY_FILE").filter(|file| !file.is_empty()).map(PathBuf::from)
+}
+
+/// A file among this user's own. `None` where the user has no folder for that (a bare environment).
+fn own_token_store() -> Option<SharedStore> {
+    let asked_for_memory = std::env::var_os("TIELINE_TOKEN_STORE").is_some_and(|url| !url.is_empty());
+    let folder = state_folder().filter(|_| !asked_for_memory)?;
+    std::fs::create_dir_all(&folder).ok()?;
+    let file = folder.join("tokens.json");
+    let key = MasterKey::load_or_create(&file.with_added_extension("key")).ok()?;
+    Some(SharedStore { store: Arc::new(FileStore::new(file)), key })
+}
+
+/// Where a person's programs keep what they should not lose.
+fn state_folder() -> Option<PathBuf> {
+    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let base = variable("XDG_STATE_HOME")
+        .or_else(|| variable("LOCALAPPDATA"))
+        .or_else(|| variable("HOME").map(|home| home.join(".local/state")))?;
+    Some(base.join("tieline"))
 }
 
 /// Where the database is.
@@ -28,6 +69,13 @@ pub(crate) struct Database {
 }
 
 impl Database {
+    /// Where the tokens of its integrations are kept: `TIELINE_TOKEN_STORE`, or beside the database.
+    pub(crate) async fn tokens(&self, store: &Store) -> Result<tieline_auth::Settings, Failure> {
+        let named = token_store(self.master_key_file.as_deref()).await?;
+        let tokens = named.unwrap_or_else(|| store.token_store());
+        Ok(tieline_auth::Settings { store: Some(tokens), ..tieline_auth::Settings::default() })
+    }
+
     pub(crate) async fn open(&self) -> Result<Store, Failure> {
         let url = self.database_url.as_str();
         if url.starts_with("postgres:") || url.starts_with("postgresql:") {

@@ -9,7 +9,7 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use futures_util::StreamExt;
 use papaya::HashMap;
 use tieline_auth::revocation::Revocation;
-use tieline_auth::{AuthError, Clock, Credentials, EventKind, OrgConfig, Settings};
+use tieline_auth::{AuthError, Credentials, EventKind, OrgConfig, Settings};
 
 use crate::connection::{Connection, DEFAULT_API_VERSION};
 use crate::error::ClientError;

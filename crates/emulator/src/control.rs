@@ -12,7 +12,10 @@ use serde_json::json;
 use crate::Shared;
 use crate::api_error::ApiError;
 use crate::faults::Fault;
-use crate::org::Ledger;
+use crate::data::people::FIRST_SCOPE;
+use crate::oauth::app::{Change, null_counts};
+use crate::oauth::grants::SESSION_TIMEOUT;
+use crate::org::{Ledger, Org};
 
 /// Where the control API lives. Never a path of Salesforce's.
 pub(crate) const PATH: &str = "/-/emulator";
@@ -26,16 +29,23 @@ pub(crate) fn router() -> Router<Shared> {
         .route("/faults", post(add_faults).delete(clear_faults))
         .route("/reset", post(reset))
         .route("/tokens/revoke", post(revoke))
+        .route("/refresh-tokens", post(new_refresh_token))
+        .route("/app", put(app))
+        .route("/users/freeze", post(freeze))
         .route("/records/undelete", post(undelete))
 }
 
 async fn ledger(State(shared): State<Shared>) -> Response {
+    let (ledger, (alive, revoked), sessions) = shared
+        .with_org(|org| (org.ledger.clone(), org.grants.families(), org.grants.live_sessions(org.now())))
+        .await;
     let Ledger { token_requests, logins, spent_refresh_tokens_replayed, api_calls, records_written, faults_injected } =
-        shared.with_org(|org| org.ledger.clone()).await;
+        ledger;
     axum::Json(json!({
         "token_requests": token_requests, "logins": logins,
-        "spent_refresh_tokens_replayed": spent_refresh_tokens_replayed, "api_calls": api_calls,
-        "records_written": records_written, "faults_injected": faults_injected,
+        "spent_refresh_tokens_replayed": spent_refresh_tokens_replayed,
+        "refresh_families": {"alive": alive, "revoked": revoked}, "sessions": sessions,
+        "api_calls": api_calls, "records_written": records_written, "faults_injected": faults_injected,
     }))
     .into_response()
 }
@@ -85,6 +95,9 @@ async fn commit_delay(State(shared): State<Shared>, Json(delay): Json<CommitDela
 struct Limits {
     daily_api_requests: Option<u64>,
     session_timeout_seconds: Option<i64>,
+    /// An absolute end of access tokens; null for none.
+    #[serde(default, deserialize_with = "null_counts")]
+    token_life_seconds: Option<Option<i64>>,
 }
 
 async fn limits(State(shared): State<Shared>, Json(limits): Json<Limits>) -> StatusCode {
@@ -92,7 +105,10 @@ async fn limits(State(shared): State<Shared>, Json(limits): Json<Limits>) -> Sta
         .with_org(move |org| {
             org.daily_limit = limits.daily_api_requests.unwrap_or(org.daily_limit);
             if let Some(seconds) = limits.session_timeout_seconds {
-                org.session_timeout = SignedDuration::from_secs(seconds);
+                org.grants.session_timeout = SignedDuration::from_secs(seconds);
+            }
+            if let Some(seconds) = limits.token_life_seconds {
+                org.grants.token_life = seconds.map(SignedDuration::from_secs);
             }
         })
         .await;
@@ -112,7 +128,7 @@ async fn clear_faults(State(shared): State<Shared>) -> StatusCode {
     StatusCode::NO_CONTENT
 }
 
-/// Clock, faults, delays, limits and the ledger as at the start. Records and tokens stay.
+/// Clock, faults, delays, limits, the app's policy and the ledger as at the start. Records and tokens stay.
 async fn reset(State(shared): State<Shared>) -> StatusCode {
     shared.faults.clear();
     shared
@@ -121,7 +137,11 @@ async fn reset(State(shared): State<Shared>) -> StatusCode {
             org.commit_delay = SignedDuration::ZERO;
             org.ledger = Ledger::default();
             org.daily_limit = crate::org::DAILY_LIMIT;
-            org.session_timeout = crate::org::SESSION_TIMEOUT;
+            org.grants.session_timeout = SESSION_TIMEOUT;
+            org.grants.token_life = None;
+            for app in &mut org.apps {
+                app.policy = app.initial.clone();
+            }
         })
         .await;
     StatusCode::NO_CONTENT
@@ -140,18 +160,60 @@ struct Revocation {
 async fn revoke(State(shared): State<Shared>, Json(revocation): Json<Revocation>) -> Response {
     let ended = shared
         .with_org(move |org| {
-            let before = org.sessions.len() + org.refresh_tokens.len();
+            let count = |org: &Org| org.grants.live_sessions(org.now()) + org.grants.families().0;
+            let before = count(org);
             if revocation.all {
-                org.sessions.clear();
+                org.grants.end_all_sessions();
             }
             for token in [&revocation.access_token, &revocation.refresh_token].into_iter().flatten() {
                 // An unknown token counts as zero, which the answer shows.
-                let _ = crate::oauth::userinfo::revoke(org, token);
+                org.grants.revoke(token);
             }
-            before - org.sessions.len() - org.refresh_tokens.len()
+            before - count(org)
         })
         .await;
     axum::Json(json!({"ended": ended})).into_response()
+}
+
+/// Changes the app's policy.
+async fn app(State(shared): State<Shared>, Json(change): Json<Change>) -> StatusCode {
+    shared
+        .with_org(move |org| {
+            if let Some(app) = org.apps.first_mut() {
+                change.apply(&mut app.policy);
+            }
+        })
+        .await;
+    StatusCode::NO_CONTENT
+}
+
+/// A refresh token as after another approval by the admin.
+async fn new_refresh_token(State(shared): State<Shared>) -> Response {
+    let token = shared
+        .with_org(|org| {
+            let client_id = org.apps.first().map_or_else(String::new, |app| app.client_id.clone());
+            let (admin, now) = (org.admin_id.clone(), org.now());
+            org.grants.open_family(&admin, &client_id, FIRST_SCOPE, now).1
+        })
+        .await;
+    axum::Json(json!({"refresh_token": token})).into_response()
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Freeze {
+    username: String,
+    active: bool,
+}
+
+async fn freeze(State(shared): State<Shared>, Json(freeze): Json<Freeze>) -> Response {
+    shared
+        .with_org(move |org| {
+            let user = org.user(&freeze.username)?.ok_or_else(ApiError::not_found)?;
+            org.set_active(&user.id, freeze.active)
+        })
+        .await
+        .map_or_else(IntoResponse::into_response, |()| StatusCode::NO_CONTENT.into_response())
 }
 
 #[derive(Deserialize)]

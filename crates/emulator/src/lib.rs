@@ -33,6 +33,7 @@ mod records;
 mod rest;
 mod schema;
 mod serve;
+mod sign_in_routes;
 mod soql;
 mod tls;
 
@@ -59,11 +60,19 @@ pub struct Options {
     pub contacts: usize,
     /// A folder of sObject tree files (`*.json`) and CSV files to load at the start.
     pub data: Option<PathBuf>,
+    /// Where the client's browser logins may return to; empty means `http://localhost:1717/OauthRedirect`.
+    pub callback_urls: Vec<String>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { listen: ([127, 0, 0, 1], 0).into(), tls: false, contacts: 2_000, data: None }
+        Options {
+            listen: ([127, 0, 0, 1], 0).into(),
+            tls: false,
+            contacts: 2_000,
+            data: None,
+            callback_urls: Vec::new(),
+        }
     }
 }
 
@@ -154,7 +163,7 @@ impl Emulator {
         let (org, mut info) = tokio::task::spawn_blocking(move || {
             let mut org =
                 Org::new(base_url).map_err(|e| anyhow::anyhow!("could not make the org's tables: {}", e.message))?;
-            let info = data::people::populate(&mut org, &folder)?;
+            let info = data::people::populate(&mut org, &folder, options.callback_urls)?;
             data::generate::generate(&mut org, options.contacts)?;
             if let Some(data) = &options.data {
                 data::load::load(&mut org, data)?;
@@ -176,6 +185,7 @@ impl Emulator {
         let shared = Shared { org: Arc::new(Mutex::new(org)), faults: Arc::default() };
         let router = rest::router()
             .merge(oauth_routes::router())
+            .merge(sign_in_routes::router())
             .nest(control::PATH, control::router())
             .with_state(shared.clone());
         let (stop, stopped) = watch::channel(false);

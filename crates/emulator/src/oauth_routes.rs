@@ -10,13 +10,16 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
 use crate::Shared;
-use crate::oauth::{token, userinfo};
+use crate::oauth::{discovery, id_token, introspect, token, userinfo};
 use crate::rest::{bearer, json_response};
 
 pub(crate) fn router() -> Router<Shared> {
     Router::new()
         .route("/services/oauth2/token", post(exchange))
         .route("/services/oauth2/revoke", post(revoke).get(revoke))
+        .route("/services/oauth2/introspect", post(introspection))
+        .route("/.well-known/openid-configuration", get(configuration))
+        .route("/id/keys", get(keys))
         .route("/services/oauth2/userinfo", get(identity).post(identity))
         .route("/id/{org}/{user}", get(identity_url))
 }
@@ -33,6 +36,9 @@ async fn exchange(
     body: Bytes,
 ) -> Response {
     let mut form = form(query, &body);
+    if let Some(fields) = multipart(&headers, &body) {
+        form.extend(fields);
+    }
     token::add_basic(&mut form, headers.get("authorization").and_then(|h| h.to_str().ok()));
     let (status, body) = shared
         .with_org(move |org| match token::exchange(org, &form) {
@@ -45,19 +51,56 @@ async fn exchange(
     response
 }
 
+/// The fields of a multipart form, in which the Salesforce CLI's library starts the device flow.
+fn multipart(headers: &HeaderMap, body: &Bytes) -> Option<token::Form> {
+    let kind = headers.get("content-type")?.to_str().ok()?;
+    let boundary = kind.strip_prefix("multipart/form-data")?.split_once("boundary=")?.1.trim_matches('"');
+    let body = String::from_utf8_lossy(body);
+    let field = |part: &str| -> Option<(String, String)> {
+        let (head, value) = part.split_once("\r\n\r\n")?;
+        let name = head.split_once("name=\"")?.1.split('"').next()?;
+        Some((name.to_owned(), value.trim_end_matches("\r\n").to_owned()))
+    };
+    Some(body.split(&format!("--{boundary}")).filter_map(field).collect())
+}
+
 async fn revoke(State(shared): State<Shared>, Query(query): Query<HashMap<String, String>>, body: Bytes) -> Response {
+    let callback = query.get("callback").cloned();
     let form = form(query, &body);
     let outcome = shared.with_org(move |org| userinfo::revoke(org, form.get("token").map_or("", String::as_str))).await;
-    match outcome {
-        Ok(()) => StatusCode::OK.into_response(),
-        Err(error) => {
-            let body: String = url::form_urlencoded::Serializer::new(String::new())
-                .append_pair("error", error.0)
-                .append_pair("error_description", error.1)
-                .finish();
-            (StatusCode::BAD_REQUEST, [("content-type", "application/x-www-form-urlencoded;charset=UTF-8")], body)
-                .into_response()
+    match (outcome, callback) {
+        (Ok(()), None) => StatusCode::OK.into_response(),
+        (Ok(()), Some(callback)) => {
+            ([("content-type", "application/javascript")], format!("{callback}({{}});")).into_response()
         }
+        (Err(error), _) => {
+            let kind = [("content-type", "application/x-www-form-urlencoded;charset=UTF-8")];
+            (StatusCode::BAD_REQUEST, kind, error.form()).into_response()
+        }
+    }
+}
+
+async fn introspection(
+    State(shared): State<Shared>,
+    Query(query): Query<HashMap<String, String>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let mut form = form(query, &body);
+    token::add_basic(&mut form, headers.get("authorization").and_then(|h| h.to_str().ok()));
+    let body = shared.with_org(move |org| introspect::introspect(org, &form)).await;
+    json_response(200, body.to_string().into_bytes())
+}
+
+async fn configuration(State(shared): State<Shared>) -> Response {
+    let body = shared.with_org(|org| discovery::configuration(&org.base_url)).await;
+    json_response(200, body.to_string().into_bytes())
+}
+
+async fn keys(State(shared): State<Shared>) -> Response {
+    match shared.with_org(id_token::keys).await {
+        Ok(keys) => json_response(200, keys.to_string().into_bytes()),
+        Err(error) => json_response(500, error.body().to_string().into_bytes()),
     }
 }
 

@@ -21,11 +21,13 @@ pub struct Settings {
     pub window: Window,
     /// Plain HTTP orgs on this machine are allowed. The demo needs it; a service that others use must not have it.
     pub allow_loopback: bool,
+    /// Where tokens are kept. Without a store of its own, beside the database.
+    pub tokens: tieline_auth::Settings,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { every: Duration::from_secs(15 * 60), window: Window::default(), allow_loopback: false }
+        Self { every: Duration::from_secs(15 * 60), window: Window::default(), allow_loopback: false, tokens: tieline_auth::Settings::default() }
     }
 }
 
@@ -145,7 +147,11 @@ impl Service {
         let credentials = self.0.store.open_credentials(&integration.id).await?;
         let mut login = integration::login_of(&integration.name, &credentials)?;
         login.config.hosts.loopback = self.0.settings.allow_loopback;
-        Ok(self.0.connections.get_or_open(&integration.id, || login.connect())?)
+        Ok(self.0.connections.get_or_open(&integration.id, || {
+            let mut tokens = self.0.settings.tokens.clone();
+            tokens.store.get_or_insert_with(|| self.0.store.token_store());
+            login.connect(tokens)
+        })?)
     }
 
     /// The connection, if it was used already.

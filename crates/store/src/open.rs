@@ -1,5 +1,6 @@
 //! Opening a database: pragmas, schema, master key.
 
+use std::sync::Arc;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -8,7 +9,9 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePo
 
 use crate::error::StoreError;
 use crate::migrations;
+use tieline_auth::SharedStore;
 use tieline_auth::sealing::{KeyError, MasterKey};
+use tieline_auth::token_store::file::FileStore;
 
 /// The business that a database with one owner belongs to.
 const OWN_BUSINESS: &str = "00000000-0000-7000-8000-000000000001";
@@ -84,6 +87,13 @@ impl Store {
             .await
             .map_err(StoreError::doing("preparing the database"))?;
         Ok(Self { writer, reader, key, business: OWN_BUSINESS.to_owned(), path: path.to_owned() })
+    }
+
+    /// Where the tokens of this database's integrations are kept: a file beside it (`….tokens.json`), sealed with its
+    /// master key, and so shared by all processes that use the database.
+    pub fn token_store(&self) -> SharedStore {
+        let file = FileStore::new(self.path.with_added_extension("tokens.json"));
+        SharedStore { store: Arc::new(file), key: self.key.clone() }
     }
 
     /// The file.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tieline_auth::{ConfigError, Credentials, OrgConfig};
+use tieline_auth::{ConfigError, Credentials, OrgConfig, Settings};
 use tieline_client::{ClientError, Connection, DEFAULT_API_VERSION, RetryPolicy};
 use tieline_store::{Credentials as SealedLater, StoreError};
 
@@ -10,17 +10,20 @@ use crate::error::SyncError;
 
 /// The settings that make a login. `SF_PRIVATE_KEY_FILE` is read and kept as `SF_PRIVATE_KEY`: the database must
 /// work where the file is not.
-const KEPT: [&str; 10] = [
+const KEPT: [&str; 13] = [
+    "SF_GRANT",
     "SF_CLIENT_ID",
     "SF_CLIENT_SECRET",
     "SF_LOGIN_URL",
     "SF_INSTANCE_URL",
     "SF_AUDIENCE",
     "SF_USERNAME",
+    "SF_PASSWORD",
     "SF_PRIVATE_KEY",
     "SF_REFRESH_TOKEN",
     "SF_ACCESS_TOKEN",
     "SF_API_VERSION",
+    "TIELINE_TOKEN_REUSE",
 ];
 
 /// What the settings lead to.
@@ -40,12 +43,12 @@ impl Login {
         Ok(Self { config: OrgConfig::from_variables(variable)?, api_version: version })
     }
 
-    /// A connection that logs in at its first call.
+    /// A connection that logs in at its first call, with tokens kept where `settings` says.
     ///
     /// # Errors
     /// When HTTPS cannot be prepared on this machine.
-    pub fn connect(self) -> Result<Connection, ClientError> {
-        Connection::with(Credentials::new(self.config)?, &self.api_version, RetryPolicy::default())
+    pub fn connect(self, settings: Settings) -> Result<Connection, ClientError> {
+        Connection::with(Credentials::with(self.config, settings)?, &self.api_version, RetryPolicy::default())
     }
 }
 

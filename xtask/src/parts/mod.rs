@@ -4,6 +4,7 @@ mod apt;
 mod chromium;
 mod node;
 pub(crate) mod python;
+mod servers;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -23,13 +24,20 @@ pub(crate) enum Part {
     Python,
     /// The browser that opens Tieline's page.
     Chromium,
+    /// Redis.
+    Redis,
+    /// PostgreSQL.
+    Postgres,
+    /// A keychain of the kind that Linux desktops have.
+    Keychain,
     /// The recorded files next to the repository.
     Fixtures,
 }
 
 impl Part {
     /// Every part, in the order in which they are made ready.
-    pub(crate) const ALL: [Self; 4] = [Self::Node, Self::Python, Self::Chromium, Self::Fixtures];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Node, Self::Python, Self::Chromium, Self::Redis, Self::Postgres, Self::Keychain, Self::Fixtures];
 
     /// The part's name on the command line and in `TIELINE_TEST_SKIP`.
     pub(crate) fn name(self) -> &'static str {
@@ -37,6 +45,9 @@ impl Part {
             Self::Node => "node",
             Self::Python => "python",
             Self::Chromium => "chromium",
+            Self::Redis => "redis",
+            Self::Postgres => "postgres",
+            Self::Keychain => "keychain",
             Self::Fixtures => "fixtures",
         }
     }
@@ -67,6 +78,9 @@ pub(crate) fn find_or_install(part: Part, root: &Path) -> Result<Found> {
         Part::Node => node::find_or_install(root).map(Found::Here),
         Part::Python => python::find_or_install(root).map(Found::Here),
         Part::Chromium => chromium::find_or_install(root).map(Found::Here),
+        Part::Redis => servers::redis(root).map(Found::Here),
+        Part::Postgres => servers::postgres(root).map(Found::Here),
+        Part::Keychain => servers::keychain(root).map(Found::Here),
         Part::Fixtures => Ok(find_fixtures(root)),
     }
 }

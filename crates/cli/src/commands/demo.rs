@@ -68,7 +68,7 @@ impl Demo {
         let store = Store::open(&folder.path().join("demo.db")).await?;
         let (login, credentials) = integration::capture(variables(org.info()))?;
         let integration = store.save_integration("demo", &credentials, clock.now()).await?;
-        let connection = login.connect()?;
+        let connection = login.connect(tieline_auth::Settings::default())?;
         say(format!("Logging in by JWT as {}; the database is {}.", org.info().username, store.path().display()));
         let syncer = Syncer { connection, store: store.clone(), integration, window: Window::default(), clock };
         let report = sync::pass(&syncer, "Contact").await?;
@@ -131,7 +131,7 @@ async fn stay(listener: TcpListener, store: &Store, connection: Connection, repo
     let address = listener.local_addr().context("the page's address")?;
     let service = Service::new(
         store.clone(),
-        Settings { every: Duration::from_secs(60), window: Window::default(), allow_loopback: true },
+        Settings { every: Duration::from_secs(60), window: Window::default(), allow_loopback: true, ..Settings::default() },
     );
     let changes = tokio::spawn(change_for_ever(connection, service.clone()));
     println!(

@@ -41,7 +41,7 @@ impl Query {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let soql = if self.soql == "-" { std::io::read_to_string(std::io::stdin())? } else { self.soql };
         let soql = soql.trim();
-        let connection = settings::connection()?;
+        let connection = settings::connection().await?;
         let mut pages = match self.all {
             true => connection.query_all_pages::<Record>(soql),
             false => connection.query_pages::<Record>(soql),

@@ -45,10 +45,11 @@ impl Serve {
             ));
         }
         let store = self.database.open().await?;
+        let tokens = self.database.tokens(&store).await?;
         // What the environment says must be right; nothing at all is fine when the database knows an org.
         let told = integration::is_any_set(|name| std::env::var(name).ok());
         if told || store.integrations().await?.is_empty() {
-            sync::integration_from_environment(&store, &SystemClock::default()).await?;
+            sync::integration_from_environment(&store, tokens.clone(), &SystemClock::default()).await?;
         }
         let listener =
             TcpListener::bind(self.listen).await.with_context(|| format!("could not listen on {}", self.listen))?;
@@ -57,6 +58,7 @@ impl Serve {
             every: Duration::from_secs(self.every),
             window: self.care.window(),
             allow_loopback: self.allow_loopback,
+            tokens,
         };
         tieline_server::serve(listener, Service::new(store.clone(), settings), stopped()).await?;
         store.close().await;

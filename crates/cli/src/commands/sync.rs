@@ -69,11 +69,12 @@ impl Sync {
 /// connection.
 pub(crate) async fn integration_from_environment(
     store: &Store,
+    tokens: tieline_auth::Settings,
     clock: &dyn Clock,
 ) -> Result<(String, Connection), Failure> {
     let (login, credentials) = integration::capture(|name| std::env::var(name).ok())?;
     let id = store.save_integration(DEFAULT, &credentials, clock.now()).await?;
-    Ok((id, login.connect()?))
+    Ok((id, login.connect(tokens)?))
 }
 
 impl Run {
@@ -81,7 +82,8 @@ impl Run {
         let Mapping::Contact = self.mapping;
         let clock = Arc::new(SystemClock::default());
         let store = self.database.open().await?;
-        let (integration, connection) = integration_from_environment(&store, &*clock).await?;
+        let tokens = self.database.tokens(&store).await?;
+        let (integration, connection) = integration_from_environment(&store, tokens, &*clock).await?;
         let syncer = Syncer { connection, store: store.clone(), integration, window: self.care.window(), clock };
         let outcome = tokio::select! {
             outcome = self.passes(&syncer) => outcome,

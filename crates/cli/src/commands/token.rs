@@ -19,7 +19,7 @@ pub(crate) struct Token {
 
 impl Token {
     pub(crate) async fn run(self) -> Result<(), Failure> {
-        let connection = settings::connection()?;
+        let connection = settings::connection().await?;
         let (token, from_cache) = connection.credentials().token_and_source().await?;
         let text = if self.json {
             json!({

@@ -8,8 +8,10 @@ use rusqlite::types::Value as SqlValue;
 use serde_json::{Map, Value, json};
 
 use crate::OrgInfo;
+use crate::oauth::app::{App, Policy};
+use crate::oauth::grants::Session;
 use crate::oauth::random_token;
-use crate::org::{App, Org, RefreshGrant};
+use crate::org::Org;
 use crate::records::{self, Write};
 
 /// A user who has approved the app.
@@ -18,36 +20,52 @@ const ADMIN: &str = "admin@local.tieline.test";
 const UNAPPROVED: &str = "unapproved@local.tieline.test";
 /// One who approved it and was frozen later.
 const INACTIVE: &str = "inactive@local.tieline.test";
+/// What the tokens that exist from the start may do.
+pub(crate) const FIRST_SCOPE: &str = "refresh_token web api";
+/// The password of all three.
+const PASSWORD: &str = "local-org-1";
 
-pub(crate) fn populate(org: &mut Org, folder: &Path) -> anyhow::Result<OrgInfo> {
+pub(crate) fn populate(org: &mut Org, folder: &Path, callback_urls: Vec<String>) -> anyhow::Result<OrgInfo> {
     organization(org)?;
     let profile =
         create(org, "Profile", json!({"Name": "System Administrator", "UserType": "Standard", "UserLicenseId": null}))?;
     let admin = user(org, ADMIN, "Ada", "Local", &profile, true)?;
     org.admin_id.clone_from(&admin);
-    user(org, UNAPPROVED, "Una", "Proved", &profile, true)?;
+    let unapproved = user(org, UNAPPROVED, "Una", "Proved", &profile, true)?;
     let inactive = user(org, INACTIVE, "Ina", "Ktiv", &profile, false)?;
 
     let (private_key, certificate, public_key) = key_pair()?;
+    for id in [&admin, &unapproved, &inactive] {
+        org.passwords.insert(id.clone(), PASSWORD.to_owned());
+    }
+    let policy = Policy::new(callback_urls, ADMIN);
     let app = App {
+        name: "tieline local app".to_owned(),
         // The shape of a consumer key: a fixed beginning, then characters that are never the same twice.
         client_id: format!("3MVG9{}", random_token(80)),
         client_secret: random_token(64),
         public_key,
-        secret_required_for_refresh: true,
+        initial: policy.clone(),
+        policy,
     };
     org.approvals.extend([(app.client_id.clone(), admin.clone()), (app.client_id.clone(), inactive)]);
-    let refresh_token = format!("5Aep861{}", random_token(80));
-    let grant = RefreshGrant { user_id: admin.clone(), client_id: app.client_id.clone() };
-    org.refresh_tokens.insert(refresh_token.clone(), grant);
-    let access_token = org.open_session(&admin);
+    let (scope, now) = (FIRST_SCOPE.to_owned(), org.now());
+    let (family, refresh_token) = org.grants.open_family(&admin, &app.client_id, &scope, now);
+    let access_token = org.open_session(Session {
+        user_id: admin,
+        client_id: app.client_id.clone(),
+        scope,
+        family: Some(family),
+        opened: now,
+        last_used: now,
+    });
     let info = OrgInfo {
         login_url: org.base_url.clone(),
         instance_url: org.base_url.clone(),
         client_id: app.client_id.clone(),
         client_secret: app.client_secret.clone(),
         username: ADMIN.to_owned(),
-        password: "local-org-1".to_owned(),
+        password: PASSWORD.to_owned(),
         private_key_file: folder.join("private_key.pem"),
         certificate_file: folder.join("public.crt"),
         refresh_token,

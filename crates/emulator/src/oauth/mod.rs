@@ -1,5 +1,15 @@
 //! The OAuth endpoints of the org.
 
+pub(crate) mod app;
+pub(crate) mod authorize;
+pub(crate) mod browser;
+mod client;
+pub(crate) mod code;
+pub(crate) mod device;
+pub(crate) mod discovery;
+pub(crate) mod grants;
+pub(crate) mod id_token;
+pub(crate) mod introspect;
 mod jwt;
 pub(crate) mod token;
 pub(crate) mod userinfo;
@@ -13,6 +23,14 @@ pub(crate) struct OAuthError(pub(crate) &'static str, pub(crate) &'static str);
 impl OAuthError {
     pub(crate) fn body(&self) -> Value {
         json!({"error": self.0, "error_description": self.1})
+    }
+
+    /// As the endpoints write it that do not answer JSON.
+    pub(crate) fn form(&self) -> String {
+        url::form_urlencoded::Serializer::new(String::new())
+            .append_pair("error", self.0)
+            .append_pair("error_description", self.1)
+            .finish()
     }
 }
 

@@ -35,10 +35,5 @@ pub(crate) fn userinfo(org: &Org, user_id: &str) -> Result<Value, ApiError> {
 
 /// Ends a token. An unknown one is an error, told in url-encoded form as real orgs do.
 pub(crate) fn revoke(org: &mut Org, token: &str) -> Result<(), OAuthError> {
-    if org.sessions.remove(token).is_some() {
-        return Ok(());
-    }
-    let grant = org.refresh_tokens.remove(token).ok_or(OAuthError("invalid_token", "invalid token"))?;
-    org.sessions.retain(|_, session| session.user_id != grant.user_id);
-    Ok(())
+    if org.grants.revoke(token) { Ok(()) } else { Err(OAuthError("invalid_token", "invalid token")) }
 }
