@@ -169,7 +169,7 @@ impl Credentials {
         if token.mark_refused() && self.0.cache.at_hand(|held| std::ptr::eq(held, token)).is_some() {
             Counters::add(&renewal.counters.refusals);
             renewal.emit(EventKind::Refused);
-            if !token.is_accepted() {
+            if token.is_stillborn(&*self.0.clock) {
                 renewal.stillborn();
             }
         }

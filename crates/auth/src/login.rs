@@ -63,7 +63,7 @@ impl Renewal {
                 self.emit(EventKind::Uncertain);
             }
             if let (AuthErrorKind::Refused { error, description, .. }, Some(audience)) = (&failed.kind, named) {
-                if !clock_corrected && self.correct_clock(failed.date) {
+                if !clock_corrected && remedy(&failed.kind) == Remedy::Person && self.correct_clock(failed.date) {
                     clock_corrected = true;
                     continue;
                 }
@@ -227,7 +227,7 @@ impl Renewal {
         };
         Counters::add(&self.counters.refreshes);
         self.emit(if self.is_first_token() { EventKind::Issued } else { EventKind::Refreshed });
-        Ok(Some(token))
+        Ok(Some(Arc::new(token)))
     }
 
     /// The lease had gone to another process before the answer was written down. True: write again, under a new lease.
@@ -333,8 +333,15 @@ impl Renewal {
         let failure = Failure { config: self.fingerprint.clone(), error, description, until, count };
         let told = self.remembered(&failure);
         work.state.failure = Some(failure);
-        if let Err(kind) = self.save(work).await {
-            tracing::warn!(org = self.config.alias, "{kind}; the refusal is remembered by this process alone");
+        match self.save(work).await {
+            Ok(Swap::Done(_)) => {}
+            // The lease is gone. If it went to a revocation, that is the reason for the refusal.
+            Ok(Swap::Refused) => {
+                if let Ok((_, TokenState { revoked_at: Some(at), .. })) = self.vault.load().await {
+                    return self.error(AuthErrorKind::Revoked { at });
+                }
+            }
+            Err(kind) => tracing::warn!(org = self.config.alias, "{kind}; the refusal is remembered here alone"),
         }
         told
     }

@@ -171,18 +171,19 @@ impl Renewal {
         }
         // What the store holds passed the allow-list of the process that wrote it, which may be another list.
         self.config.hosts.check(&saved.instance_url).ok()?;
-        let token = self.revive(saved)?;
+        let mut token = self.revive(saved)?;
+        token.adopted = true;
         Counters::add(&self.counters.adopted);
         self.emit(EventKind::Adopted);
-        Some(token)
+        Some(Arc::new(token))
     }
 
-    pub(crate) fn revive(&self, saved: &crate::token_state::SavedToken) -> Option<Arc<Token>> {
+    pub(crate) fn revive(&self, saved: &crate::token_state::SavedToken) -> Option<Token> {
         let default = match default_reuse(&self.config.grant) {
             Reuse::For(life) => life,
             _ => Duration::MAX,
         };
-        Token::revive(saved, self.config.reuse, default, &*self.settings.clock).map(Arc::new)
+        Token::revive(saved, self.config.reuse, default, &*self.settings.clock)
     }
 
     /// The entry belongs to the refresh token that is configured here, or to no refresh token at all.
@@ -272,7 +273,7 @@ impl Renewal {
             obtained_at: now,
             ends_at: None,
         };
-        self.revive(&saved).ok_or(AuthErrorKind::NotRenewable)
+        self.revive(&saved).map(Arc::new).ok_or(AuthErrorKind::NotRenewable)
     }
 
     fn blocked_here(&self) -> Option<AuthError> {

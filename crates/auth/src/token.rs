@@ -28,12 +28,18 @@ pub struct Token {
     refused: AtomicBool,
     /// The org has taken it at least once.
     accepted: AtomicBool,
+    /// When this process got it, by the monotonic clock.
+    born: Duration,
+    /// Another process got it from the org.
+    pub(crate) adopted: bool,
 }
 
 /// A token that was written down by a clock this far ahead of ours is not judged by its age.
 const CLOCKS_APART: SignedDuration = SignedDuration::from_mins(1);
 /// A token whose end is known is replaced a little earlier: a call takes time to arrive.
 const BEFORE_THE_END: SignedDuration = SignedDuration::from_secs(30);
+/// A token that lives longer than this was not dead from the start.
+const STILLBORN: Duration = Duration::from_secs(60);
 
 impl Token {
     /// The token as this process will use it. `None`: its time is over already.
@@ -68,6 +74,8 @@ impl Token {
             fingerprint: saved.fingerprint(),
             refused: AtomicBool::new(false),
             accepted: AtomicBool::new(false),
+            born: monotonic,
+            adopted: false,
         })
     }
 
@@ -94,12 +102,19 @@ impl Token {
         !self.accepted.load(Ordering::Relaxed) && !self.accepted.swap(true, Ordering::AcqRel)
     }
 
-    pub(crate) fn is_accepted(&self) -> bool {
-        self.accepted.load(Ordering::Acquire)
+    /// Refused within a minute of its issue, before it was taken once.
+    pub(crate) fn is_stillborn(&self, clock: &dyn Clock) -> bool {
+        let age = clock.monotonic().saturating_sub(self.born);
+        !self.adopted && age < STILLBORN && !self.accepted.load(Ordering::Acquire)
     }
 
     pub(crate) fn is_refused(&self) -> bool {
         self.refused.load(Ordering::Acquire)
+    }
+
+    /// It came from the token store: another process had it, and it may be as dead as the one before.
+    pub fn is_adopted(&self) -> bool {
+        self.adopted
     }
 
     /// The bearer token.

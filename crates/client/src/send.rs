@@ -66,6 +66,9 @@ pub struct Reply {
     pub server_time: Option<Timestamp>,
 }
 
+/// How often a call is repeated with another token, where tokens come from other processes.
+const REPLAYS: u32 = 3;
+
 enum Attempt<T> {
     Done(T),
     TokenRefused(ClientError),
@@ -101,7 +104,7 @@ impl Connection {
         read: impl Fn(Reply) -> Result<T, serde_json::Error>,
     ) -> Result<T, ClientError> {
         let what = format!("{} {}", request.method, request.path.split('?').next().unwrap_or_default());
-        let mut replayed = false;
+        let mut replays = 0;
         let mut attempt = 1;
         loop {
             let token = self.0.credentials.token().await?;
@@ -110,10 +113,11 @@ impl Connection {
                 Attempt::Failed(error) => return Err(error),
                 Attempt::TokenRefused(error) => {
                     self.0.credentials.refused(&token);
-                    if replayed {
+                    // A token of another process's may be as old as ours was; one fresh from the org may not.
+                    if replays > 0 && !(token.is_adopted() && replays < REPLAYS) {
                         return Err(error);
                     }
-                    replayed = true;
+                    replays += 1;
                 }
                 Attempt::Passing { error, certainly_not_done, retry_after } => {
                     if attempt >= self.0.retry.attempts || !(request.idempotent || certainly_not_done) {

@@ -130,7 +130,9 @@ async fn a_login_without_refresh_scope_is_good_for_one_token() {
 async fn a_denied_login_says_who_denied_it() {
     let world = World::new().await;
     let clock = SystemClock::default();
-    let pending = ask().begin(&world.app(), tieline_auth::Clock::now(&clock)).unwrap();
+    // The admin has approved the app already; only then is there a page to deny it on.
+    let ask = Authorize { prompt: Some("consent".to_owned()), ..ask() };
+    let pending = ask.begin(&world.app(), tieline_auth::Clock::now(&clock)).unwrap();
     let callback = walk(&world, pending.url(), false).await;
     let error = pending.finish(&callback, &world.http, &clock).await.unwrap_err();
     assert!(error.to_string().contains("access_denied") && error.hint().contains("allow the app"), "{error}");

@@ -67,6 +67,7 @@ async fn s03_twenty_rivals_with_dead_tokens_refresh_once() {
         assert_eq!(world.ledger().await["token_requests"]["refresh_token"], round);
         world.end_sessions().await;
         for (credentials, token) in fleet.iter().zip(&tokens) {
+            credentials.accepted(token);
             credentials.refused(token);
         }
     }
