@@ -114,12 +114,9 @@ impl OrgConfig {
     pub fn digest(&self) -> String {
         let name = match &self.store_as {
             Some(name) => Fingerprint::of(&["name", name]),
-            None => Fingerprint::of(&[
-                &origin(&self.login_url),
-                &self.client_id,
-                self.grant.name(),
-                self.grant.subject(),
-            ]),
+            None => {
+                Fingerprint::of(&[&origin(&self.login_url), &self.client_id, self.grant.name(), self.grant.subject()])
+            }
         };
         // Keys are lower case in every store, and hexadecimal is.
         name.as_str().bytes().map(|byte| format!("{byte:02x}")).collect()

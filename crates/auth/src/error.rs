@@ -42,13 +42,15 @@ impl ConfigError {
 
 /// A login that failed. Cheap to clone: every caller that waited for it gets the same one.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("could not log in to {org}: {kind}{}", until(.next_attempt))]
+#[error("could not log in to {org}: {kind}{}", if *remembered { until(.next_attempt) } else { String::new() })]
 pub struct AuthError {
     /// The org's alias or login host.
     pub org: String,
     kind: Arc<AuthErrorKind>,
     /// The failure is remembered: before this moment nothing is sent.
     next_attempt: Option<Timestamp>,
+    /// It happened before, and nothing was sent this time.
+    remembered: bool,
 }
 
 fn until(next_attempt: &Option<Timestamp>) -> String {
@@ -137,15 +139,20 @@ pub enum AuthErrorKind {
 
 impl AuthError {
     pub(crate) fn new(org: &str, kind: AuthErrorKind) -> Self {
-        Self { org: org.to_owned(), kind: Arc::new(kind), next_attempt: None }
+        Self { org: org.to_owned(), kind: Arc::new(kind), next_attempt: None, remembered: false }
     }
 
-    pub(crate) fn remembered_until(mut self, at: Timestamp) -> Self {
+    pub(crate) fn remembered(mut self) -> Self {
+        self.remembered = true;
+        self
+    }
+
+    pub(crate) fn until(mut self, at: Timestamp) -> Self {
         self.next_attempt = Some(at);
         self
     }
 
-    /// When the failure is a remembered one: nothing is sent before this moment.
+    /// Before this moment nothing is sent: askers get the same failure again.
     pub fn next_attempt(&self) -> Option<Timestamp> {
         self.next_attempt
     }
@@ -171,7 +178,10 @@ impl AuthError {
     /// Somebody has to log in again, approve the app or change the org's settings.
     pub fn needs_person(&self) -> bool {
         use AuthErrorKind::{Callback, FreshTokenRefused, NotRenewable, Refused, Revoked, Uncertain};
-        matches!(&*self.kind, Refused { .. } | FreshTokenRefused | Callback { .. } | NotRenewable | Uncertain | Revoked { .. }) && !self.is_transient()
+        matches!(
+            &*self.kind,
+            Refused { .. } | FreshTokenRefused | Callback { .. } | NotRenewable | Uncertain | Revoked { .. }
+        ) && !self.is_transient()
     }
 
     /// The next act.
@@ -198,7 +208,8 @@ impl AuthError {
             AuthErrorKind::Store(_) => "check TIELINE_TOKEN_STORE, and that the store can be reached".to_owned(),
             AuthErrorKind::Busy { .. } => "try again; if it stays, look for a process that hangs".to_owned(),
             AuthErrorKind::Sealed { .. } => {
-                "use the master key with which it was sealed (TIELINE_MASTER_KEY_FILE), or name another store".to_owned()
+                "use the master key with which it was sealed (TIELINE_MASTER_KEY_FILE), or name another store"
+                    .to_owned()
             }
             AuthErrorKind::FreshTokenRefused => {
                 "check the user's password (expired?), its session settings, and its IP ranges in the org".to_owned()

@@ -69,7 +69,8 @@ impl Renewal {
                 }
                 let own = origin(&self.config.login_url);
                 let other_fits = !audience_changed && self.config.audience.is_none() && own != audience;
-                if other_fits && catalogue::explain(error, description).is_some_and(|row| row.description == "audience") {
+                if other_fits && catalogue::explain(error, description).is_some_and(|row| row.description == "audience")
+                {
                     audience_changed = true;
                     work.state.audience = Some(own);
                     continue;
@@ -242,7 +243,11 @@ impl Renewal {
                 if let Some(token) = ours
                     && let Err(failed) = revocation::revoke(&self.http, self.config.app(), token).await
                 {
-                    tracing::error!(org = self.config.alias, "a token that came after the revocation lives on: {}", failed.kind);
+                    tracing::error!(
+                        org = self.config.alias,
+                        "a token that came after the revocation lives on: {}",
+                        failed.kind
+                    );
                 }
                 return Err(self.error(AuthErrorKind::Revoked { at }));
             }
@@ -331,7 +336,7 @@ impl Renewal {
             self.emit(EventKind::Failed { error: word });
         }
         let failure = Failure { config: self.fingerprint.clone(), error, description, until, count };
-        let told = self.remembered(&failure);
+        let told = self.told(&failure);
         work.state.failure = Some(failure);
         match self.save(work).await {
             Ok(Swap::Done(_)) => {}

@@ -220,13 +220,13 @@ impl Renewal {
                     && failure.until > now
                     && failure.until.duration_since(now) <= REMEMBER_AT_MOST =>
             {
-                Err(self.remembered(failure))
+                Err(self.told(failure).remembered())
             }
             _ => Ok(()),
         }
     }
 
-    pub(crate) fn remembered(&self, failure: &Failure) -> AuthError {
+    pub(crate) fn told(&self, failure: &Failure) -> AuthError {
         let Failure { error, description, until, .. } = failure;
         let kind = if error.is_empty() {
             AuthErrorKind::Uncertain
@@ -234,7 +234,7 @@ impl Renewal {
             let hint = hint_for(error, description, Some(&self.config.audience()), &self.config.login_url);
             AuthErrorKind::Refused { error: error.clone(), description: description.clone(), hint }
         };
-        self.error(kind).remembered_until(*until)
+        self.error(kind).until(*until)
     }
 
     /// The store is out of reach. A login that spends nothing can do without; a refresh token that may rotate cannot:
@@ -280,7 +280,8 @@ impl Renewal {
         let local = self.local();
         let blocked = local.blocked.as_ref()?;
         let clock = &self.settings.clock;
-        (clock.now() < blocked.wall && clock.monotonic() < blocked.monotonic).then(|| blocked.error.clone())
+        (clock.now() < blocked.wall && clock.monotonic() < blocked.monotonic)
+            .then(|| blocked.error.clone().remembered())
     }
 
     /// Keeps askers from trying again at once. How long depends on who can help.
@@ -326,7 +327,7 @@ impl Renewal {
     fn block(&self, error: AuthError, wait: Duration) -> AuthError {
         let clock = &self.settings.clock;
         let wall = clock.now() + SignedDuration::try_from(wait).unwrap_or_default();
-        let error = if error.next_attempt().is_some() { error } else { error.remembered_until(wall) };
+        let error = if error.next_attempt().is_some() { error } else { error.until(wall) };
         let monotonic = clock.monotonic() + wait;
         self.local().blocked = Some(Blocked { error: error.clone(), wall, monotonic });
         error

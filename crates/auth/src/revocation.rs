@@ -32,11 +32,7 @@ impl Revocation {
 }
 
 /// Ends one token at the org. A token that the org does not know (any more) has ended.
-pub(crate) async fn revoke(
-    http: &reqwest::Client,
-    app: AppRef<'_>,
-    token: &str,
-) -> Result<(), Failed> {
+pub(crate) async fn revoke(http: &reqwest::Client, app: AppRef<'_>, token: &str) -> Result<(), Failed> {
     let answer = post(http, app, "revoke", &Form::bare().with("token", token)).await?;
     if answer.status == 200 {
         return Ok(());
@@ -65,10 +61,11 @@ impl Credentials {
         let end = async |token: &str| {
             revoke(&renewal.http, renewal.config.app(), token).await.map_err(|failed| renewal.error(failed.kind))
         };
-        let current = before.chain.as_ref().map(|chain| chain.current.clone()).or_else(|| match &renewal.config.grant {
-            Grant::RefreshToken { refresh_token } => Some(refresh_token.expose().to_owned()),
-            _ => None,
-        });
+        let current =
+            before.chain.as_ref().map(|chain| chain.current.clone()).or_else(|| match &renewal.config.grant {
+                Grant::RefreshToken { refresh_token } => Some(refresh_token.expose().to_owned()),
+                _ => None,
+            });
         let refresh_token = match current {
             Some(token) => Some(end(&token).await),
             None => None,

@@ -78,9 +78,7 @@ impl MasterKey {
     pub fn load(file: &Path) -> Result<Self, KeyError> {
         let failed = |reason: String| KeyError { path: file.to_owned(), reason };
         let mut text = Zeroizing::new(String::new());
-        std::fs::File::open(file)
-            .and_then(|mut f| f.read_to_string(&mut text))
-            .map_err(|e| failed(e.to_string()))?;
+        std::fs::File::open(file).and_then(|mut f| f.read_to_string(&mut text)).map_err(|e| failed(e.to_string()))?;
         Self::from_text(&text).map_err(|reason| failed(reason.to_owned()))
     }
 

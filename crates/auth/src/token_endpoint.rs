@@ -196,7 +196,8 @@ fn access(app: AppRef<'_>, token: TokenResponse, now: Timestamp) -> Result<Acces
     })?;
     app.hosts.check(&instance_url).map_err(AuthErrorKind::Host)?;
     let issued_at = token.issued_at.and_then(|ms| ms.parse().ok()).and_then(|ms| Timestamp::from_millisecond(ms).ok());
-    let expires_in = token.expires_in.and_then(|seconds| now.checked_add(jiff::SignedDuration::from_secs(seconds)).ok());
+    let expires_in =
+        token.expires_in.and_then(|seconds| now.checked_add(jiff::SignedDuration::from_secs(seconds)).ok());
     let ends_at = expires_in.or_else(|| jwt_end(access_token.expose()));
     let id_token = token.id_token.map(Secret::new);
     Ok(Access { access_token, instance_url, id: token.id, id_token, issued_at: issued_at.unwrap_or(now), ends_at })

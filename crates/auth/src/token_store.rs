@@ -10,12 +10,12 @@
 //!   successor wrote.
 //! - **What was written is durable** as far as the store can promise it, before the call returns.
 
-pub mod memory;
-pub mod file;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+pub mod file;
 #[cfg(feature = "keychain")]
 pub mod keychain;
+pub mod memory;
 #[cfg(feature = "redis")]
 pub mod redis;
 

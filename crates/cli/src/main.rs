@@ -40,7 +40,9 @@ enum Command {
 
 fn main() -> std::process::ExitCode {
     let arguments = Arguments::parse();
-    let filter = EnvFilter::try_from_env("TIELINE_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    // What an event tells is told again by the error that ends the command.
+    let filter =
+        EnvFilter::try_from_env("TIELINE_LOG").unwrap_or_else(|_| EnvFilter::new("warn,tieline_auth::event=error"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
     // More than one crypto provider in a graph makes rustls guess, and guessing panics.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();

@@ -156,7 +156,8 @@ impl Connections {
             settings.http = Some(match self.http.get() {
                 Some(http) => http.clone(),
                 None => {
-                    let made = tieline_auth::http::token_client().map_err(|e| ClientError::no_https(&config.alias, &e))?;
+                    let made =
+                        tieline_auth::http::token_client().map_err(|e| ClientError::no_https(&config.alias, &e))?;
                     self.http.get_or_init(|| made).clone()
                 }
             });
@@ -209,7 +210,11 @@ impl Connections {
         for entry in self.entries.pin().values() {
             let of = entry.connection.credentials().stats();
             all.total += 1;
-            if is_valid(entry) { all.valid += 1 } else { all.expired += 1 }
+            if is_valid(entry) {
+                all.valid += 1
+            } else {
+                all.expired += 1
+            }
             all.hits += of.hits;
             all.misses += of.misses;
             all.waits += of.waits;

@@ -93,14 +93,23 @@ mod tests {
     #[test]
     fn what_no_refresh_cures_is_not_taken_for_an_expired_session() {
         for (status, body) in [
-            (401, r#"[{"message":"This session is not valid for use with the REST API","errorCode":"INVALID_SESSION_ID"}]"#),
+            (
+                401,
+                r#"[{"message":"This session is not valid for use with the REST API","errorCode":"INVALID_SESSION_ID"}]"#,
+            ),
             (401, r#"[{"message":"Connected app is not attached to Agent","errorCode":"INVALID_SESSION_ID"}]"#),
             (401, r#"[{"message":"INVALID_HEADER_TYPE","errorCode":"INVALID_AUTH_HEADER"}]"#),
             (401, "<html>a proxy wants a password</html>"),
             (403, r#"[{"message":"TotalRequests Limit exceeded.","errorCode":"REQUEST_LIMIT_EXCEEDED"}]"#),
-            (403, r#"[{"message":"The REST API is not enabled for this Organization.","errorCode":"API_DISABLED_FOR_ORG"}]"#),
+            (
+                403,
+                r#"[{"message":"The REST API is not enabled for this Organization.","errorCode":"API_DISABLED_FOR_ORG"}]"#,
+            ),
             (403, r#"[{"message":"API is currently disabled for this user","errorCode":"API_CURRENTLY_DISABLED"}]"#),
-            (403, r#"[{"message":"The users password has expired","errorCode":"INVALID_OPERATION_WITH_EXPIRED_PASSWORD"}]"#),
+            (
+                403,
+                r#"[{"message":"The users password has expired","errorCode":"INVALID_OPERATION_WITH_EXPIRED_PASSWORD"}]"#,
+            ),
             (403, "Missing_OAuth_Token"),
             (420, "scratch org expired"),
             (400, "<error><exceptionCode>InvalidBatch</exceptionCode></error>"),

@@ -11,8 +11,8 @@ use serde_json::json;
 
 use crate::Shared;
 use crate::api_error::ApiError;
-use crate::faults::Fault;
 use crate::data::people::FIRST_SCOPE;
+use crate::faults::Fault;
 use crate::oauth::app::{Change, null_counts};
 use crate::oauth::grants::SESSION_TIMEOUT;
 use crate::org::{Ledger, Org};
@@ -36,9 +36,8 @@ pub(crate) fn router() -> Router<Shared> {
 }
 
 async fn ledger(State(shared): State<Shared>) -> Response {
-    let (ledger, (alive, revoked), sessions) = shared
-        .with_org(|org| (org.ledger.clone(), org.grants.families(), org.grants.live_sessions(org.now())))
-        .await;
+    let (ledger, (alive, revoked), sessions) =
+        shared.with_org(|org| (org.ledger.clone(), org.grants.families(), org.grants.live_sessions(org.now()))).await;
     let Ledger { token_requests, logins, spent_refresh_tokens_replayed, api_calls, records_written, faults_injected } =
         ledger;
     axum::Json(json!({

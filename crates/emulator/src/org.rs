@@ -200,8 +200,7 @@ impl Org {
 
     fn one_user(&self, condition: &str, value: &str) -> Result<Option<User>, ApiError> {
         let sql = format!("SELECT \"Id\", \"Username\", \"IsActive\" FROM \"User\" WHERE {condition}");
-        let row =
-            |row: &rusqlite::Row<'_>| Ok(User { id: row.get(0)?, username: row.get(1)?, active: row.get(2)? });
+        let row = |row: &rusqlite::Row<'_>| Ok(User { id: row.get(0)?, username: row.get(1)?, active: row.get(2)? });
         Ok(self.db.query_row(&sql, [value], row).optional()?)
     }
 

@@ -27,7 +27,12 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { every: Duration::from_secs(15 * 60), window: Window::default(), allow_loopback: false, tokens: tieline_auth::Settings::default() }
+        Self {
+            every: Duration::from_secs(15 * 60),
+            window: Window::default(),
+            allow_loopback: false,
+            tokens: tieline_auth::Settings::default(),
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Opening a database: pragmas, schema, master key.
 
-use std::sync::Arc;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::Row;

@@ -98,14 +98,20 @@ pub async fn open(
 fn file(rest: &str) -> Result<PathBuf, ConfigError> {
     let path = rest.strip_prefix("//").unwrap_or(rest);
     if path.is_empty() {
-        return Err(ConfigError::new("TIELINE_TOKEN_STORE names no file", "write it like file:/var/lib/tieline/tokens.json"));
+        return Err(ConfigError::new(
+            "TIELINE_TOKEN_STORE names no file",
+            "write it like file:/var/lib/tieline/tokens.json",
+        ));
     }
     Ok(PathBuf::from(path))
 }
 
 fn made(folder: &Path) -> Result<&Path, ConfigError> {
     std::fs::create_dir_all(folder).map_err(|e| {
-        ConfigError::new(format!("could not make {}: {e}", folder.display()), "name the file: keychain:/path/tokens.json")
+        ConfigError::new(
+            format!("could not make {}: {e}", folder.display()),
+            "name the file: keychain:/path/tokens.json",
+        )
     })?;
     Ok(folder)
 }

@@ -60,8 +60,12 @@ impl TokenTable {
         let address = "postgresql".to_owned();
         let failed = |address: &str, error: String| TokenStoreError { store: address.to_owned(), reason: error };
         let options: PgConnectOptions = url.parse().map_err(|e: sqlx::Error| failed(&address, e.to_string()))?;
-        let address =
-            format!("postgresql {}:{}/{}", options.get_host(), options.get_port(), options.get_database().unwrap_or(""));
+        let address = format!(
+            "postgresql {}:{}/{}",
+            options.get_host(),
+            options.get_port(),
+            options.get_database().unwrap_or("")
+        );
         let pool = PgPoolOptions::new()
             .max_connections(CONNECTIONS)
             .idle_timeout(IDLE)

@@ -21,8 +21,9 @@ pub(super) fn postgres(root: &Path) -> Result<Vec<(&'static str, OsString)>> {
     if newest_postgres().is_none() {
         apt::install(root, &["postgresql"])?;
     }
-    let folder = newest_postgres()
-        .context("PostgreSQL was installed, and /usr/lib/postgresql has no initdb\nhint: apt-get install --reinstall postgresql")?;
+    let folder = newest_postgres().context(
+        "PostgreSQL was installed, and /usr/lib/postgresql has no initdb\nhint: apt-get install --reinstall postgresql",
+    )?;
     say(&format!("postgres: ready ({})", folder.display()));
     Ok(vec![("TIELINE_TEST_POSTGRES", folder.into_os_string())])
 }

@@ -106,7 +106,8 @@ impl Authorize {
                 query.append_pair("scope", &self.scopes.join(" "));
             }
             let nonce = nonce.as_ref().map(Secret::expose);
-            let rest = [("nonce", nonce), ("prompt", self.prompt.as_deref()), ("login_hint", self.login_hint.as_deref())];
+            let rest =
+                [("nonce", nonce), ("prompt", self.prompt.as_deref()), ("login_hint", self.login_hint.as_deref())];
             for (name, value) in rest {
                 if let Some(value) = value {
                     query.append_pair(name, value);
@@ -136,7 +137,8 @@ impl Pending {
     ) -> Result<BegunLogin, AuthError> {
         let host = self.app.login_url.host_str().unwrap_or_default().to_owned();
         let failed = |kind| AuthError::new(&host, kind);
-        let field = |name: &str| callback.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned());
+        let field =
+            |name: &str| callback.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned());
         let refuse = |reason| Err(failed(AuthErrorKind::Callback { reason }));
         let state = field("state").unwrap_or_default();
         if verify_slices_are_equal(state.as_bytes(), self.state.expose().as_bytes()).is_err() {
@@ -163,7 +165,10 @@ impl Pending {
         if let Some(nonce) = &self.nonce
             && !login.has_nonce(nonce)
         {
-            return Err(AuthError::new(&host, AuthErrorKind::Callback { reason: "its ID token was made for another login" }));
+            return Err(AuthError::new(
+                &host,
+                AuthErrorKind::Callback { reason: "its ID token was made for another login" },
+            ));
         }
         Ok(login)
     }
@@ -208,12 +213,7 @@ impl PendingLogins {
     ///
     /// # Errors
     /// [`AuthErrorKind::Callback`] for an unknown, used or foreign `state`; else as [`Pending::finish`].
-    pub async fn finish(
-        &self,
-        callback: &Url,
-        session: &str,
-        http: &reqwest::Client,
-    ) -> Result<BegunLogin, AuthError> {
+    pub async fn finish(&self, callback: &Url, session: &str, http: &reqwest::Client) -> Result<BegunLogin, AuthError> {
         let state = callback.query_pairs().find(|(key, _)| key == "state").map(|(_, value)| value.into_owned());
         let key = Fingerprint::of(&[&state.unwrap_or_default()]).as_str().to_owned();
         let found = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);

@@ -39,8 +39,17 @@ impl BegunLogin {
         let App { login_url, client_id, client_secret, hosts } = app;
         let alias = access.instance_url.host_str().unwrap_or_default().to_owned();
         let reuse = crate::config::default_reuse(&grant);
-        let config =
-            OrgConfig { alias, login_url, client_id, client_secret, grant, audience: None, reuse, hosts, store_as: None };
+        let config = OrgConfig {
+            alias,
+            login_url,
+            client_id,
+            client_secret,
+            grant,
+            audience: None,
+            reuse,
+            hosts,
+            store_as: None,
+        };
         Ok(Self { config, access, at: now })
     }
 

@@ -18,10 +18,7 @@ async fn every_grant_that_needs_no_person_logs_in() {
         (world.refresh(), "refresh_token"),
         (world.config(Grant::ClientCredentials), "client_credentials"),
         (
-            world.config(Grant::Password {
-                username: info.username.clone(),
-                password: Secret::new(&info.password),
-            }),
+            world.config(Grant::Password { username: info.username.clone(), password: Secret::new(&info.password) }),
             "password",
         ),
         (world.config(Grant::TokenExchange { subject }), "urn:ietf:params:oauth:grant-type:token-exchange"),

@@ -109,7 +109,11 @@ fn s02_in_any_order_of_refusals_each_dead_token_costs_one_request() {
                 .collect();
             block_on(async {
                 for caller in callers {
-                    assert_eq!(caller.await.unwrap(), 2, "the dead one is not handed out again, and one more is enough");
+                    assert_eq!(
+                        caller.await.unwrap(),
+                        2,
+                        "the dead one is not handed out again, and one more is enough"
+                    );
                 }
             });
             assert_eq!(org.issued.load(Ordering::SeqCst), 2);

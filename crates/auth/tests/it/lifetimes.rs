@@ -120,7 +120,10 @@ async fn s11_where_the_clock_explains_a_refusal_the_error_names_it() {
     let mut config = world.jwt();
     config.audience = Some("https://example.org".to_owned());
     let error = open(config, at(&clock)).token().await.unwrap_err();
-    assert!(error.to_string().contains("clock is 10 min") || error.to_string().contains("clock is 9 min 59"), "{error}");
+    assert!(
+        error.to_string().contains("clock is 10 min") || error.to_string().contains("clock is 9 min 59"),
+        "{error}"
+    );
     assert!(error.to_string().contains("behind the org's"), "{error}");
 }
 

@@ -176,7 +176,8 @@ impl Wilful {
     }
 
     fn reach(&self) -> Result<(), TokenStoreError> {
-        let failing = self.failures.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
+        let failing =
+            self.failures.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
         if failing {
             return Err(TokenStoreError { store: "wilful".to_owned(), reason: "out of reach".to_owned() });
         }

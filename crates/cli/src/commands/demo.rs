@@ -131,7 +131,12 @@ async fn stay(listener: TcpListener, store: &Store, connection: Connection, repo
     let address = listener.local_addr().context("the page's address")?;
     let service = Service::new(
         store.clone(),
-        Settings { every: Duration::from_secs(60), window: Window::default(), allow_loopback: true, ..Settings::default() },
+        Settings {
+            every: Duration::from_secs(60),
+            window: Window::default(),
+            allow_loopback: true,
+            ..Settings::default()
+        },
     );
     let changes = tokio::spawn(change_for_ever(connection, service.clone()));
     println!(

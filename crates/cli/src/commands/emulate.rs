@@ -31,6 +31,9 @@ pub(crate) struct Emulate {
     /// How many contacts to generate
     #[arg(long, value_name = "N", default_value_t = 2_000)]
     contacts: usize,
+    /// Where browser logins may return to; repeat it for more [default: http://localhost:1717/OauthRedirect]
+    #[arg(long = "callback", value_name = "URL")]
+    callback_urls: Vec<String>,
     /// Print the credentials as one JSON line
     #[arg(long)]
     json: bool,
@@ -39,7 +42,14 @@ pub(crate) struct Emulate {
 impl Emulate {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let listen = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), self.port);
-        let org = Emulator::start(Options { listen, tls: self.tls, contacts: self.contacts, data: self.data }).await?;
+        let org = Emulator::start(Options {
+            listen,
+            tls: self.tls,
+            contacts: self.contacts,
+            data: self.data,
+            callback_urls: self.callback_urls,
+        })
+        .await?;
         let info = org.info();
         if self.json {
             let json = serde_json::to_string(info).map_err(anyhow::Error::from)?;

@@ -62,16 +62,20 @@ fn a_login_that_cannot_work_is_refused_with_a_hint() {
 }
 
 #[test]
-fn an_assertion_that_expired_points_at_the_clock() {
+fn s11_a_machine_whose_clock_is_an_hour_behind_logs_in_and_is_told() {
     let org = Org::start(&["--contacts", "0"]);
-    // The org's clock an hour ahead is this machine's clock an hour behind.
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         let url = format!("{}/clock", org.get("control_url"));
         let body = serde_json::json!({"advance_seconds": 3_600});
         reqwest::Client::builder().build().unwrap().put(url).json(&body).send().await.unwrap();
     });
-    fails(&mut tieline(&org.login(), &["token"]), 3, "expired authorization code", "clock is wrong");
+    let (code, out, err) = run(&mut tieline(&org.login(), &["token"]));
+    assert_eq!(code, 0, "{err}");
+    assert!(out.starts_with("00D") && err.contains("behind the org's"), "{err}");
+    let wrong = with(org.login(), "SF_AUDIENCE", "https://example.org");
+    let (code, _, err) = run(&mut tieline(&wrong, &["token"]));
+    assert!(code == 3 && err.contains("this machine's clock is") && err.contains("audience is invalid"), "{err}");
 }
 
 #[test]

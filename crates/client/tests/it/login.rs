@@ -1,17 +1,11 @@
 //! Logins that succeed, and those that must not: each refusal is named with a hint, and shows no secret.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::SignedDuration;
 use serde_json::json;
-use tieline_auth::{AuthError, Clock, Credentials, Grant, ManualClock, OrgConfig, PrivateKey, Secret, SystemClock};
+use tieline_auth::{AuthError, Credentials, Grant, OrgConfig, PrivateKey, Secret};
 
 use crate::world::World;
-
-fn now() -> jiff::Timestamp {
-    SystemClock::default().now()
-}
 
 async fn fails(config: OrgConfig) -> AuthError {
     let secret = config.client_secret.as_ref().map(|s| s.expose().to_owned());
@@ -90,15 +84,6 @@ async fn a_bad_login_is_refused_with_a_hint_that_fits() {
 }
 
 #[tokio::test]
-async fn an_assertion_that_expired_on_the_way_points_at_the_clock() {
-    let world = World::new(0).await;
-    let slow = Arc::new(ManualClock::at(now() - SignedDuration::from_mins(10)));
-    let error = Credentials::with_clock(world.jwt(), slow).unwrap().token().await.unwrap_err();
-    assert!(error.to_string().contains("expired authorization code"), "{error}");
-    assert!(error.hint().contains("clock is wrong"), "{}", error.hint());
-}
-
-#[tokio::test]
 async fn an_unreachable_host_and_a_gateways_page_are_transient() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let grant = Grant::RefreshToken { refresh_token: Secret::new("x") };
@@ -106,7 +91,9 @@ async fn an_unreachable_host_and_a_gateways_page_are_transient() {
     assert!(error.to_string().contains("cannot be reached") && error.is_transient(), "{error}");
 
     let world = World::new(0).await;
-    world.post("faults", json!({"path": "/services/oauth2", "status": 503, "body": "<html>Down</html>"})).await;
+    world
+        .post("faults", json!({"path": "/services/oauth2", "times": 0, "status": 503, "body": "<html>Down</html>"}))
+        .await;
     let error = fails(world.refresh()).await;
     assert!(error.to_string().contains("HTTP 503") && error.is_transient() && !error.needs_person(), "{error}");
 }
@@ -120,25 +107,6 @@ async fn a_token_response_that_names_a_foreign_host_gets_no_call() {
     assert!(error.to_string().contains("evilsalesforce.com"), "{error}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_thousand_askers_make_one_token_request() {
-    let world = World::new(0).await;
-    world.post("faults", json!({"path": "/services/oauth2", "times": 0, "delay_ms": 150})).await;
-    let credentials = Credentials::new(world.refresh()).unwrap();
-    let askers: Vec<_> = (0..1_000)
-        .map(|_| {
-            let credentials = credentials.clone();
-            tokio::spawn(async move { credentials.token().await.unwrap().access_token().expose().to_owned() })
-        })
-        .collect();
-    let mut tokens = Vec::new();
-    for asker in askers {
-        tokens.push(asker.await.unwrap());
-    }
-    tokens.dedup();
-    assert_eq!((tokens.len(), world.token_requests().await), (1, 1));
-}
-
 #[tokio::test]
 async fn a_caller_that_gives_up_does_not_take_the_token_from_the_others() {
     let world = World::new(0).await;
@@ -148,25 +116,4 @@ async fn a_caller_that_gives_up_does_not_take_the_token_from_the_others() {
     assert!(impatient.is_err(), "it gave up");
     credentials.token().await.unwrap();
     assert_eq!(world.token_requests().await, 1);
-}
-
-#[tokio::test]
-async fn a_token_is_reused_for_its_time_by_either_clock() {
-    let world = World::new(0).await;
-    let clock = Arc::new(ManualClock::at(now()));
-    let credentials = Credentials::with_clock(world.refresh(), clock.clone()).unwrap();
-    let requests = async || {
-        credentials.token().await.unwrap();
-        credentials.stats().token_requests
-    };
-    assert_eq!(requests().await, 1);
-    clock.advance(Duration::from_secs(29 * 60));
-    assert_eq!(requests().await, 1, "reused for half an hour");
-    clock.advance(Duration::from_secs(61));
-    assert_eq!(requests().await, 2, "and then replaced");
-    clock.set_wall(clock.now() + SignedDuration::from_hours(1));
-    assert_eq!(requests().await, 3, "the wall clock jumped: a frozen process woke up");
-    clock.set_wall(clock.now() - SignedDuration::from_hours(24));
-    clock.advance(Duration::from_secs(31 * 60));
-    assert_eq!(requests().await, 4, "the wall clock went back, the monotonic one counts");
 }

@@ -2,4 +2,5 @@
 
 mod calls;
 mod login;
+mod registry;
 mod world;

@@ -102,7 +102,9 @@ pub(crate) struct Change {
 }
 
 /// Tells `null` (some nothing) from an absent key (nothing).
-pub(crate) fn null_counts<'de, T: Deserialize<'de>, D: Deserializer<'de>>(value: D) -> Result<Option<Option<T>>, D::Error> {
+pub(crate) fn null_counts<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    value: D,
+) -> Result<Option<Option<T>>, D::Error> {
     Option::deserialize(value).map(Some)
 }
 

@@ -11,13 +11,14 @@ pub(crate) fn introspect(org: &Org, form: &Form) -> Value {
     let unknown = json!({"active": false});
     let Ok(app) = Client::must_be_proven(org, form) else { return unknown };
     let (token, now) = (field(form, "token"), org.now());
-    let (user_id, scope, kind, from, until) = if let Some(session) = org.grants.peek(token, now).filter(|session| session.client_id == app.client_id) {
-        (&session.user_id, &session.scope, "access_token", session.opened, Some(org.grants.end(session)))
-    } else if let Some((_, family)) = org.grants.family(token).filter(|(_, f)| f.client_id == app.client_id) {
-        (&family.user_id, &family.scope, "refresh_token", family.opened, None)
-    } else {
-        return unknown;
-    };
+    let (user_id, scope, kind, from, until) =
+        if let Some(session) = org.grants.peek(token, now).filter(|session| session.client_id == app.client_id) {
+            (&session.user_id, &session.scope, "access_token", session.opened, Some(org.grants.end(session)))
+        } else if let Some((_, family)) = org.grants.family(token).filter(|(_, f)| f.client_id == app.client_id) {
+            (&family.user_id, &family.scope, "refresh_token", family.opened, None)
+        } else {
+            return unknown;
+        };
     let username = org.user_by_id(user_id).ok().flatten().map(|user| user.username);
     let mut answer = json!({
         "active": true, "scope": scope, "client_id": app.client_id, "username": username,
