@@ -29,6 +29,25 @@ impl Org {
         self.info[key].as_str().unwrap_or_else(|| panic!("{key} is not in {}", self.info))
     }
 
+    /// Asks the control API, and answers what it says.
+    pub(crate) fn control(&self, method: &str, path: &str, body: &Value) -> Value {
+        let url = format!("{}/{path}", self.get("control_url"));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let text = runtime.block_on(async {
+            let request = reqwest::Client::builder().build().unwrap().request(method.parse().unwrap(), url);
+            let request = if body.is_null() { request } else { request.json(body) };
+            let response = request.send().await.unwrap();
+            assert!(response.status().is_success(), "{method} {path}: {}", response.status());
+            response.text().await.unwrap()
+        });
+        serde_json::from_str(&text).unwrap_or(Value::Null)
+    }
+
+    /// What the org itself counted.
+    pub(crate) fn ledger(&self) -> Value {
+        self.control("GET", "ledger", &Value::Null)
+    }
+
     /// The environment of a JWT login.
     pub(crate) fn login(&self) -> BTreeMap<String, String> {
         let pairs = [

@@ -1,0 +1,105 @@
+//! Redis and PostgreSQL of a test's own: a random port or a socket in a temporary folder, gone with the value.
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::parts::part;
+
+fn wait_for(what: &str, mut ready: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !ready() {
+        assert!(started.elapsed() < Duration::from_secs(30), "{what} did not start");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+pub(crate) struct Redis {
+    process: Child,
+    pub(crate) url: String,
+    _folder: tempfile::TempDir,
+}
+
+impl Redis {
+    pub(crate) fn start() -> Option<Self> {
+        let server = part("redis", "TIELINE_TEST_REDIS")?;
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let folder = tempfile::tempdir().unwrap();
+        let process = Command::new(server)
+            .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--port", &port.to_string(), "--dir"])
+            .arg(folder.path())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let redis = Redis { process, url: format!("redis://127.0.0.1:{port}"), _folder: folder };
+        wait_for("Redis", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
+        Some(redis)
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+pub(crate) struct Postgres {
+    programs: PathBuf,
+    folder: tempfile::TempDir,
+    pub(crate) url: String,
+}
+
+impl Postgres {
+    pub(crate) fn start() -> Option<Self> {
+        let programs = part("postgres", "TIELINE_TEST_POSTGRES")?;
+        // Not under the user's own folder: PostgreSQL refuses to run as root, and its own user must get there.
+        let folder = tempfile::Builder::new().prefix("tieline-pg-").tempdir_in("/tmp").unwrap();
+        if is_root() {
+            assert!(Command::new("chown").arg("postgres").arg(folder.path()).status().unwrap().success());
+        }
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let url = format!("postgres://postgres@127.0.0.1:{port}/postgres");
+        let server = Postgres { programs, folder, url };
+        let data = server.folder.path().join("data");
+        let data = data.to_str().unwrap();
+        server.run("initdb", &["-D", data, "-A", "trust", "-U", "postgres", "--no-sync", "-E", "UTF8"]);
+        let socket = server.folder.path().to_str().unwrap();
+        let options = format!("-p {port} -k {socket} -h 127.0.0.1 -F -c max_connections=300");
+        let log = format!("{socket}/log");
+        server.run("pg_ctl", &["-D", data, "-w", "-l", &log, "-o", &options, "start"]);
+        Some(server)
+    }
+
+    fn run(&self, program: &str, arguments: &[&str]) {
+        let program = self.programs.join(program);
+        let mut command = if is_root() {
+            let mut command = Command::new("runuser");
+            command.args(["-u", "postgres", "--"]).arg(program);
+            command
+        } else {
+            Command::new(program)
+        };
+        let status = command.args(arguments).current_dir("/tmp").stdout(Stdio::null()).stderr(Stdio::null()).status();
+        assert!(status.unwrap().success(), "{arguments:?}; see {}/log", self.folder.path().display());
+    }
+
+    /// Runs SQL as the superuser.
+    pub(crate) fn sql(&self, text: &str) -> String {
+        let output = Command::new(self.programs.join("psql")).args([&self.url, "-XAtqc", text]).output().unwrap();
+        assert!(output.status.success(), "{text}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        let data = self.folder.path().join("data");
+        self.run("pg_ctl", &["-D", data.to_str().unwrap(), "-m", "immediate", "stop"]);
+    }
+}
+
+fn is_root() -> bool {
+    std::fs::read_to_string("/proc/self/status").is_ok_and(|s| s.lines().any(|l| l.starts_with("Uid:\t0\t")))
+}
