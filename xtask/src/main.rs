@@ -3,6 +3,7 @@
 //! The alias is in `.cargo/config.toml`; `cargo xtask --help` lists the commands.
 #![expect(clippy::print_stderr, reason = "this program talks to the developer at the terminal")]
 
+mod bench;
 mod check;
 #[cfg(test)]
 mod directions;
@@ -38,6 +39,7 @@ fn run() -> Result<()> {
             Ok(())
         }
         Request::Test(options) => test::run(&repository_root()?, &options),
+        Request::Bench(options) => bench::run(&repository_root()?, &options),
         Request::Check => check::run(&repository_root()?),
     }
 }

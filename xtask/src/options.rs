@@ -5,6 +5,7 @@ use std::ffi::OsString;
 
 use anyhow::{Result, bail};
 
+use crate::bench::BenchOptions;
 use crate::parts::Part;
 
 /// What `cargo xtask --help` prints.
@@ -15,6 +16,7 @@ Usage: cargo xtask <COMMAND>
 
 Commands:
   test   Install what is missing, then run all tests, documentation tests included
+  bench  Run a benchmark, ours and the peers' side by side
   check  Check formatting, lints, documentation, licences and banned crates
 
 Options:
@@ -61,6 +63,21 @@ Environment of the tests:
   TIELINE_TEST_LONG          1 with --long, otherwise not set
 ";
 
+/// What `cargo xtask bench --help` prints.
+const BENCH_HELP: &str = "\
+Runs a benchmark, our side and the peers' in one run against one local org, and prints a markdown table of medians.
+
+Usage: cargo xtask bench <NAME> [--runs <N>] [--json]
+
+Benchmarks:
+  tokens  Finding a token, signing an assertion, and a thousand that ask at once: beside jsforce and simple-salesforce
+
+Options:
+      --runs <N>  How often each case runs [default: 3]
+      --json      One JSON object a line: bench, case, who, unit, median, runs
+  -h, --help      Print this text
+";
+
 /// What `cargo xtask check --help` prints.
 const CHECK_HELP: &str = "\
 Checks the source: every check runs, and the command fails if one of them did.
@@ -84,6 +101,8 @@ pub(crate) enum Request {
     Help(&'static str),
     /// Install what is missing and run the tests.
     Test(TestOptions),
+    /// Run a benchmark.
+    Bench(BenchOptions),
     /// Check the source.
     Check,
 }
@@ -106,12 +125,13 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request>
     match command.to_str() {
         Some("-h" | "--help" | "help") => Ok(Request::Help(HELP)),
         Some("test") => parse_test(args),
+        Some("bench") => parse_bench(args),
         Some("check") => match args.next() {
             None => Ok(Request::Check),
             Some(arg) if is_help(&arg) => Ok(Request::Help(CHECK_HELP)),
             Some(arg) => bail!("unknown argument {arg:?} of `check`\nhint: see `cargo xtask check --help`"),
         },
-        _ => bail!("unknown command {command:?}\nhint: the commands are `test` and `check`; see `cargo xtask --help`"),
+        _ => bail!("unknown command {command:?}\nhint: the commands are `test`, `bench` and `check`; see `cargo xtask --help`"),
     }
 }
 
@@ -139,6 +159,30 @@ fn parse_test(mut args: impl Iterator<Item = OsString>) -> Result<Request> {
         }
     }
     Ok(Request::Test(options))
+}
+
+/// Reads the arguments that follow `bench`.
+fn parse_bench(mut args: impl Iterator<Item = OsString>) -> Result<Request> {
+    let mut options = BenchOptions { name: String::new(), runs: 3, json: false };
+    while let Some(arg) = args.next() {
+        match arg.to_str() {
+            Some("-h" | "--help") => return Ok(Request::Help(BENCH_HELP)),
+            Some("--json") => options.json = true,
+            Some("--runs") => {
+                let runs = args.next().and_then(|text| text.to_str().and_then(|text| text.parse().ok()));
+                let Some(runs) = runs.filter(|runs| *runs > 0) else {
+                    bail!("--runs needs a number above 0\nhint: see `cargo xtask bench --help`")
+                };
+                options.runs = runs;
+            }
+            Some(name) if !name.starts_with('-') && options.name.is_empty() => name.clone_into(&mut options.name),
+            _ => bail!("unknown argument {arg:?} of `bench`\nhint: see `cargo xtask bench --help`"),
+        }
+    }
+    if options.name.is_empty() {
+        return Ok(Request::Help(BENCH_HELP));
+    }
+    Ok(Request::Bench(options))
 }
 
 /// Reads the name of a part.
@@ -187,7 +231,7 @@ mod tests {
 
     #[test]
     fn refuses_what_it_does_not_know_with_a_hint() {
-        for line in ["tset", "test --lnog", "test --skip", "test --skip ruby", "check --long"] {
+        for line in ["bench tokens --runs 0", "bench tokens more", "tset", "test --lnog", "test --skip", "test --skip ruby", "check --long"] {
             let message = parsed(line).unwrap_err().to_string();
             assert!(message.contains("\nhint: "), "{line}: {message}");
         }

@@ -14,15 +14,28 @@ pub trait Clock: Send + Sync + std::fmt::Debug {
     fn now(&self) -> Timestamp;
     /// Time since some fixed moment; never goes back.
     fn monotonic(&self) -> Duration;
+    /// Both at a glance: up to a few milliseconds late, and cheap enough to be asked before every call.
+    fn glance(&self) -> (Timestamp, Duration) {
+        (self.now(), self.monotonic())
+    }
 }
 
 /// The machine's clocks.
 #[derive(Debug)]
-pub struct SystemClock(Instant);
+pub struct SystemClock {
+    start: Instant,
+    /// The coarse monotonic clock at the same moment.
+    #[cfg(target_os = "linux")]
+    coarse_start: Duration,
+}
 
 impl Default for SystemClock {
     fn default() -> Self {
-        Self(Instant::now())
+        Self {
+            #[cfg(target_os = "linux")]
+            coarse_start: coarse(rustix::time::ClockId::MonotonicCoarse).1,
+            start: Instant::now(),
+        }
     }
 }
 
@@ -33,8 +46,25 @@ impl Clock for SystemClock {
     }
 
     fn monotonic(&self) -> Duration {
-        self.0.elapsed()
+        self.start.elapsed()
     }
+
+    /// The kernel's coarse clocks: five nanoseconds each instead of thirty.
+    #[cfg(target_os = "linux")]
+    fn glance(&self) -> (Timestamp, Duration) {
+        use rustix::time::ClockId;
+        let (seconds, time) = coarse(ClockId::RealtimeCoarse);
+        let wall = Timestamp::new(seconds, time.subsec_nanos().cast_signed()).unwrap_or_else(|_| self.now());
+        (wall, coarse(ClockId::MonotonicCoarse).1.saturating_sub(self.coarse_start))
+    }
+}
+
+/// A clock of the kernel's: its seconds, and all of it as a duration where it is not before its epoch.
+#[cfg(target_os = "linux")]
+fn coarse(clock: rustix::time::ClockId) -> (i64, Duration) {
+    let time = rustix::time::clock_gettime(clock);
+    let nanos = u32::try_from(time.tv_nsec).unwrap_or(0);
+    (time.tv_sec, Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), nanos))
 }
 
 /// A clock for tests: it moves only when told to.

@@ -4,9 +4,10 @@
 //! since the last sweep go first ("second chance"). Those whose token has run out leave in the same way, unasked for.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
 
 use futures_util::StreamExt;
+use foldhash::fast::RandomState;
 use papaya::HashMap;
 use tieline_auth::revocation::Revocation;
 use tieline_auth::{AuthError, Credentials, EventKind, OrgConfig, Settings};
@@ -67,7 +68,8 @@ impl Default for ConnectionOptions {
 /// ```
 #[derive(Debug)]
 pub struct Connections {
-    entries: HashMap<String, Arc<Entry>>,
+    /// A fast hash with a random seed: names are long, and looked up before every call.
+    entries: HashMap<String, Arc<Entry>, RandomState>,
     options: ConnectionOptions,
     /// Held while an entry is made, so that two askers do not make two.
     opening: Mutex<()>,
@@ -79,11 +81,22 @@ pub struct Connections {
 #[derive(Debug)]
 struct Entry {
     connection: Connection,
+    /// The same for each of so many threads, made when one of them first asks.
+    apart: [OnceLock<Connection>; STRIPES],
     asked_for: AtomicBool,
 }
 
+const STRIPES: usize = 16;
+
+thread_local! {
+    static STRIPE: usize = {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        NEXT.fetch_add(1, Ordering::Relaxed) % STRIPES
+    };
+}
+
 /// What all connections of a registry send with: one pool of sockets instead of one an org.
-type OnceClients = std::sync::OnceLock<reqwest::Client>;
+type OnceClients = OnceLock<reqwest::Client>;
 
 /// A registry in numbers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
@@ -120,7 +133,7 @@ impl Connections {
     /// A registry without entries.
     pub fn new(options: ConnectionOptions) -> Self {
         Self {
-            entries: HashMap::new(),
+            entries: HashMap::default(),
             options,
             opening: Mutex::new(()),
             opened: AtomicUsize::new(0),
@@ -183,7 +196,11 @@ impl Connections {
         }
         let connection = open()?;
         self.make_room();
-        let entry = Entry { connection: connection.clone(), asked_for: AtomicBool::new(true) };
+        let entry = Entry {
+            connection: connection.clone(),
+            apart: std::array::from_fn(|_| OnceLock::new()),
+            asked_for: AtomicBool::new(true),
+        };
         self.entries.pin().insert(alias.to_owned(), Arc::new(entry));
         Ok(connection)
     }
@@ -196,7 +213,8 @@ impl Connections {
         if !entry.asked_for.load(Ordering::Relaxed) {
             entry.asked_for.store(true, Ordering::Relaxed);
         }
-        Some(entry.connection.clone())
+        let own = &entry.apart[STRIPE.with(|stripe| *stripe)];
+        Some(own.get_or_init(|| entry.connection.apart()).clone())
     }
 
     /// Closes it: those who hold it keep it, the next asker opens a new one.
