@@ -17,7 +17,8 @@
 //!
 //! Reading order, which is the order in which data flows: [`config`] (and [`environment`]) → [`grant`] →
 //! `token_endpoint` → [`token`] → `single_flight` (one process) → `renewal` and `login` (a fleet, through
-//! [`token_store`]) → [`credentials`]. Beside the road: [`secret`] (what cannot print), [`sealing`] (what lies at
+//! [`token_store`]) → [`credentials`]. Beside the road: [`secret`] (what cannot print), [`redact`]
+//! (the last net), [`sealing`] (what lies at
 //! rest), [`host`] (where a token may go), [`clock`], [`event`], [`error`] and its [`catalogue`].
 
 pub mod catalogue;
@@ -33,6 +34,7 @@ pub mod http;
 pub mod identity;
 pub mod introspection;
 mod login;
+pub mod redact;
 mod renewal;
 pub mod revocation;
 pub mod sealing;

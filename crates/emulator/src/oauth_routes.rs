@@ -40,14 +40,22 @@ async fn exchange(
         form.extend(fields);
     }
     token::add_basic(&mut form, headers.get("authorization").and_then(|h| h.to_str().ok()));
-    let (status, body) = shared
-        .with_org(move |org| match token::exchange(org, &form) {
-            Ok(answer) => (200, answer),
-            Err(error) => (400, error.body()),
+    let (status, body, now) = shared
+        .with_org(move |org| {
+            let (status, body) = match token::exchange(org, &form) {
+                Ok(answer) => (200, answer),
+                Err(error) => (400, error.body()),
+            };
+            (status, body, org.now())
         })
         .await;
     let mut response = json_response(status, body.to_string().into_bytes());
-    response.headers_mut().insert("cache-control", axum::http::HeaderValue::from_static("no-cache, no-store"));
+    let own = response.headers_mut();
+    own.insert("cache-control", axum::http::HeaderValue::from_static("no-cache, no-store"));
+    // By the org's clock, which a test may have moved.
+    if let Ok(date) = crate::clock::http_date(now).parse() {
+        own.insert("date", date);
+    }
     response
 }
 
