@@ -2,6 +2,7 @@
 #![expect(clippy::print_stderr, reason = "a test says aloud what it skips and what it measured")]
 
 mod clients;
+mod consent;
 mod crashes;
 mod failures;
 mod fixtures;
