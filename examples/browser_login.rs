@@ -54,7 +54,10 @@ async fn answer(listener: &tokio::net::TcpListener, redirect: &Url) -> anyhow::R
         None => ("404 Not Found", ""),
     };
     let page = format!("<!doctype html><html lang=en><meta charset=utf-8><title>tieline</title>{text}");
-    let head = format!("HTTP/1.1 {status}\r\ncontent-type: text/html\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", page.len());
+    let head = format!(
+        "HTTP/1.1 {status}\r\ncontent-type: text/html\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+        page.len()
+    );
     stream.write_all(head.as_bytes()).await?;
     stream.write_all(page.as_bytes()).await?;
     stream.flush().await?;

@@ -74,8 +74,7 @@ async fn lookup(org: &Org) -> anyhow::Result<()> {
     let opened = orgs.get_or_open(name, || Connection::new(Credentials::new(config)?))?;
     opened.credentials().token().await?;
     let connection = move || black_box(orgs.get(black_box(name))).is_some_and(|org| org.credentials().has_token());
-    let token =
-        move || black_box(orgs.get(black_box(name)).and_then(|org| org.credentials().cached_token())).is_some();
+    let token = move || black_box(orgs.get(black_box(name)).and_then(|org| org.credentials().cached_token())).is_some();
     look_up("connection", connection).await?;
     look_up("connection-and-token", token).await
 }
@@ -112,9 +111,8 @@ fn sign(org: &Org) -> anyhow::Result<()> {
     let der = PrivatePkcs8KeyDer::from_pem_slice(pem.as_bytes()).map_err(|e| anyhow::anyhow!("{e}"))?;
     let bare = RsaKeyPair::from_pkcs8(der.secret_pkcs8_der())?;
     let now = SystemClock::default().now();
-    let assertion = || {
-        jwt_bearer::assertion(org.get("client_id"), org.get("username"), "https://login.salesforce.com", now, &key)
-    };
+    let assertion =
+        || jwt_bearer::assertion(org.get("client_id"), org.get("username"), "https://login.salesforce.com", now, &key);
     let message = assertion().map_err(|e| anyhow::anyhow!("{e}"))?.rsplit_once('.').map(|(m, _)| m.to_owned());
     let message = message.unwrap_or_default();
     let mut signature = vec![0; bare.public_modulus_len()];

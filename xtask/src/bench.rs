@@ -64,7 +64,10 @@ pub(crate) fn run(root: &Path, options: &BenchOptions) -> Result<()> {
                     }
                     "node" => {
                         let mut command = Command::new(&node);
-                        command.arg(root.join("bench/tokens/peers.mjs")).arg(case).env("TIELINE_TEST_NODE_MODULES", &modules);
+                        command
+                            .arg(root.join("bench/tokens/peers.mjs"))
+                            .arg(case)
+                            .env("TIELINE_TEST_NODE_MODULES", &modules);
                         command
                     }
                     _ => {
@@ -159,7 +162,8 @@ impl Measurements {
             let values = &self.values[&key];
             let (median, runs, (case, who, unit)) = (median(values), values.len(), key);
             if as_json {
-                let line = json!({"bench": bench, "case": case, "who": who, "unit": unit, "median": median, "runs": runs});
+                let line =
+                    json!({"bench": bench, "case": case, "who": who, "unit": unit, "median": median, "runs": runs});
                 println!("{line}");
             } else {
                 println!("| {case} | {who} | {unit} | {} | {runs} |", readable(median));

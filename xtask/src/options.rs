@@ -131,7 +131,9 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request>
             Some(arg) if is_help(&arg) => Ok(Request::Help(CHECK_HELP)),
             Some(arg) => bail!("unknown argument {arg:?} of `check`\nhint: see `cargo xtask check --help`"),
         },
-        _ => bail!("unknown command {command:?}\nhint: the commands are `test`, `bench` and `check`; see `cargo xtask --help`"),
+        _ => bail!(
+            "unknown command {command:?}\nhint: the commands are `test`, `bench` and `check`; see `cargo xtask --help`"
+        ),
     }
 }
 
@@ -231,7 +233,15 @@ mod tests {
 
     #[test]
     fn refuses_what_it_does_not_know_with_a_hint() {
-        for line in ["bench tokens --runs 0", "bench tokens more", "tset", "test --lnog", "test --skip", "test --skip ruby", "check --long"] {
+        for line in [
+            "bench tokens --runs 0",
+            "bench tokens more",
+            "tset",
+            "test --lnog",
+            "test --skip",
+            "test --skip ruby",
+            "check --long",
+        ] {
             let message = parsed(line).unwrap_err().to_string();
             assert!(message.contains("\nhint: "), "{line}: {message}");
         }

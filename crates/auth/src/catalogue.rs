@@ -116,3 +116,27 @@ pub fn explain(error: &str, description: &str) -> Option<&'static Explanation> {
     let description = description.to_ascii_lowercase();
     OAUTH.iter().find(|row| (row.error == "*" || row.error == error) && description.contains(row.description))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_stands_in_the_documentation_and_is_reached() {
+        let page = include_str!("../../../docs/errors.md").to_lowercase();
+        for row in OAUTH {
+            if row.error != "*" {
+                assert!(
+                    page.contains(&format!("`{}`", row.error.to_lowercase())),
+                    "{} is not in docs/errors.md",
+                    row.error
+                );
+            }
+            assert!(page.contains(row.description), "`{}` is not in docs/errors.md", row.description);
+            assert!(page.contains(&row.meaning.to_lowercase()), "`{}` is not in docs/errors.md", row.meaning);
+            let error = if row.error == "*" { "invalid_grant" } else { row.error };
+            let found = explain(error, row.description).expect("a row");
+            assert_eq!(found.meaning, row.meaning, "another row comes first for {error} {}", row.description);
+        }
+    }
+}

@@ -10,7 +10,6 @@
 //!   successor wrote.
 //! - **What was written is durable** as far as the store can promise it, before the call returns.
 
-#[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod file;
 #[cfg(feature = "keychain")]

@@ -6,8 +6,8 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
 
-use futures_util::StreamExt;
 use foldhash::fast::RandomState;
+use futures_util::StreamExt;
 use papaya::HashMap;
 use tieline_auth::revocation::Revocation;
 use tieline_auth::{AuthError, Credentials, EventKind, OrgConfig, Settings};

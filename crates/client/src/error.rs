@@ -4,6 +4,8 @@ use serde::Deserialize;
 use tieline_auth::http::innermost;
 use tieline_auth::{AuthError, ConfigError};
 
+use crate::catalogue::{self, Remedy};
+
 /// A call that failed, in terms of what the caller can do about it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -87,12 +89,9 @@ impl ClientError {
             ClientError::Config(_) => false,
             ClientError::Unreachable { .. } => true,
             ClientError::Refused(refusal) => {
-                let Refusal { status, code, .. } = &**refusal;
-                crate::retry::is_transient_status(*status)
-                    || matches!(
-                        code.as_str(),
-                        "REQUEST_LIMIT_EXCEEDED" | "UNABLE_TO_LOCK_ROW" | "QUERY_TIMEOUT" | "SERVER_UNAVAILABLE"
-                    )
+                let row = catalogue::explain(&refusal.code);
+                crate::retry::is_transient_status(refusal.status)
+                    || row.is_some_and(|row| matches!(row.remedy, Remedy::Wait | Remedy::WaitLong))
             }
             ClientError::Unreadable { .. } => false,
         }
@@ -102,7 +101,10 @@ impl ClientError {
     pub fn needs_person(&self) -> bool {
         match self {
             ClientError::Auth(error) => error.needs_person(),
-            ClientError::Refused(refusal) => refusal.status == 401 || refusal.code == "API_DISABLED_FOR_ORG",
+            ClientError::Refused(refusal) => {
+                refusal.status == 401
+                    || catalogue::explain(&refusal.code).is_some_and(|row| row.remedy == Remedy::Person)
+            }
             _ => false,
         }
     }
@@ -119,20 +121,9 @@ impl ClientError {
             ClientError::Unreadable { .. } => {
                 "a proxy may have answered in Salesforce's place; TIELINE_LOG=debug shows the calls".to_owned()
             }
-            ClientError::Refused(refusal) => match refusal.code.as_str() {
-                "INVALID_SESSION_ID" => {
-                    "the org refuses even fresh tokens: check the user's session and IP settings".to_owned()
-                }
-                "REQUEST_LIMIT_EXCEEDED" => {
-                    "the org's API calls for 24 hours are used up: wait, or ask Salesforce for more".to_owned()
-                }
-                "MALFORMED_QUERY" | "INVALID_FIELD" | "INVALID_TYPE" => {
-                    "check the names against `describe`; the user may lack access to a field or object".to_owned()
-                }
-                "INSUFFICIENT_ACCESS" | "INSUFFICIENT_ACCESS_OR_READONLY" => {
-                    "the user lacks a permission for this".to_owned()
-                }
-                _ => "see docs/errors.md for what this code means".to_owned(),
+            ClientError::Refused(refusal) => match catalogue::explain(&refusal.code) {
+                Some(row) => row.next.to_owned(),
+                None => "see docs/errors.md for what this code means".to_owned(),
             },
         }
     }

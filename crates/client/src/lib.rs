@@ -19,9 +19,10 @@
 //! ```
 //!
 //! Reading order: [`connection`] (and [`connections`] for many orgs) → [`send`] with [`retry`] →
-//! [`rest`], one file per resource. Beside the road: [`error`], [`session`] (what an expired one looks like),
+//! [`rest`], one file per resource. Beside the road: [`error`] and its [`catalogue`], [`session`] (what an expired one looks like),
 //! [`limits`], [`soql`].
 
+pub mod catalogue;
 pub mod connection;
 pub mod connections;
 pub mod error;

@@ -122,7 +122,7 @@ async fn a_login_without_refresh_scope_is_good_for_one_token() {
     let begun = pending.finish(&callback, &world.http, &clock).await.unwrap();
     assert!(matches!(begun.config().grant, Grant::AccessToken { .. }));
     let credentials = begun.into_credentials(quick()).await.unwrap();
-    credentials.refused(&*credentials.token().await.unwrap());
+    credentials.refused(&credentials.token().await.unwrap());
     assert!(matches!(credentials.token().await.unwrap_err().kind(), AuthErrorKind::NotRenewable));
 }
 

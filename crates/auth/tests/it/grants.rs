@@ -85,7 +85,7 @@ async fn a_device_login_waits_for_its_person_and_leaves_a_refresh_token() {
     let before = world.token_requests().await;
     assert!(world.takes(&text(&credentials).await).await);
     assert_eq!(world.token_requests().await, before, "the login's own access token is used first");
-    credentials.refused(&*credentials.token().await.unwrap());
+    credentials.refused(&credentials.token().await.unwrap());
     assert!(world.takes(&text(&credentials).await).await, "the refresh token works");
 }
 

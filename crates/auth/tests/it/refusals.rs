@@ -142,8 +142,8 @@ async fn tokens_that_are_refused_before_they_are_used_stop_the_logins() {
     assert_eq!(failed, 1);
     // One that works ends the pause's growth.
     clock.advance(Duration::from_secs(301));
-    credentials.accepted(&*credentials.token().await.unwrap());
-    credentials.refused(&*credentials.token().await.unwrap());
+    credentials.accepted(&credentials.token().await.unwrap());
+    credentials.refused(&credentials.token().await.unwrap());
     credentials.token().await.expect("a single refusal is an expired session");
 }
 

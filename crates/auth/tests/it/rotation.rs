@@ -31,7 +31,7 @@ async fn a_rotated_token_takes_the_place_of_the_configured_one() {
     for _ in 0..5 {
         // A new process each time, with the refresh token of old in its environment.
         let credentials = open(fleet_config(&world), over(store.clone()));
-        credentials.refused(&*credentials.token().await.unwrap());
+        credentials.refused(&credentials.token().await.unwrap());
         assert!(world.takes(&text(&credentials).await).await);
     }
     assert!(family_lives(&world).await);
@@ -202,7 +202,7 @@ async fn s06_under_rotation_the_late_answer_is_all_there_is_and_it_is_kept() {
     assert!(world.takes(&token).await);
     let next = open(fleet_config(&world), over(Arc::new(store)));
     assert_eq!(text(&next).await, token);
-    next.refused(&*next.token().await.unwrap());
+    next.refused(&next.token().await.unwrap());
     assert!(world.takes(&text(&next).await).await, "the chain goes on");
     assert!(family_lives(&world).await);
 }
@@ -242,7 +242,7 @@ async fn s07_a_request_that_the_org_never_saw_is_sent_again_after_asking() {
 async fn s07_without_rotation_a_lost_answer_is_simply_asked_for_again() {
     let world = World::new().await;
     let credentials = open(fleet_config(&world), quick());
-    credentials.refused(&*credentials.token().await.unwrap());
+    credentials.refused(&credentials.token().await.unwrap());
     world.token_fault(json!({"cut": 0}), 1).await;
     assert!(world.takes(&text(&credentials).await).await);
     assert_eq!(credentials.stats().uncertain, 0, "that the app does not rotate is known by now");
@@ -253,7 +253,7 @@ async fn a_rotated_token_that_cannot_be_written_down_is_not_used_and_not_lost() 
     let world = World::rotating().await;
     let wilful = Wilful::over(MemoryStore::default());
     let credentials = open(fleet_config(&world), over(wilful.clone()));
-    credentials.refused(&*credentials.token().await.unwrap());
+    credentials.refused(&credentials.token().await.unwrap());
     // Out of reach for just as long as the org takes to answer, and for all attempts to write.
     world.token_fault(json!({"delay_ms": 300}), 1).await;
     let asking = {
@@ -269,7 +269,7 @@ async fn a_rotated_token_that_cannot_be_written_down_is_not_used_and_not_lost() 
     assert!(world.takes(&text(&credentials).await).await);
     assert_eq!(world.ledger().await["token_requests"]["refresh_token"], 2, "it was kept in memory meanwhile");
     let next = open(fleet_config(&world), over(wilful));
-    next.refused(&*next.token().await.unwrap());
+    next.refused(&next.token().await.unwrap());
     assert!(world.takes(&text(&next).await).await);
     assert!(family_lives(&world).await);
 }

@@ -64,7 +64,9 @@ async fn s37_no_credential_is_in_what_can_be_printed() {
 
     let own = [&world.info().client_secret, &world.info().refresh_token, &world.info().password];
     let token = token.access_token().expose().to_owned();
-    for secret in planted.into_iter().chain(own.map(String::as_str)).chain([token.as_str(), "planted-code", "planted-state"]) {
+    for secret in
+        planted.into_iter().chain(own.map(String::as_str)).chain([token.as_str(), "planted-code", "planted-state"])
+    {
         assert!(!all.contains(secret), "`{secret}` is in: {all}");
     }
     assert!(tieline_auth::redact::find(&all).is_none(), "{:?}", tieline_auth::redact::find(&all).map(|at| &all[at]));

@@ -50,7 +50,8 @@ fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let digits = bytes.chunks(3).flat_map(|chunk| {
         let number = chunk.iter().fold(0u32, |n, byte| n << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
-        (0..4).map(move |i| if i <= chunk.len() { ALPHABET[(number >> (18 - 6 * i)) as usize & 63] as char } else { '=' })
+        (0..4)
+            .map(move |i| if i <= chunk.len() { ALPHABET[(number >> (18 - 6 * i)) as usize & 63] as char } else { '=' })
     });
     digits.collect()
 }
@@ -150,7 +151,7 @@ fn twenty_processes_share_a_rotating_token(kind: &str) {
     assert!(calls > 20 * seconds && failed == 0, "{kind}: {calls} calls");
     // One for each two seconds, and some where a token died between two looks.
     assert!(refreshes >= seconds / 3 && refreshes <= seconds, "{kind}: {refreshes} refreshes in {seconds} s");
-    println!("{kind}: {calls} calls, {refreshes} refreshes in {seconds} s");
+    eprintln!("{kind}: {calls} calls, {refreshes} refreshes in {seconds} s");
 }
 
 #[test]
@@ -252,7 +253,9 @@ fn kill_the_holder_at(step: Step) {
             assert!(told["calls"] == 0 && *refreshes == 1, "{told} {ledger}");
             assert!(err.contains("may be spent") && err.contains("hint: log in again"), "{err}");
         }
-        Step::AfterWriting => assert!(told["failed"] == 0 && *refreshes == 1, "no second refresh: {told} {ledger} {err}"),
+        Step::AfterWriting => {
+            assert!(told["failed"] == 0 && *refreshes == 1, "no second refresh: {told} {ledger} {err}")
+        }
     }
 }
 

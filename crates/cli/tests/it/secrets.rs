@@ -89,7 +89,9 @@ fn s37_the_program_shows_no_secret_in_logs_files_pages_or_arguments() {
         base(&[("SF_REFRESH_TOKEN", "5Aep861plantedPlantedPlantedPlanted"), ("TIELINE_TOKEN_STORE", &store)]),
         base(&[("SF_USERNAME", username), ("SF_PRIVATE_KEY", "-----BEGIN PRIVATE KEY-----\nplantedKeyBytes")]),
     ];
-    secrets.extend(["planted-wrong-password", "plantedPlanted", "plantedKeyBytes"].map(|s| ("planted".to_owned(), s.to_owned())));
+    secrets.extend(
+        ["planted-wrong-password", "plantedPlanted", "plantedKeyBytes"].map(|s| ("planted".to_owned(), s.to_owned())),
+    );
     for (number, login) in logins.iter().enumerate() {
         let (code, out, err) = run(&mut tieline(login, &["token"]));
         check(&format!("the log of login {number}"), err.as_bytes(), &secrets);
