@@ -1,6 +1,8 @@
 //! The org by plain HTTP, as a client in any language sees it. Bodies are compared with recorded ones, not with
 //! types of ours.
 
+mod oauth;
+
 use std::path::Path;
 
 use aws_lc_rs::rand::SystemRandom;
