@@ -106,7 +106,7 @@ impl Credentials {
             counters: Counters::default(),
             fingerprint,
             local: std::sync::Mutex::default(),
-            given_away: false.into(),
+            given_refused: false.into(),
         };
         Ok(Self(Arc::new(Inner { cache: Arc::new(SingleFlight::new()), clock, renewal: Arc::new(renewal) })))
     }
@@ -169,6 +169,7 @@ impl Credentials {
         if token.mark_refused() && self.0.cache.at_hand(|held| std::ptr::eq(held, token)).is_some() {
             Counters::add(&renewal.counters.refusals);
             renewal.emit(EventKind::Refused);
+            renewal.given_refused.store(!self.is_renewable(), std::sync::atomic::Ordering::Release);
             if token.is_stillborn(&*self.0.clock) {
                 renewal.stillborn();
             }

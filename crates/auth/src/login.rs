@@ -223,7 +223,7 @@ impl Renewal {
                 );
             }
         }
-        let Some(token) = work.state.token.as_ref().and_then(|saved| self.revive(saved)) else {
+        let Some(token) = work.state.token.as_ref().map(|saved| self.issued(saved)) else {
             return Ok(None);
         };
         Counters::add(&self.counters.refreshes);

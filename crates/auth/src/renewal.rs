@@ -20,7 +20,7 @@ use crate::grant::Grant;
 use crate::settings::{Settings, doubled};
 use crate::stats::Counters;
 use crate::token::Token;
-use crate::token_state::{Chain, Failure, Fingerprint, TokenState};
+use crate::token_state::{Chain, Failure, Fingerprint, SavedToken, TokenState};
 use crate::token_store::{Lease, Take};
 use crate::vault::Vault;
 
@@ -45,7 +45,7 @@ pub(crate) struct Renewal {
     pub(crate) counters: Counters,
     pub(crate) fingerprint: Fingerprint,
     pub(crate) local: Mutex<Local>,
-    pub(crate) given_away: AtomicBool,
+    pub(crate) given_refused: AtomicBool,
 }
 
 /// What only this process knows.
@@ -125,6 +125,8 @@ impl Renewal {
                     if let Some(token) = outcome? {
                         return Ok(token);
                     }
+                    // Overtaken: the next look finds what the other one wrote.
+                    tokio::time::sleep(POLL.0).await;
                 }
                 Ok(Lease::Busy { remaining }) => {
                     if started.elapsed() > BUSY_TOO_LONG {
@@ -178,12 +180,19 @@ impl Renewal {
         Some(Arc::new(token))
     }
 
-    pub(crate) fn revive(&self, saved: &crate::token_state::SavedToken) -> Option<Token> {
-        let default = match default_reuse(&self.config.grant) {
+    fn default_life(&self) -> Duration {
+        match default_reuse(&self.config.grant) {
             Reuse::For(life) => life,
             _ => Duration::MAX,
-        };
-        Token::revive(saved, self.config.reuse, default, &*self.settings.clock)
+        }
+    }
+
+    fn revive(&self, saved: &SavedToken) -> Option<Token> {
+        Token::revive(saved, self.config.reuse, self.default_life(), &*self.settings.clock)
+    }
+
+    pub(crate) fn issued(&self, saved: &SavedToken) -> Token {
+        Token::issued(saved, self.config.reuse, self.default_life(), &*self.settings.clock)
     }
 
     /// The entry belongs to the refresh token that is configured here, or to no refresh token at all.
@@ -255,17 +264,17 @@ impl Renewal {
         }
     }
 
-    /// A given token is used once; when it was refused there is nothing to renew it with.
+    /// A given token is used until it is refused; then there is nothing to renew it with.
     fn given(&self) -> Result<Arc<Token>, AuthErrorKind> {
         let Grant::AccessToken { access_token, instance_url } = &self.config.grant else {
             return Err(AuthErrorKind::NotRenewable);
         };
-        if self.given_away.swap(true, Ordering::AcqRel) {
+        if self.given_refused.load(Ordering::Acquire) {
             return Err(AuthErrorKind::NotRenewable);
         }
         self.config.hosts.check(instance_url).map_err(AuthErrorKind::Host)?;
         let now = self.settings.clock.now();
-        let saved = crate::token_state::SavedToken {
+        let saved = SavedToken {
             access_token: access_token.expose().to_owned(),
             instance_url: instance_url.clone(),
             id: None,
@@ -273,7 +282,7 @@ impl Renewal {
             obtained_at: now,
             ends_at: None,
         };
-        self.revive(&saved).map(Arc::new).ok_or(AuthErrorKind::NotRenewable)
+        Ok(Arc::new(self.issued(&saved)))
     }
 
     fn blocked_here(&self) -> Option<AuthError> {

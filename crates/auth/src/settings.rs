@@ -80,3 +80,20 @@ impl LoginRetry {
 pub(crate) fn doubled(base: Duration, count: u32, cap: Duration) -> Duration {
     base.saturating_mul(1 << count.saturating_sub(1).min(20)).min(cap)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_within_the_cap_and_the_server_is_heard() {
+        let retry = LoginRetry { attempts: 9, base: Duration::from_millis(100), cap: Duration::from_secs(2) };
+        for attempt in 1..9 {
+            let bound = Duration::from_millis(100 << (attempt - 1)).min(retry.cap);
+            assert!((0..200).all(|_| retry.pause(attempt, None) <= bound), "{attempt}");
+        }
+        assert_eq!(retry.pause(1, Some(Duration::from_secs(1))), Duration::from_secs(1));
+        assert_eq!(retry.pause(1, Some(Duration::from_secs(90))), retry.cap);
+        assert_eq!(doubled(Duration::from_secs(5), u32::MAX, Duration::from_secs(300)), Duration::from_secs(300));
+    }
+}

@@ -36,34 +36,39 @@ pub struct Token {
 
 /// A token that was written down by a clock this far ahead of ours is not judged by its age.
 const CLOCKS_APART: SignedDuration = SignedDuration::from_mins(1);
-/// A token whose end is known is replaced a little earlier: a call takes time to arrive.
-const BEFORE_THE_END: SignedDuration = SignedDuration::from_secs(30);
+/// A token whose end is known is replaced a little earlier, for a call takes time to arrive; one of a short life at its
+/// half.
+fn before_the_end(life: SignedDuration) -> SignedDuration {
+    SignedDuration::from_secs(30).min(life.max(SignedDuration::ZERO) / 2)
+}
 /// A token that lives longer than this was not dead from the start.
 const STILLBORN: Duration = Duration::from_secs(60);
 
 impl Token {
-    /// The token as this process will use it. `None`: its time is over already.
+    /// The token of a store as this process will use it. `None`: its time is over already, or nobody knows its age.
     pub(crate) fn revive(saved: &SavedToken, reuse: Reuse, default: Duration, clock: &dyn Clock) -> Option<Self> {
+        let age = clock.now().duration_since(saved.obtained_at);
+        if reuse != Reuse::UntilRefused && age < -CLOCKS_APART {
+            return None;
+        }
+        Some(Self::issued(saved, reuse, default, clock)).filter(|token| token.is_fresh(clock))
+    }
+
+    /// A token that has just come: good for one call at least, whatever its time.
+    pub(crate) fn issued(saved: &SavedToken, reuse: Reuse, default: Duration, clock: &dyn Clock) -> Self {
         let (now, monotonic) = (clock.now(), clock.monotonic());
         let life = match reuse {
             Reuse::For(life) => Some(life),
             Reuse::Introspected if saved.ends_at.is_none() => Some(default),
             Reuse::UntilRefused | Reuse::Introspected => None,
         };
-        let age = now.duration_since(saved.obtained_at);
-        if life.is_some() && age < -CLOCKS_APART {
-            return None;
-        }
         let by_policy = life.and_then(|life| saved.obtained_at.checked_add(life).ok());
-        let by_end = saved.ends_at.map(|end| end - BEFORE_THE_END);
+        let by_end = saved.ends_at.map(|end| end - before_the_end(end.duration_since(saved.obtained_at)));
         let reuse_until = [by_policy, by_end].into_iter().flatten().min();
-        let left = match reuse_until {
-            None => None,
-            Some(until) => Some(Duration::try_from(until.duration_since(now)).ok().filter(|left| !left.is_zero())?),
-        };
+        let left = reuse_until.map(|until| Duration::try_from(until.duration_since(now)).unwrap_or_default());
         // A clock that lags behind the writer's must not lengthen the token's life.
         let left = left.map(|left| life.map_or(left, |life| left.min(life)));
-        Some(Self {
+        Self {
             access_token: Secret::new(saved.access_token.as_str()),
             instance_url: saved.instance_url.clone(),
             id: saved.id.clone(),
@@ -76,7 +81,7 @@ impl Token {
             accepted: AtomicBool::new(false),
             born: monotonic,
             adopted: false,
-        })
+        }
     }
 
     /// Time has not run out, by either clock, and the org has not refused it.

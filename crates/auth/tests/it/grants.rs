@@ -181,3 +181,32 @@ async fn the_environment_chooses_the_grant_that_design_says() {
     let named = OrgConfig::from_variables(|name| (name == "SF_GRANT").then(|| "password".to_owned())).unwrap_err();
     assert!(named.hint().contains("SF_PASSWORD"), "{named}");
 }
+
+#[tokio::test]
+async fn a_user_who_is_not_approved_gets_the_pairs_of_host_and_audience_worth_trying() {
+    let world = World::new().await;
+    let mut config = world.jwt();
+    if let Grant::JwtBearer { username, .. } = &mut config.grant {
+        *username = "unapproved@local.tieline.test".to_owned();
+    }
+    let hint = open(config, quick()).token().await.unwrap_err().hint();
+    let own = world.info().login_url.trim_end_matches('/');
+    assert!(
+        hint.contains("pre-authorise") && hint.contains(&format!("SF_LOGIN_URL={own} with SF_AUDIENCE={own}")),
+        "{hint}"
+    );
+    assert!(hint.contains("https://test.salesforce.com with https://test.salesforce.com (sandbox)"), "{hint}");
+}
+
+#[tokio::test]
+async fn userinfo_renews_a_session_that_has_ended() {
+    let world = World::new().await;
+    let credentials = open(world.refresh(), quick());
+    credentials.userinfo().await.unwrap();
+    world.end_sessions().await;
+    assert_eq!(
+        credentials.userinfo().await.unwrap().preferred_username.as_deref(),
+        Some(world.info().username.as_str())
+    );
+    assert_eq!(credentials.stats().token_requests, 2);
+}

@@ -173,3 +173,36 @@ async fn s12_a_token_that_a_wrong_clock_wrote_down_is_not_believed_for_longer_th
     let now: Timestamp = clock.now();
     assert!(token.expires_at().unwrap() <= now + SignedDuration::from_secs(150));
 }
+
+#[tokio::test]
+async fn a_token_of_no_time_serves_one_call_and_a_short_one_until_its_half() {
+    let world = World::new().await;
+    let clock = manual();
+    let mut config = world.jwt();
+    config.reuse = Reuse::For(Duration::ZERO);
+    let credentials = open(config, at(&clock));
+    for number in 1..=3 {
+        assert!(world.takes(&text(&credentials).await).await);
+        assert_eq!(credentials.stats().token_requests, number, "one request for each, not a loop");
+    }
+    let mut config = world.refresh();
+    config.client_secret = None;
+    let body = json!({"access_token": "00Dx!y", "instance_url": world.info().instance_url, "expires_in": 20});
+    world.token_fault(json!({"status": 200, "body": body}), 1).await;
+    let token = open(config, at(&clock)).token().await.unwrap();
+    assert_eq!(token.expires_at().unwrap().duration_since(clock.now()), SignedDuration::from_secs(10));
+}
+
+#[tokio::test]
+async fn a_given_token_is_used_until_it_is_refused_and_no_longer() {
+    let world = World::new().await;
+    let instance_url = world.info().instance_url.parse().unwrap();
+    let access_token = tieline_auth::Secret::new(&world.info().access_token);
+    let credentials = open(world.config(tieline_auth::Grant::AccessToken { access_token, instance_url }), quick());
+    let token = credentials.token().await.unwrap();
+    credentials.forget();
+    assert_eq!(text(&credentials).await, token.access_token().expose(), "forgotten is not refused");
+    credentials.refused(&credentials.token().await.unwrap());
+    let error = credentials.token().await.unwrap_err();
+    assert!(error.needs_person() && error.to_string().contains("nothing was given to renew it"), "{error}");
+}

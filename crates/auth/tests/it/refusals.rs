@@ -199,3 +199,44 @@ async fn events_tell_the_life_of_a_token() {
     use EventKind::{Adopted, Issued, Refreshed, Refused, Revoked, Rotated};
     assert_eq!(kinds(&mut events), [Rotated, Issued, Adopted, Refused, Rotated, Refreshed, Revoked]);
 }
+
+/// Counts what goes through the `metrics` facade.
+#[derive(Default)]
+struct Recorder(std::sync::Mutex<std::collections::BTreeMap<String, Arc<std::sync::atomic::AtomicU64>>>);
+
+impl metrics::Recorder for Recorder {
+    fn describe_counter(&self, _: metrics::KeyName, _: Option<metrics::Unit>, _: metrics::SharedString) {}
+    fn describe_gauge(&self, _: metrics::KeyName, _: Option<metrics::Unit>, _: metrics::SharedString) {}
+    fn describe_histogram(&self, _: metrics::KeyName, _: Option<metrics::Unit>, _: metrics::SharedString) {}
+    fn register_counter(&self, key: &metrics::Key, _: &metrics::Metadata<'_>) -> metrics::Counter {
+        let labels: Vec<_> = key.labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
+        let name = format!("{}{{{}}}", key.name(), labels.join(","));
+        metrics::Counter::from_arc(self.0.lock().unwrap().entry(name).or_default().clone())
+    }
+    fn register_gauge(&self, _: &metrics::Key, _: &metrics::Metadata<'_>) -> metrics::Gauge {
+        metrics::Gauge::noop()
+    }
+    fn register_histogram(&self, _: &metrics::Key, _: &metrics::Metadata<'_>) -> metrics::Histogram {
+        metrics::Histogram::noop()
+    }
+}
+
+#[test]
+fn events_are_counted_as_metrics_without_naming_the_org() {
+    let recorder = Recorder::default();
+    // One thread, so that the recorder of this test sees this test's events and no other's.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    metrics::with_local_recorder(&recorder, || {
+        runtime.block_on(async {
+            let world = World::new().await;
+            let credentials = open(world.jwt(), quick());
+            credentials.refused(&credentials.token().await.unwrap());
+            credentials.token().await.unwrap();
+        });
+    });
+    let counted = recorder.0.lock().unwrap();
+    let counted: Vec<(String, u64)> =
+        counted.iter().map(|(name, count)| (name.clone(), count.load(std::sync::atomic::Ordering::Relaxed))).collect();
+    let name = |event: &str| format!("tieline_token_events_total{{event={event}}}");
+    assert_eq!(counted, [(name("issued"), 1), (name("refreshed"), 1), (name("refused"), 1)]);
+}

@@ -284,3 +284,24 @@ async fn a_store_out_of_reach_stops_a_refresh_that_may_rotate_but_no_other_login
     assert_eq!(world.token_requests().await, 0, "a rotated token could not have been kept");
     assert!(world.takes(&text(&open(world.jwt(), over(wilful))).await).await);
 }
+
+#[tokio::test]
+async fn a_public_client_keeps_its_rotating_chain_too() {
+    let world = World::rotating().await;
+    world.put("app", json!({"secret_required_for_refresh": false})).await;
+    let store: Arc<MemoryStore> = Arc::default();
+    let mut config = fleet_config(&world);
+    config.client_secret = None;
+    for _ in 0..3 {
+        let credentials = open(config.clone(), over(store.clone()));
+        credentials.refused(&credentials.token().await.unwrap());
+        assert!(world.takes(&text(&credentials).await).await);
+    }
+    assert!(family_lives(&world).await);
+    // Without a secret the org tells nothing about tokens: what is uncertain stays so.
+    let credentials = open(config, over(store));
+    world.token_fault(json!({"cut": 0}), 1).await;
+    credentials.refused(&credentials.token().await.unwrap());
+    assert!(matches!(credentials.token().await.unwrap_err().kind(), AuthErrorKind::Uncertain));
+    assert_eq!(world.ledger().await["spent_refresh_tokens_replayed"], 0);
+}

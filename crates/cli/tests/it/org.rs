@@ -84,7 +84,11 @@ pub(crate) fn tieline<'a>(
 pub(crate) fn run(command: &mut Command) -> (i32, String, String) {
     let Output { status, stdout, stderr } = command.output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    (status.code().unwrap_or(-1), text(stdout), text(stderr))
+    let (stdout, stderr) = (text(stdout), text(stderr));
+    // Scenario 37, in every test that runs the program.
+    let leak = tieline_auth::redact::find(&stderr).map(|at| stderr[at].to_owned());
+    assert!(leak.is_none(), "{command:?} shows {leak:?}");
+    (status.code().unwrap_or(-1), stdout, stderr)
 }
 
 pub(crate) fn json(text: &str) -> Value {

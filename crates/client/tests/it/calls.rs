@@ -208,3 +208,46 @@ async fn soql_that_integrations_send_means_what_it_means_in_an_org() {
         assert!(error.to_string().contains(said), "{error}");
     }
 }
+
+#[tokio::test]
+async fn every_shape_of_an_expired_session_costs_one_login_and_one_replay() {
+    const BULK: &str = "<error xmlns=\"http://www.force.com/2009/06/asyncapi/dataload\"><exceptionCode>InvalidSessionId</exceptionCode><exceptionMessage>Invalid session id</exceptionMessage></error>";
+    const SOAP: &str = "<soapenv:Envelope><soapenv:Body><soapenv:Fault><faultcode>sf:INVALID_SESSION_ID</faultcode><faultstring>INVALID_SESSION_ID: Invalid Session ID</faultstring></soapenv:Fault></soapenv:Body></soapenv:Envelope>";
+    let json = json!([{"message": "Session expired or invalid", "errorCode": "INVALID_SESSION_ID"}]);
+    for (status, body) in [(401, json), (400, json!(BULK)), (500, json!(SOAP)), (403, json!("Bad_OAuth_Token"))] {
+        let world = World::new(0).await;
+        let connection = world.connect(world.refresh());
+        connection.limits().await.unwrap();
+        world.post("faults", json!({"path": "/services/data", "status": status, "body": body})).await;
+        connection.limits().await.unwrap_or_else(|e| panic!("{status}: {e}"));
+        let stats = connection.credentials().stats();
+        assert_eq!((stats.token_requests, stats.refusals, connection.api_calls()), (2, 1, 3), "{status}");
+    }
+}
+
+#[tokio::test]
+async fn a_replay_goes_to_the_instance_url_of_the_new_token() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let world = World::new(0).await;
+    let moved = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let instance = format!("http://{}", moved.local_addr().unwrap());
+    let mut config = world.refresh();
+    config.client_secret = None;
+    world.put("app", json!({"secret_required_for_refresh": false})).await;
+    let connection = world.connect(config);
+    connection.limits().await.unwrap();
+    world.revoke_all().await;
+    let body = json!({"access_token": "00DmovedOrg!t", "instance_url": instance, "id": "x/00D/005"});
+    world.post("faults", json!({"path": "/services/oauth2/token", "status": 200, "body": body})).await;
+    let asked = tokio::spawn(async move {
+        let (mut stream, _) = moved.accept().await.unwrap();
+        let mut request = vec![0; 4096];
+        let length = stream.read(&mut request).await.unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}").await.unwrap();
+        String::from_utf8(request[..length].to_vec()).unwrap()
+    });
+    let request = tieline_client::Request::get("/services/data/v67.0/limits");
+    assert_eq!(connection.send(&request).await.unwrap().status, 200);
+    let asked = asked.await.unwrap();
+    assert!(asked.starts_with("GET /services/data/v67.0/limits") && asked.contains("Bearer 00DmovedOrg!t"), "{asked}");
+}
