@@ -16,14 +16,15 @@
 //! ```
 //!
 //! Reading order, which is the order in which data flows: [`config`] (and [`environment`]) → [`grant`] →
-//! `token_endpoint` → [`token`] → `single_flight` (one process) → `renewal` and `login` (a fleet, through
-//! [`token_store`]) → [`credentials`]. Beside the road: [`secret`] (what cannot print), [`redact`]
+//! `token_endpoint` → [`token`] → `single_flight` (one process) → `renewal`, `login` and `record` (a fleet,
+//! through [`token_store`]; `cooldown` is what it does not try again yet) → [`credentials`]. Beside the road: [`secret`] (what cannot print), [`redact`]
 //! (the last net), [`sealing`] (what lies at
 //! rest), [`host`] (where a token may go), [`clock`], [`event`], [`error`] and its [`catalogue`].
 
 pub mod catalogue;
 pub mod clock;
 pub mod config;
+mod cooldown;
 pub mod credentials;
 pub mod environment;
 pub mod error;
@@ -34,6 +35,7 @@ pub mod http;
 pub mod identity;
 pub mod introspection;
 mod login;
+mod record;
 pub mod redact;
 mod renewal;
 pub mod revocation;

@@ -11,13 +11,11 @@ use crate::error::{AuthError, AuthErrorKind};
 use crate::event::EventKind;
 use crate::grant::Grant;
 use crate::introspection::{self, Introspection};
-use crate::renewal::{REMEMBER_AT_MOST, Renewal, Work};
-use crate::revocation;
-use crate::settings::doubled;
+use crate::renewal::{Renewal, Work};
 use crate::stats::Counters;
 use crate::token::Token;
 use crate::token_endpoint::{self, Failed, Form, Issued, Outcome};
-use crate::token_state::{Chain, Failure, SavedToken, TokenState};
+use crate::token_state::{Chain, SavedToken, TokenState};
 use crate::token_store::{Lease, Swap, Take};
 
 /// First and longest time for which a refusal that needs a person is remembered.
@@ -26,9 +24,6 @@ const NEEDS_PERSON: (Duration, Duration) = (Duration::from_secs(5), Duration::fr
 const CIRCUIT: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(900));
 /// Clocks further apart than this explain a refused assertion.
 const SKEW_THAT_MATTERS: SignedDuration = SignedDuration::from_secs(60);
-/// How often a rotated refresh token is offered to the store before it is kept in memory alone.
-const WRITE_ATTEMPTS: u32 = 5;
-
 impl Renewal {
     /// Logs in and writes down. `None`: the right to write was lost, and what is there now is newer.
     pub(crate) async fn log_in(&self, mut work: Work) -> Result<Option<Arc<Token>>, AuthError> {
@@ -183,101 +178,6 @@ impl Renewal {
         }
     }
 
-    /// Writes what came. `spent` is the refresh token that was sent for it.
-    pub(crate) async fn write_down(
-        &self,
-        mut work: Work,
-        spent: Option<String>,
-    ) -> Result<Option<Arc<Token>>, AuthError> {
-        let rotated = matches!((&work.state.chain, &spent), (Some(chain), Some(spent)) if chain.current != *spent);
-        let mut attempt = 1;
-        loop {
-            match self.save(&mut work).await {
-                Ok(Swap::Done(_)) => break,
-                Ok(Swap::Refused) => match self.after_the_fact(&mut work, spent.as_deref()).await? {
-                    true => {}
-                    false => return Ok(None),
-                },
-                Err(kind) if attempt < WRITE_ATTEMPTS => {
-                    tracing::warn!(org = self.config.alias, "{kind}; writing the token down once more");
-                    tokio::time::sleep(self.settings.retry.pause(attempt, None)).await;
-                    attempt += 1;
-                }
-                Err(kind) if rotated => {
-                    // Not used before it is written down; kept, so that the next asker can write it.
-                    self.local().unsaved = spent.map(|spent| (spent, work.state));
-                    return Err(self.error(kind));
-                }
-                Err(kind) => {
-                    tracing::warn!(org = self.config.alias, "{kind}; the token is used by this process alone");
-                    break;
-                }
-            }
-        }
-        if rotated {
-            self.emit(EventKind::Rotated);
-            if !self.vault.store.is_durable() {
-                tracing::warn!(
-                    org = self.config.alias,
-                    "the app rotates refresh tokens, and the new one lives in this process alone: set TIELINE_TOKEN_STORE"
-                );
-            }
-        }
-        let Some(token) = work.state.token.as_ref().map(|saved| self.issued(saved)) else {
-            return Ok(None);
-        };
-        Counters::add(&self.counters.refreshes);
-        self.emit(if self.is_first_token() { EventKind::Issued } else { EventKind::Refreshed });
-        Ok(Some(Arc::new(token)))
-    }
-
-    /// The lease had gone to another process before the answer was written down. True: write again, under a new lease.
-    async fn after_the_fact(&self, work: &mut Work, spent: Option<&str>) -> Result<bool, AuthError> {
-        let failed = |kind| self.error(kind);
-        loop {
-            let (_, state) = self.vault.load().await.map_err(failed)?;
-            if let Some(at) = state.revoked_at {
-                // Somebody pulled the plug while the request was under way: what came of it must not live.
-                let ours = work.state.chain.as_ref().map(|chain| &*chain.current);
-                let ours = ours.or(work.state.token.as_ref().map(|token| &*token.access_token));
-                if let Some(token) = ours
-                    && let Err(failed) = revocation::revoke(&self.http, self.config.app(), token).await
-                {
-                    tracing::error!(
-                        org = self.config.alias,
-                        "a token that came after the revocation lives on: {}",
-                        failed.kind
-                    );
-                }
-                return Err(self.error(AuthErrorKind::Revoked { at }));
-            }
-            // The successor does not know what became of our refresh token; we are the only ones who do.
-            let waits_for_us = matches!((&state.chain, spent), (Some(chain), Some(spent)) if chain.current == spent);
-            if !waits_for_us {
-                return Ok(false);
-            }
-            match self.vault.lease(&work.owner, self.settings.lease, Take::IfFree).await.map_err(failed)? {
-                Lease::Busy { remaining } => tokio::time::sleep(remaining.min(Duration::from_millis(200))).await,
-                Lease::Held { fence } => {
-                    let (version, state) = self.vault.load().await.map_err(failed)?;
-                    let still = state.revoked_at.is_none()
-                        && matches!((&state.chain, spent), (Some(chain), Some(spent)) if chain.current == spent);
-                    (work.fence, work.version) = (Some(fence), version);
-                    return Ok(still);
-                }
-            }
-        }
-    }
-
-    pub(crate) async fn save(&self, work: &mut Work) -> Result<Swap, AuthErrorKind> {
-        let Some(fence) = work.fence else { return Ok(Swap::Done(0)) };
-        let swap = self.vault.save(work.version, fence, &work.state).await?;
-        if let Swap::Done(version) = swap {
-            work.version = version;
-        }
-        Ok(swap)
-    }
-
     /// The org's clock says that ours is wrong: from now on assertions go by the org's.
     fn correct_clock(&self, date: Option<Timestamp>) -> bool {
         let Some(date) = date else { return false };
@@ -317,38 +217,6 @@ impl Renewal {
             tracing::warn!(org = self.config.alias, "{kind}");
         }
         self.error(failed.kind)
-    }
-
-    /// Writes a refusal down for the whole fleet. The event comes with the first of a row only.
-    async fn remember(
-        &self,
-        work: &mut Work,
-        error: String,
-        description: String,
-        (first, longest): (Duration, Duration),
-    ) -> AuthError {
-        let before = work.state.failure.as_ref().filter(|f| f.config == self.fingerprint && f.error == error);
-        let count = before.map_or(0, |failure| failure.count).saturating_add(1);
-        let time = SignedDuration::try_from(doubled(first, count, longest)).unwrap_or(REMEMBER_AT_MOST);
-        let until = self.settings.clock.now() + time;
-        if count == 1 {
-            let word = if error.is_empty() { "uncertain".to_owned() } else { error.clone() };
-            self.emit(EventKind::Failed { error: word });
-        }
-        let failure = Failure { config: self.fingerprint.clone(), error, description, until, count };
-        let told = self.told(&failure);
-        work.state.failure = Some(failure);
-        match self.save(work).await {
-            Ok(Swap::Done(_)) => {}
-            // The lease is gone. If it went to a revocation, that is the reason for the refusal.
-            Ok(Swap::Refused) => {
-                if let Ok((_, TokenState { revoked_at: Some(at), .. })) = self.vault.load().await {
-                    return self.error(AuthErrorKind::Revoked { at });
-                }
-            }
-            Err(kind) => tracing::warn!(org = self.config.alias, "{kind}; the refusal is remembered here alone"),
-        }
-        told
     }
 }
 

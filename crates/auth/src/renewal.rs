@@ -11,13 +11,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 
 use crate::config::{OrgConfig, Reuse, default_reuse};
+use crate::cooldown::Blocked;
 use crate::error::{AuthError, AuthErrorKind, hint_for};
 use crate::event::EventKind;
 use crate::grant::Grant;
-use crate::settings::{Settings, doubled};
+use crate::settings::Settings;
 use crate::stats::Counters;
 use crate::token::Token;
 use crate::token_state::{Chain, Failure, Fingerprint, SavedToken, TokenState};
@@ -28,12 +29,6 @@ use crate::vault::Vault;
 const POLL: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(250));
 /// A login takes 30 seconds at most, a few times over. Who has waited longer than this waits for something else.
 const BUSY_TOO_LONG: Duration = Duration::from_secs(120);
-/// First and longest wait after a failure that may pass by itself.
-const PASSING: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
-/// First and longest pause when tokens are refused that have just been issued.
-const STILLBORN: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
-/// After a remembered failure the store is looked at again no later than this: somebody may have mended it.
-const LOOK_AGAIN: Duration = Duration::from_secs(30);
 /// No failure is remembered for longer than this; what says so was written by a wrong clock.
 pub(crate) const REMEMBER_AT_MOST: SignedDuration = SignedDuration::from_mins(15);
 
@@ -51,21 +46,15 @@ pub(crate) struct Renewal {
 /// What only this process knows.
 #[derive(Default)]
 pub(crate) struct Local {
-    blocked: Option<Blocked>,
-    failures: u32,
+    pub(crate) blocked: Option<Blocked>,
+    pub(crate) failures: u32,
     /// The org's clock less ours, once it has proved to matter.
     pub(crate) skew: SignedDuration,
     /// A rotated refresh token that could not be written down yet, and the one it came from.
     pub(crate) unsaved: Option<(String, TokenState)>,
     had_token: bool,
     /// Tokens in a row that were refused before they had been taken once.
-    stillborn: u32,
-}
-
-struct Blocked {
-    error: AuthError,
-    wall: Timestamp,
-    monotonic: Duration,
+    pub(crate) stillborn: u32,
 }
 
 /// The state as it was read, and the right to change it.
@@ -285,63 +274,6 @@ impl Renewal {
         Ok(Arc::new(self.issued(&saved)))
     }
 
-    fn blocked_here(&self) -> Option<AuthError> {
-        let local = self.local();
-        let blocked = local.blocked.as_ref()?;
-        let clock = &self.settings.clock;
-        (clock.now() < blocked.wall && clock.monotonic() < blocked.monotonic)
-            .then(|| blocked.error.clone().remembered())
-    }
-
-    /// Keeps askers from trying again at once. How long depends on who can help.
-    fn remember_here(&self, error: AuthError) -> AuthError {
-        let failures = {
-            let mut local = self.local();
-            local.failures += 1;
-            local.failures
-        };
-        let wait = match error.next_attempt() {
-            Some(at) => {
-                let left = at.duration_since(self.settings.clock.now());
-                Duration::try_from(left).unwrap_or_default().min(LOOK_AGAIN)
-            }
-            // Random, so that a fleet does not come back as one when the org does.
-            None => doubled(PASSING.0, failures, PASSING.1).mul_f64(0.5 + fastrand::f64() / 2.0),
-        };
-        self.block(error, wait)
-    }
-
-    pub(crate) fn stillborn(&self) {
-        let count = {
-            let mut local = self.local();
-            local.stillborn += 1;
-            local.stillborn
-        };
-        // One may be bad luck: somebody ended the session before it was used.
-        if count < 2 {
-            return;
-        }
-        if count == 2 {
-            self.emit(EventKind::Failed { error: "fresh_token_refused".to_owned() });
-        }
-        let wait = doubled(STILLBORN.0, count - 1, STILLBORN.1);
-        self.block(self.error(AuthErrorKind::FreshTokenRefused), wait);
-    }
-
-    pub(crate) fn reset_stillborn(&self) {
-        self.local().stillborn = 0;
-    }
-
-    /// Nothing is sent for so long.
-    fn block(&self, error: AuthError, wait: Duration) -> AuthError {
-        let clock = &self.settings.clock;
-        let wall = clock.now() + SignedDuration::try_from(wait).unwrap_or_default();
-        let error = if error.next_attempt().is_some() { error } else { error.until(wall) };
-        let monotonic = clock.monotonic() + wait;
-        self.local().blocked = Some(Blocked { error: error.clone(), wall, monotonic });
-        error
-    }
-
     /// Token requests so far.
     pub(crate) fn requests(&self) -> u64 {
         self.counters.token_requests.load(Ordering::Relaxed)
@@ -349,11 +281,6 @@ impl Renewal {
 
     pub(crate) fn is_first_token(&self) -> bool {
         !self.local().had_token
-    }
-
-    pub(crate) fn forget_failures(&self) {
-        let mut local = self.local();
-        (local.failures, local.blocked) = (0, None);
     }
 
     pub(crate) fn emit(&self, kind: EventKind) {

@@ -74,6 +74,9 @@ pub struct TokenStoreError {
     pub reason: String,
 }
 
+/// What an operation answers, in its time.
+pub type Answer<'a, T> = BoxFuture<'a, Result<T, TokenStoreError>>;
+
 /// A place that several processes share. Keys are short texts of `[0-9a-z-]`.
 pub trait TokenStore: Send + Sync + std::fmt::Debug {
     /// What it is, for messages: `file tokens.json`. No passwords.
@@ -83,29 +86,17 @@ pub trait TokenStore: Send + Sync + std::fmt::Debug {
     fn is_durable(&self) -> bool;
 
     /// The value under the key.
-    fn load<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Entry>, TokenStoreError>>;
+    fn load<'a>(&'a self, key: &'a str) -> Answer<'a, Option<Entry>>;
 
     /// Takes or extends the lease on the key for `time`, counted from now by the store's clock.
-    fn lease<'a>(
-        &'a self,
-        key: &'a str,
-        owner: &'a str,
-        time: Duration,
-        take: Take,
-    ) -> BoxFuture<'a, Result<Lease, TokenStoreError>>;
+    fn lease<'a>(&'a self, key: &'a str, owner: &'a str, time: Duration, take: Take) -> Answer<'a, Lease>;
 
     /// Writes `sealed` if the key's version is `expected` (0: nothing is there) and `fence` is the highest number
     /// granted.
-    fn compare_and_swap<'a>(
-        &'a self,
-        key: &'a str,
-        expected: u64,
-        fence: u64,
-        sealed: &'a [u8],
-    ) -> BoxFuture<'a, Result<Swap, TokenStoreError>>;
+    fn compare_and_swap<'a>(&'a self, key: &'a str, expected: u64, fence: u64, sealed: &'a [u8]) -> Answer<'a, Swap>;
 
     /// Gives the lease back, if `owner` still has it.
-    fn release<'a>(&'a self, key: &'a str, owner: &'a str) -> BoxFuture<'a, Result<(), TokenStoreError>>;
+    fn release<'a>(&'a self, key: &'a str, owner: &'a str) -> Answer<'a, ()>;
 }
 
 /// One key of a store that keeps its own books (memory and file): the rules in one place.

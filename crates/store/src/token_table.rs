@@ -4,11 +4,10 @@
 
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{PgPool, Row};
-use tieline_auth::token_store::{Entry, Lease, Swap, Take, TokenStore, TokenStoreError};
+use tieline_auth::token_store::{Answer, Entry, Lease, Swap, Take, TokenStore, TokenStoreError};
 
 use crate::migrations;
 
@@ -108,7 +107,7 @@ impl TokenStore for TokenTable {
         true
     }
 
-    fn load<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Entry>, TokenStoreError>> {
+    fn load<'a>(&'a self, key: &'a str) -> Answer<'a, Option<Entry>> {
         Box::pin(async move {
             let row = sqlx::query("SELECT version, sealed FROM tieline_tokens WHERE key = $1 AND version > 0")
                 .bind(key)
@@ -122,13 +121,7 @@ impl TokenStore for TokenTable {
         })
     }
 
-    fn lease<'a>(
-        &'a self,
-        key: &'a str,
-        owner: &'a str,
-        time: Duration,
-        take: Take,
-    ) -> BoxFuture<'a, Result<Lease, TokenStoreError>> {
+    fn lease<'a>(&'a self, key: &'a str, owner: &'a str, time: Duration, take: Take) -> Answer<'a, Lease> {
         Box::pin(async move {
             let fence: Option<i64> = sqlx::query_scalar(LEASE)
                 .bind(key)
@@ -151,13 +144,7 @@ impl TokenStore for TokenTable {
         })
     }
 
-    fn compare_and_swap<'a>(
-        &'a self,
-        key: &'a str,
-        expected: u64,
-        fence: u64,
-        sealed: &'a [u8],
-    ) -> BoxFuture<'a, Result<Swap, TokenStoreError>> {
+    fn compare_and_swap<'a>(&'a self, key: &'a str, expected: u64, fence: u64, sealed: &'a [u8]) -> Answer<'a, Swap> {
         Box::pin(async move {
             let version: Option<i64> = sqlx::query_scalar(SWAP)
                 .bind(key)
@@ -171,7 +158,7 @@ impl TokenStore for TokenTable {
         })
     }
 
-    fn release<'a>(&'a self, key: &'a str, owner: &'a str) -> BoxFuture<'a, Result<(), TokenStoreError>> {
+    fn release<'a>(&'a self, key: &'a str, owner: &'a str) -> Answer<'a, ()> {
         Box::pin(async move {
             sqlx::query("UPDATE tieline_tokens SET owner = NULL WHERE key = $1 AND owner = $2")
                 .bind(key)

@@ -10,9 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
-
-use super::{Entry, Lease, Slot, Swap, Take, TokenStore, TokenStoreError};
+use super::{Answer, Entry, Lease, Slot, Swap, Take, TokenStore, TokenStoreError};
 use crate::clock::{Clock, SystemClock};
 
 const FORMAT: u32 = 1;
@@ -125,20 +123,14 @@ impl TokenStore for FileStore {
         true
     }
 
-    fn load<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Entry>, TokenStoreError>> {
+    fn load<'a>(&'a self, key: &'a str) -> Answer<'a, Option<Entry>> {
         Box::pin(async move {
             let (store, key) = (self.clone(), key.to_owned());
             self.blocking(move || Ok(store.read()?.tokens.get(&key).and_then(Slot::entry))).await
         })
     }
 
-    fn lease<'a>(
-        &'a self,
-        key: &'a str,
-        owner: &'a str,
-        time: Duration,
-        take: Take,
-    ) -> BoxFuture<'a, Result<Lease, TokenStoreError>> {
+    fn lease<'a>(&'a self, key: &'a str, owner: &'a str, time: Duration, take: Take) -> Answer<'a, Lease> {
         let owner = owner.to_owned();
         Box::pin(self.change(key, move |slot, now| {
             let lease = slot.lease(&owner, time, take, now);
@@ -146,13 +138,7 @@ impl TokenStore for FileStore {
         }))
     }
 
-    fn compare_and_swap<'a>(
-        &'a self,
-        key: &'a str,
-        expected: u64,
-        fence: u64,
-        sealed: &'a [u8],
-    ) -> BoxFuture<'a, Result<Swap, TokenStoreError>> {
+    fn compare_and_swap<'a>(&'a self, key: &'a str, expected: u64, fence: u64, sealed: &'a [u8]) -> Answer<'a, Swap> {
         let sealed = sealed.to_vec();
         Box::pin(self.change(key, move |slot, _| {
             let swap = slot.swap(expected, fence, &sealed);
@@ -160,7 +146,7 @@ impl TokenStore for FileStore {
         }))
     }
 
-    fn release<'a>(&'a self, key: &'a str, owner: &'a str) -> BoxFuture<'a, Result<(), TokenStoreError>> {
+    fn release<'a>(&'a self, key: &'a str, owner: &'a str) -> Answer<'a, ()> {
         let owner = owner.to_owned();
         Box::pin(self.change(key, move |slot, _| {
             slot.release(&owner);

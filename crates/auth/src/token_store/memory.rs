@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures_util::future::{BoxFuture, ready};
+use futures_util::future::ready;
 
-use super::{Entry, Lease, Slot, Swap, Take, TokenStore, TokenStoreError};
+use super::{Answer, Entry, Lease, Slot, Swap, Take, TokenStore};
 use crate::clock::{Clock, SystemClock};
 
 /// Tokens in memory. Clones share it.
@@ -46,34 +46,22 @@ impl TokenStore for MemoryStore {
         false
     }
 
-    fn load<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Entry>, TokenStoreError>> {
+    fn load<'a>(&'a self, key: &'a str) -> Answer<'a, Option<Entry>> {
         Box::pin(ready(Ok(self.slots().get(key).and_then(Slot::entry))))
     }
 
-    fn lease<'a>(
-        &'a self,
-        key: &'a str,
-        owner: &'a str,
-        time: Duration,
-        take: Take,
-    ) -> BoxFuture<'a, Result<Lease, TokenStoreError>> {
+    fn lease<'a>(&'a self, key: &'a str, owner: &'a str, time: Duration, take: Take) -> Answer<'a, Lease> {
         let now = self.now();
         let lease = self.slots().entry(key.to_owned()).or_default().lease(owner, time, take, now);
         Box::pin(ready(Ok(lease)))
     }
 
-    fn compare_and_swap<'a>(
-        &'a self,
-        key: &'a str,
-        expected: u64,
-        fence: u64,
-        sealed: &'a [u8],
-    ) -> BoxFuture<'a, Result<Swap, TokenStoreError>> {
+    fn compare_and_swap<'a>(&'a self, key: &'a str, expected: u64, fence: u64, sealed: &'a [u8]) -> Answer<'a, Swap> {
         let swap = self.slots().entry(key.to_owned()).or_default().swap(expected, fence, sealed);
         Box::pin(ready(Ok(swap)))
     }
 
-    fn release<'a>(&'a self, key: &'a str, owner: &'a str) -> BoxFuture<'a, Result<(), TokenStoreError>> {
+    fn release<'a>(&'a self, key: &'a str, owner: &'a str) -> Answer<'a, ()> {
         if let Some(slot) = self.slots().get_mut(key) {
             slot.release(owner);
         }

@@ -6,11 +6,10 @@
 
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
 use redis::Script;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 
-use super::{Entry, Lease, Swap, Take, TokenStore, TokenStoreError};
+use super::{Answer, Entry, Lease, Swap, Take, TokenStore, TokenStoreError};
 
 /// KEYS: value, lease. ARGV: owner, milliseconds, force. Answers fence and remaining milliseconds; fence 0 is busy.
 const LEASE: &str = r"
@@ -90,7 +89,7 @@ impl TokenStore for RedisStore {
         true
     }
 
-    fn load<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Entry>, TokenStoreError>> {
+    fn load<'a>(&'a self, key: &'a str) -> Answer<'a, Option<Entry>> {
         Box::pin(async move {
             let mut connection = self.connection.clone();
             let (version, sealed): (Option<u64>, Option<Vec<u8>>) = redis::cmd("HMGET")
@@ -103,13 +102,7 @@ impl TokenStore for RedisStore {
         })
     }
 
-    fn lease<'a>(
-        &'a self,
-        key: &'a str,
-        owner: &'a str,
-        time: Duration,
-        take: Take,
-    ) -> BoxFuture<'a, Result<Lease, TokenStoreError>> {
+    fn lease<'a>(&'a self, key: &'a str, owner: &'a str, time: Duration, take: Take) -> Answer<'a, Lease> {
         Box::pin(async move {
             let mut connection = self.connection.clone();
             let (value, lease) = keys(key);
@@ -129,13 +122,7 @@ impl TokenStore for RedisStore {
         })
     }
 
-    fn compare_and_swap<'a>(
-        &'a self,
-        key: &'a str,
-        expected: u64,
-        fence: u64,
-        sealed: &'a [u8],
-    ) -> BoxFuture<'a, Result<Swap, TokenStoreError>> {
+    fn compare_and_swap<'a>(&'a self, key: &'a str, expected: u64, fence: u64, sealed: &'a [u8]) -> Answer<'a, Swap> {
         Box::pin(async move {
             let mut connection = self.connection.clone();
             let version: u64 = Script::new(SWAP)
@@ -150,7 +137,7 @@ impl TokenStore for RedisStore {
         })
     }
 
-    fn release<'a>(&'a self, key: &'a str, owner: &'a str) -> BoxFuture<'a, Result<(), TokenStoreError>> {
+    fn release<'a>(&'a self, key: &'a str, owner: &'a str) -> Answer<'a, ()> {
         Box::pin(async move {
             let mut connection = self.connection.clone();
             Script::new(RELEASE)

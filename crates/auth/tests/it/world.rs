@@ -4,11 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 use tieline_auth::sealing::MasterKey;
 use tieline_auth::token_store::memory::MemoryStore;
-use tieline_auth::token_store::{Entry, Lease, Swap, Take, TokenStore, TokenStoreError};
+use tieline_auth::token_store::{Answer, Entry, Lease, Swap, Take, TokenStore, TokenStoreError};
 use tieline_auth::{
     App, Clock, Credentials, Event, EventKind, Grant, LoginRetry, ManualClock, OrgConfig, PrivateKey, Secret, Settings,
     SharedStore, SystemClock,
@@ -239,33 +238,21 @@ impl TokenStore for Wilful {
         true
     }
 
-    fn load<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Entry>, TokenStoreError>> {
+    fn load<'a>(&'a self, key: &'a str) -> Answer<'a, Option<Entry>> {
         Box::pin(async move {
             self.reach()?;
             self.inner.load(key).await
         })
     }
 
-    fn lease<'a>(
-        &'a self,
-        key: &'a str,
-        owner: &'a str,
-        time: Duration,
-        take: Take,
-    ) -> BoxFuture<'a, Result<Lease, TokenStoreError>> {
+    fn lease<'a>(&'a self, key: &'a str, owner: &'a str, time: Duration, take: Take) -> Answer<'a, Lease> {
         Box::pin(async move {
             self.reach()?;
             self.inner.lease(key, owner, time, take).await
         })
     }
 
-    fn compare_and_swap<'a>(
-        &'a self,
-        key: &'a str,
-        expected: u64,
-        fence: u64,
-        sealed: &'a [u8],
-    ) -> BoxFuture<'a, Result<Swap, TokenStoreError>> {
+    fn compare_and_swap<'a>(&'a self, key: &'a str, expected: u64, fence: u64, sealed: &'a [u8]) -> Answer<'a, Swap> {
         Box::pin(async move {
             self.reach()?;
             if self.swaps.fetch_add(1, Ordering::SeqCst) >= self.swaps_until_stop.load(Ordering::SeqCst) {
@@ -275,7 +262,7 @@ impl TokenStore for Wilful {
         })
     }
 
-    fn release<'a>(&'a self, key: &'a str, owner: &'a str) -> BoxFuture<'a, Result<(), TokenStoreError>> {
+    fn release<'a>(&'a self, key: &'a str, owner: &'a str) -> Answer<'a, ()> {
         Box::pin(async move {
             self.reach()?;
             self.inner.release(key, owner).await
