@@ -74,7 +74,7 @@ pub const OAUTH: &[Explanation] = &[
     row("*", "flow not enabled", Person, "the app does not allow this grant", "enable the flow in the app's settings"),
     row("*", "flow disabled", Person, "the org or the app does not allow this grant", "use another grant: JWT bearer, client credentials, or a browser login"),
     row("oauth_flow_disabled", "", Person, "the org or the app does not allow this grant", "use another grant: JWT bearer, client credentials, or a browser login"),
-    row("*", "authentication failure", Person, "user name, password or security token is wrong, or the app is an external client app, which has no password grant", "check the three; better: use JWT bearer or client credentials"),
+    row("*", "authentication failure", Person, "user name, password or security token is wrong, or the app is an external client app, which has no password grant", "check user name, password and security token; better: use JWT bearer or client credentials"),
     row("*", "must use https", Person, "the request came over plain HTTP", "write https:// in SF_LOGIN_URL"),
     row("invalid_client_id", "", Person, "the app is not known at this host", "check SF_CLIENT_ID (the consumer key) and SF_LOGIN_URL; a new app takes up to ten minutes to become known"),
     row("invalid_client", "", Person, "the consumer secret is wrong or missing, or the app is not installed in this org", "check SF_CLIENT_SECRET; if the app was made elsewhere, see that it is installed in this org"),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{PgPool, Row};
+use sqlx::{ConnectOptions, PgPool, Row};
 use tieline_auth::token_store::{Answer, Entry, Lease, Swap, Take, TokenStore, TokenStoreError};
 
 use crate::migrations;
@@ -65,18 +65,15 @@ impl TokenTable {
             options.get_port(),
             options.get_database().unwrap_or("")
         );
-        let pool = PgPoolOptions::new()
-            .max_connections(CONNECTIONS)
-            .idle_timeout(IDLE)
-            .acquire_timeout(ACQUIRE)
-            .connect_with(options)
+        // Not through the pool, which would try until its time is up and then say no more than that.
+        let mut connection = options.connect().await.map_err(|e| failed(&address, e.to_string()))?;
+        let there: bool = sqlx::query_scalar("SELECT to_regclass('tieline_tokens') IS NOT NULL")
+            .fetch_one(&mut connection)
             .await
             .map_err(|e| failed(&address, e.to_string()))?;
-        let table = Self { pool, address };
-        let there: bool = sqlx::query_scalar("SELECT to_regclass('tieline_tokens') IS NOT NULL")
-            .fetch_one(&table.pool)
-            .await
-            .map_err(|e| table.failed(&e))?;
+        drop(connection);
+        let pool = PgPoolOptions::new().max_connections(CONNECTIONS).idle_timeout(IDLE).acquire_timeout(ACQUIRE);
+        let table = Self { pool: pool.connect_lazy_with(options), address };
         if !there {
             // Under a lock of the database's, so that a fleet that starts at once makes it once.
             let migrator: Migrator = migrations::tokens();

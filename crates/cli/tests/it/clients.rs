@@ -41,6 +41,24 @@ fn jsforce_refreshes_reads_creates_updates_and_deletes() {
 }
 
 #[test]
+fn jsforce_logs_in_in_every_way_that_it_knows() {
+    let Some(node) = part("node", "TIELINE_TEST_NODE") else { return };
+    let org = Org::start(&["--contacts", "3"]);
+    let mut command = Command::new(node);
+    let pairs = [
+        ("SF_LOGIN_URL", "login_url"),
+        ("SF_CLIENT_ID", "client_id"),
+        ("SF_CLIENT_SECRET", "client_secret"),
+        ("ORG_USERNAME", "username"),
+        ("ORG_PASSWORD", "password"),
+    ];
+    command.arg(script("jsforce_logins.mjs")).envs(pairs.map(|(name, key)| (name, org.get(key))));
+    let (code, out, err) = run(&mut command);
+    assert_eq!(code, 0, "{out}{err}");
+    assert_eq!(json(&out)["logins"].as_array().unwrap().len(), 4);
+}
+
+#[test]
 fn simple_salesforce_reads_creates_updates_and_deletes() {
     let Some(python) = part("python", "TIELINE_TEST_PYTHON") else { return };
     let org = Org::start(&["--tls", "--contacts", &CONTACTS.to_string()]);
