@@ -22,6 +22,8 @@ use crate::token_store::{Lease, Swap, Take};
 const NEEDS_PERSON: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
 /// The same for the login-rate limit, which is counted by the hour, and for locked users.
 const CIRCUIT: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(900));
+/// A lease of next to no time must not make a busy loop.
+const EXTEND_AT_MOST_EVERY: Duration = Duration::from_millis(50);
 /// Clocks further apart than this explain a refused assertion.
 const SKEW_THAT_MATTERS: SignedDuration = SignedDuration::from_secs(60);
 impl Renewal {
@@ -111,7 +113,7 @@ impl Renewal {
         loop {
             tokio::select! {
                 answer = &mut request => return answer,
-                () = tokio::time::sleep(self.settings.lease / 3), if holds => {
+                () = tokio::time::sleep((self.settings.lease / 3).max(EXTEND_AT_MOST_EVERY)), if holds => {
                     holds = self.extend(work).await;
                 }
             }

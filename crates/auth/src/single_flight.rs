@@ -9,7 +9,8 @@ use futures_util::future::{BoxFuture, FutureExt, Shared};
 
 use super::sync::{Mutex, Slot, run_to_end};
 
-type Flight<T, E> = Shared<BoxFuture<'static, Result<Arc<T>, E>>>;
+/// `None`: nobody is left who could bring it.
+type Flight<T, E> = Shared<BoxFuture<'static, Option<Result<Arc<T>, E>>>>;
 
 pub(crate) struct SingleFlight<T, E> {
     current: Slot<T>,
@@ -46,46 +47,60 @@ impl<T: Send + Sync + 'static, E: Clone + Send + Sync + 'static> SingleFlight<T,
     pub(crate) async fn get<F>(
         self: &Arc<Self>,
         usable: impl Fn(&T) -> bool,
-        fetch: impl FnOnce() -> F,
+        fetch: impl Fn() -> F,
     ) -> Result<(Arc<T>, Source), E>
     where
         F: Future<Output = Result<Arc<T>, E>> + Send + 'static,
     {
-        if let Some(value) = self.current.read(&usable) {
-            return Ok((value, Source::Hand));
-        }
-        let (flight, source) = {
-            let mut flight = self.flight.lock().unwrap_or_else(PoisonError::into_inner);
-            match &*flight {
-                Some(flight) => (flight.clone(), Source::Waited),
-                None => {
-                    // A flight may have landed between the first look and the lock.
-                    if let Some(value) = self.current.read(&usable) {
-                        return Ok((value, Source::Hand));
-                    }
-                    let new = self.clone().fly(fetch()).boxed().shared();
-                    *flight = Some(new.clone());
-                    (new, Source::Own)
-                }
+        loop {
+            if let Some(value) = self.current.read(&usable) {
+                return Ok((value, Source::Hand));
             }
-        };
-        Ok((flight.await?, source))
+            let (flight, source) = {
+                let mut flight = self.flight.lock().unwrap_or_else(PoisonError::into_inner);
+                match &*flight {
+                    Some(flight) => (flight.clone(), Source::Waited),
+                    None => {
+                        // A flight may have landed between the first look and the lock.
+                        if let Some(value) = self.current.read(&usable) {
+                            return Ok((value, Source::Hand));
+                        }
+                        let new = self.clone().fly(fetch()).boxed().shared();
+                        *flight = Some(new.clone());
+                        (new, Source::Own)
+                    }
+                }
+            };
+            // `None`: the runtime that it ran on is gone, and this one is not.
+            if let Some(outcome) = flight.await {
+                return Ok((outcome?, source));
+            }
+        }
     }
 
     async fn fly(
         self: Arc<Self>,
         request: impl Future<Output = Result<Arc<T>, E>> + Send + 'static,
-    ) -> Result<Arc<T>, E> {
+    ) -> Option<Result<Arc<T>, E>> {
+        let landing = Landing(self.clone());
         run_to_end(async move {
+            // Also when the request panics or its runtime ends: the next asker must be able to start.
+            let landing = landing;
             let outcome = request.await;
-            let mut flight = self.flight.lock().unwrap_or_else(PoisonError::into_inner);
             if let Ok(value) = &outcome {
-                self.current.write(Some(value.clone()));
+                landing.0.current.write(Some(value.clone()));
             }
-            *flight = None;
-            drop(flight);
             outcome
         })
         .await
+    }
+}
+
+/// Makes room for the next flight when it is dropped.
+struct Landing<T, E>(Arc<SingleFlight<T, E>>);
+
+impl<T, E> Drop for Landing<T, E> {
+    fn drop(&mut self) {
+        *self.0.flight.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }

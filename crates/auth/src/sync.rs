@@ -27,10 +27,13 @@ impl<T> Slot<T> {
     }
 }
 
-/// Runs a future to its end, whoever waits for it.
-pub(crate) async fn run_to_end<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
+/// Runs a future to its end, whoever waits for it. `None`: its runtime was shut down before.
+pub(crate) async fn run_to_end<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Option<T> {
     match tokio::spawn(work).await {
-        Ok(value) => value,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
+        Ok(value) => Some(value),
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => None,
+        },
     }
 }

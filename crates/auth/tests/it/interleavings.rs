@@ -29,8 +29,8 @@ mod sync {
         }
     }
 
-    pub(super) async fn run_to_end<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
-        shuttle::future::spawn(work).await.unwrap()
+    pub(super) async fn run_to_end<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Option<T> {
+        shuttle::future::spawn(work).await.ok()
     }
 }
 
@@ -61,17 +61,21 @@ impl Org {
     }
 
     async fn ask(self: &Arc<Self>) -> Result<Arc<Token>, String> {
-        let org = self.clone();
-        let fetch = move || async move {
-            assert_eq!(org.under_way.fetch_add(1, Ordering::SeqCst), 0, "two requests at the same time");
-            shuttle::future::yield_now().await;
-            let number = org.issued.fetch_add(1, Ordering::SeqCst) + 1;
-            shuttle::future::yield_now().await;
-            org.under_way.fetch_sub(1, Ordering::SeqCst);
-            Ok(Arc::new(Token { number, dead: AtomicBool::new(false) }))
+        let fetch = || {
+            let org = self.clone();
+            async move { org.issue().await }
         };
         let got = self.flight.get(|token| !token.dead.load(Ordering::SeqCst), fetch).await?;
         Ok(got.0)
+    }
+
+    async fn issue(&self) -> Result<Arc<Token>, String> {
+        assert_eq!(self.under_way.fetch_add(1, Ordering::SeqCst), 0, "two requests at the same time");
+        shuttle::future::yield_now().await;
+        let number = self.issued.fetch_add(1, Ordering::SeqCst) + 1;
+        shuttle::future::yield_now().await;
+        self.under_way.fetch_sub(1, Ordering::SeqCst);
+        Ok(Arc::new(Token { number, dead: AtomicBool::new(false) }))
     }
 }
 

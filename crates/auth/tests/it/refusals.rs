@@ -240,3 +240,19 @@ fn events_are_counted_as_metrics_without_naming_the_org() {
     let name = |event: &str| format!("tieline_token_events_total{{event={event}}}");
     assert_eq!(counted, [(name("issued"), 1), (name("refreshed"), 1), (name("refused"), 1)]);
 }
+
+#[test]
+fn a_runtime_that_ends_in_the_middle_of_a_login_leaves_the_next_one_free() {
+    let world_runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let world = world_runtime.block_on(World::new());
+    let credentials = open(world.jwt(), quick());
+    world_runtime.block_on(world.token_fault(json!({"delay_ms": 400}), 1));
+    let first = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let asking = credentials.clone();
+    first.spawn(async move { asking.token().await });
+    std::thread::sleep(Duration::from_millis(150));
+    first.shutdown_background();
+    let second = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let token = second.block_on(async { tokio::time::timeout(Duration::from_secs(10), credentials.token()).await });
+    assert!(token.expect("nobody waits for ever").is_ok());
+}
