@@ -10,7 +10,7 @@ use tieline_auth::error::AuthErrorKind;
 use tieline_auth::token_store::memory::MemoryStore;
 use tieline_auth::{EventKind, Grant, OrgConfig, Reuse, Secret};
 
-use crate::world::{Wilful, World, kinds, open, over, quick, text};
+use crate::world::{BeforeLease, Wilful, World, kinds, open, over, quick, text};
 
 fn fleet_config(world: &World) -> OrgConfig {
     let mut config = world.refresh();
@@ -122,6 +122,21 @@ async fn s04_death_after_the_answer_is_noticed_and_never_replayed() {
     let fresh = world.post("refresh-tokens", json!({})).await["refresh_token"].as_str().unwrap().to_owned();
     let mended = world.config(Grant::RefreshToken { refresh_token: Secret::new(fresh) });
     assert!(world.takes(&text(&open(mended, over(shared))).await).await);
+}
+
+#[tokio::test]
+async fn s03_a_token_that_comes_between_the_look_and_the_lease_is_seen() {
+    let world = World::rotating().await;
+    let store = MemoryStore::default();
+    let rival = open(fleet_config(&world), over(Arc::new(store.clone())));
+    let wilful = Wilful::over(store);
+    let late = rival.clone();
+    *wilful.before_lease.lock().await = Some(BeforeLease(Box::pin(async move {
+        late.token().await.unwrap();
+    })));
+    let ours = open(fleet_config(&world), over(wilful));
+    assert_eq!(text(&ours).await, text(&rival).await);
+    assert_eq!(world.token_requests().await, 1);
 }
 
 #[tokio::test]

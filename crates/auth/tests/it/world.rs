@@ -207,6 +207,16 @@ pub(crate) struct Wilful {
     pub(crate) failures: AtomicUsize,
     pub(crate) swaps_until_stop: AtomicUsize,
     pub(crate) swaps: AtomicUsize,
+    /// What happens between a look at the store and the lease.
+    pub(crate) before_lease: tokio::sync::Mutex<Option<BeforeLease>>,
+}
+
+pub(crate) struct BeforeLease(pub(crate) BoxFuture<'static, ()>);
+
+impl std::fmt::Debug for BeforeLease {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("BeforeLease")
+    }
 }
 
 impl Wilful {
@@ -216,6 +226,7 @@ impl Wilful {
             failures: AtomicUsize::new(0),
             swaps_until_stop: AtomicUsize::new(usize::MAX),
             swaps: AtomicUsize::new(0),
+            before_lease: tokio::sync::Mutex::default(),
         })
     }
 
@@ -248,6 +259,10 @@ impl TokenStore for Wilful {
     fn lease<'a>(&'a self, key: &'a str, owner: &'a str, time: Duration, take: Take) -> Answer<'a, Lease> {
         Box::pin(async move {
             self.reach()?;
+            let before = self.before_lease.lock().await.take();
+            if let Some(BeforeLease(before)) = before {
+                before.await;
+            }
             self.inner.lease(key, owner, time, take).await
         })
     }
