@@ -211,7 +211,7 @@ pub(crate) struct Wilful {
     pub(crate) before_lease: tokio::sync::Mutex<Option<BeforeLease>>,
 }
 
-pub(crate) struct BeforeLease(pub(crate) BoxFuture<'static, ()>);
+pub(crate) struct BeforeLease(pub(crate) futures_util::future::BoxFuture<'static, ()>);
 
 impl std::fmt::Debug for BeforeLease {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
