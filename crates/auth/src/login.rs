@@ -26,6 +26,7 @@ const CIRCUIT: (Duration, Duration) = (Duration::from_secs(60), Duration::from_s
 const EXTEND_AT_MOST_EVERY: Duration = Duration::from_millis(50);
 /// Clocks further apart than this explain a refused assertion.
 const SKEW_THAT_MATTERS: SignedDuration = SignedDuration::from_secs(60);
+
 impl Renewal {
     /// Logs in and writes down. `None`: the right to write was lost, and what is there now is newer.
     pub(crate) async fn log_in(&self, mut work: Work) -> Result<Option<Arc<Token>>, AuthError> {
@@ -80,6 +81,10 @@ impl Renewal {
                 tokio::time::sleep(pause).await;
                 attempt += 1;
                 continue;
+            }
+            if audience_changed {
+                // It did not help: the next attempt begins with the usual one again.
+                work.state.audience = None;
             }
             return Err(self.give_up(work, failed, remedy).await);
         }

@@ -89,7 +89,7 @@ fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
 }
 
 /// The processes of one store start at the same moment.
-fn a_hundred_processes_cause_one_login(kind: &str) {
+fn a_hundred_at_once(kind: &str) {
     let Some(shared) = Shared::new(kind) else { return };
     let org = Org::start(&["--contacts", "0"]);
     let environment = shared.settings(org.login());
@@ -110,18 +110,18 @@ fn a_hundred_processes_cause_one_login(kind: &str) {
 }
 
 #[test]
-fn s15_a_hundred_processes_at_once_on_a_file_cause_one_login() {
-    a_hundred_processes_cause_one_login("file");
+fn a_hundred_processes_at_once_on_a_file_cause_one_login() {
+    a_hundred_at_once("file");
 }
 
 #[test]
-fn s15_a_hundred_processes_at_once_on_redis_cause_one_login() {
-    a_hundred_processes_cause_one_login("redis");
+fn a_hundred_processes_at_once_on_redis_cause_one_login() {
+    a_hundred_at_once("redis");
 }
 
 #[test]
-fn s15_a_hundred_processes_at_once_on_postgres_cause_one_login() {
-    a_hundred_processes_cause_one_login("postgres");
+fn a_hundred_processes_at_once_on_postgres_cause_one_login() {
+    a_hundred_at_once("postgres");
 }
 
 /// Tokens of two seconds, refresh tokens that are good once, twenty processes: the family must live.

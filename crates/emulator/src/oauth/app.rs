@@ -32,6 +32,8 @@ pub(crate) struct Policy {
     pub(crate) device_flow: bool,
     /// Subject tokens and the usernames they stand for, instead of an Apex token exchange handler.
     pub(crate) exchange_subjects: BTreeMap<String, String>,
+    /// What `aud` of an assertion may be; empty: the org itself, `login` and `test`.
+    pub(crate) audiences: Vec<String>,
     /// How far ahead the `exp` of an assertion may lie; none: anything goes, which is what clients see.
     pub(crate) jwt_max_seconds_ahead: Option<i64>,
 }
@@ -51,6 +53,7 @@ impl Policy {
             password_flow: true,
             device_flow: true,
             exchange_subjects: BTreeMap::new(),
+            audiences: Vec::new(),
             jwt_max_seconds_ahead: None,
         }
     }
@@ -97,6 +100,7 @@ pub(crate) struct Change {
     password_flow: Option<bool>,
     device_flow: Option<bool>,
     exchange_subjects: Option<BTreeMap<String, String>>,
+    audiences: Option<Vec<String>>,
     #[serde(deserialize_with = "null_counts")]
     jwt_max_seconds_ahead: Option<Option<i64>>,
 }
@@ -124,6 +128,7 @@ impl Change {
         set(&mut to.password_flow, self.password_flow);
         set(&mut to.device_flow, self.device_flow);
         set(&mut to.exchange_subjects, self.exchange_subjects);
+        set(&mut to.audiences, self.audiences);
         set(&mut to.jwt_max_seconds_ahead, self.jwt_max_seconds_ahead);
     }
 }
