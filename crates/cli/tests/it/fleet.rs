@@ -310,3 +310,38 @@ fn newest(environment: &BTreeMap<String, String>, _folder: &Path) -> String {
     assert_eq!(told["from_cache"], true, "{told}");
     told["access_token"].as_str().unwrap().to_owned()
 }
+
+#[test]
+fn commands_one_after_the_other_keep_a_rotating_chain_without_any_setting() {
+    let org = Org::start(&["--contacts", "5"]);
+    org.control("PUT", "app", &json!({"rotation": true}));
+    let folder = tempfile::tempdir().unwrap();
+    let mut login = refresh_login(&org);
+    // A sync keeps its tokens beside its database.
+    let database = folder.path().join("people.db").display().to_string();
+    for _ in 0..3 {
+        org.control("POST", "tokens/revoke", &json!({"all": true}));
+        let run = ["sync", "run", "--once", "--json", "--database-url", &database];
+        let (code, _, err) = crate::org::run(&mut tieline(&login, &run));
+        assert_eq!(code, 0, "{err}");
+    }
+    assert!(folder.path().join("people.db.tokens.json").exists());
+    // A person's commands keep them in the person's own folder.
+    let fresh = org.control("POST", "refresh-tokens", &json!({}))["refresh_token"].as_str().unwrap().to_owned();
+    login.insert("SF_REFRESH_TOKEN".to_owned(), fresh);
+    login.insert("HOME".to_owned(), folder.path().display().to_string());
+    for expected in ["false", "true", "true"] {
+        let (code, out, err) = crate::org::run(&mut tieline(&login, &["token", "--json"]));
+        assert!(code == 0 && out.contains(&format!("\"from_cache\":{expected}")), "{out}{err}");
+    }
+    org.control("POST", "tokens/revoke", &json!({"all": true}));
+    let (code, _, err) = crate::org::run(&mut tieline(&login, &["query", "SELECT Id FROM Contact"]));
+    assert_eq!(code, 0, "a refused token is renewed with the rotated one: {err}");
+    // Where nothing can be kept, a warning says so.
+    login.remove("HOME");
+    let fresh = org.control("POST", "refresh-tokens", &json!({}))["refresh_token"].as_str().unwrap().to_owned();
+    login.insert("SF_REFRESH_TOKEN".to_owned(), fresh);
+    let (code, _, err) = crate::org::run(&mut tieline(&login, &["token"]));
+    assert!(code == 0 && err.contains("set TIELINE_TOKEN_STORE"), "{err}");
+    assert_eq!(org.ledger()["spent_refresh_tokens_replayed"], 0);
+}
