@@ -4,9 +4,8 @@ use serde_json::json;
 use tieline_auth::grant::device::DeviceLogin;
 use tieline_auth::grant::token_exchange::{Subject, SubjectKind};
 use tieline_auth::{Grant, OrgConfig, Reuse, Secret, SystemClock};
-use tieline_emulator::{Emulator, Options};
 
-use crate::world::{World, open, quick, text};
+use crate::world::{World, my_domain, open, quick, text};
 
 #[tokio::test]
 async fn every_grant_that_needs_no_person_logs_in() {
@@ -128,25 +127,14 @@ async fn the_audience_falls_back_to_the_host_once_and_what_worked_is_remembered(
     assert_eq!(world.token_requests().await, before + 1, "the fallback is the same pair: not tried again");
 }
 
-/// An org behind its My Domain: the name leads to this machine, and the certificate is another's.
 #[tokio::test]
 async fn a_my_domain_that_is_its_own_audience_is_found_out_by_one_more_request() {
-    let org = Emulator::start(Options { contacts: 0, tls: true, ..Options::default() }).await.unwrap();
-    let port = org.info().login_url.rsplit(':').next().unwrap().parse::<u16>().unwrap();
-    let domain = format!("https://acme.my.salesforce.com:{port}");
-    let http = reqwest::Client::builder()
-        .resolve("acme.my.salesforce.com", ([127, 0, 0, 1], port).into())
-        .tls_danger_accept_invalid_certs(true)
-        .build()
-        .unwrap();
+    let (org, config, http) = my_domain().await;
+    let domain = config.login_url.origin().ascii_serialization();
     let control = async |audiences: &[&str]| {
         let url = format!("{}/app", org.info().control_url);
         http.put(url).json(&json!({"audiences": audiences})).send().await.unwrap();
     };
-    let pem = std::fs::read_to_string(&org.info().private_key_file).unwrap();
-    let key = tieline_auth::PrivateKey::from_pem(&pem).unwrap();
-    let grant = Grant::JwtBearer { username: org.info().username.clone(), key };
-    let config = OrgConfig::new(&domain, &org.info().client_id, grant).unwrap();
     assert_eq!(config.audience(), "https://login.salesforce.com");
     let settings = tieline_auth::Settings { http: Some(http.clone()), ..quick() };
 

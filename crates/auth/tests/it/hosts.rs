@@ -8,7 +8,7 @@ use tieline_auth::{AllowedHosts, Grant, OrgConfig, Secret};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 
-use crate::world::{World, open, quick};
+use crate::world::{World, my_domain, open, quick};
 
 /// A server that counts who connects, and answers each with the same bytes.
 async fn listener(answer: &'static str) -> (String, Arc<AtomicUsize>) {
@@ -65,7 +65,6 @@ async fn s35_no_byte_reaches_a_login_host_outside_the_list() {
 #[tokio::test]
 async fn s35_an_instance_url_outside_the_list_gets_no_token_and_the_login_fails() {
     let world = World::new().await;
-    let (evil, seen) = listener("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").await;
     for instance in [
         "https://evil.example",
         "https://evilcrmforce.mil",
@@ -82,11 +81,20 @@ async fn s35_an_instance_url_outside_the_list_gets_no_token_and_the_login_fails(
         assert!(error.to_string().contains("is not allowed"), "{instance}: {error}");
         assert!(!format!("{error:?}").contains("planted"));
     }
-    // A service forbids loopback; its org's answer must not lead there either.
-    let body = json!({"access_token": "00Dplanted", "instance_url": evil, "id": "x", "issued_at": "1"});
-    world.token_fault(json!({"status": 200, "body": body}), 1).await;
-    let token = open(world.jwt(), quick()).token().await;
-    assert!(token.is_err() || seen.load(Ordering::SeqCst) == 0);
+}
+
+#[tokio::test]
+async fn s35_a_service_that_forbids_loopback_is_not_led_there_by_an_org() {
+    // The org is reached by its My Domain, and names this machine as its instance.
+    let (_org, mut config, http) = my_domain().await;
+    config.hosts.loopback = false;
+    let settings = tieline_auth::Settings { http: Some(http), ..quick() };
+    let credentials = open(config.clone(), settings.clone());
+    let error = credentials.token().await.unwrap_err();
+    assert!(error.to_string().contains("host `localhost` is not allowed: loopback is not allowed here"), "{error}");
+    assert_eq!(credentials.stats().token_requests, 1, "the login itself went through");
+    config.hosts.loopback = true;
+    assert!(open(config, settings).token().await.is_ok());
 }
 
 #[tokio::test]

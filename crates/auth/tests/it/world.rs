@@ -154,6 +154,24 @@ impl World {
     }
 }
 
+/// An org behind its My Domain: the name leads to this machine, and the certificate is another's.
+pub(crate) async fn my_domain() -> (Emulator, OrgConfig, reqwest::Client) {
+    watch_logs();
+    let org = Emulator::start(Options { contacts: 0, tls: true, ..Options::default() }).await.unwrap();
+    let port = org.info().login_url.rsplit(':').next().unwrap().parse::<u16>().unwrap();
+    let http = reqwest::Client::builder()
+        .resolve("acme.my.salesforce.com", ([127, 0, 0, 1], port).into())
+        .tls_danger_accept_invalid_certs(true)
+        .build()
+        .unwrap();
+    let pem = std::fs::read_to_string(&org.info().private_key_file).unwrap();
+    let key = PrivateKey::from_pem(&pem).unwrap();
+    let grant = Grant::JwtBearer { username: org.info().username.clone(), key };
+    let domain = format!("https://acme.my.salesforce.com:{port}");
+    let config = OrgConfig::new(&domain, &org.info().client_id, grant).unwrap();
+    (org, config, http)
+}
+
 /// A fleet's shared store with a key, for several `Credentials` in one test.
 pub(crate) fn shared(store: Arc<dyn TokenStore>) -> SharedStore {
     static KEY: std::sync::OnceLock<MasterKey> = std::sync::OnceLock::new();
