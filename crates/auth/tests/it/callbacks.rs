@@ -188,3 +188,16 @@ async fn s36_a_code_without_its_verifier_is_worth_nothing() {
     let error = ours.finish(&callback, &world.http, &clock).await.unwrap_err();
     assert!(error.to_string().contains("invalid_grant"), "{error}");
 }
+
+#[tokio::test]
+async fn s36_a_callback_with_another_state_reaches_no_token_endpoint() {
+    let world = World::new().await;
+    let clock = SystemClock::default();
+    let pending = ask().begin(&world.app(), tieline_auth::Clock::now(&clock)).unwrap();
+    let callback = walk(&world, pending.url(), true).await;
+    let code = callback.query_pairs().find(|(key, _)| key == "code").unwrap().1.into_owned();
+    let forged = Url::parse_with_params(CALLBACK, [("code", code.as_str()), ("state", "guessed")]).unwrap();
+    let error = pending.finish(&forged, &world.http, &clock).await.unwrap_err();
+    assert!(error.to_string().contains("`state` is not the one that was sent"), "{error}");
+    assert_eq!(world.token_requests().await, 0);
+}
