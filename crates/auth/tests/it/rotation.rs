@@ -196,6 +196,7 @@ async fn s06_a_holder_that_slept_through_its_lease_is_refused_and_the_newest_tok
     store.release(&key, "rival").await.unwrap();
     let rival = open(world.jwt(), over(Arc::new(store.clone())));
     let newest = text(&rival).await;
+    assert!(!sleeping.is_finished(), "nobody waits for a holder whose lease is gone");
     assert_eq!(sleeping.await.unwrap(), newest, "the late one uses what the other wrote");
     let version = store.load(&key).await.unwrap().unwrap().version;
     assert_eq!(version, 1, "one write: the late one was refused (fence {fence})");
