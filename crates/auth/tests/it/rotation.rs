@@ -186,7 +186,7 @@ async fn s06_a_holder_that_slept_through_its_lease_is_refused_and_the_newest_tok
     settings.lease = Duration::from_millis(200);
     let sleeper = open(world.jwt(), settings);
     let sleeping = tokio::spawn(async move { text(&sleeper).await });
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    world.fault_met().await;
     let key = world.jwt().digest();
     use tieline_auth::token_store::{Lease, Take, TokenStore};
     let fence = match store.lease(&key, "rival", Duration::from_secs(20), Take::ByForce).await.unwrap() {
@@ -210,7 +210,7 @@ async fn s06_under_rotation_the_late_answer_is_all_there_is_and_it_is_kept() {
     world.token_fault(json!({"delay_ms": 1_200}), 1).await;
     let sleeper = open(fleet_config(&world), over(Arc::new(store.clone())));
     let sleeping = tokio::spawn(async move { text(&sleeper).await });
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    world.fault_met().await;
     let key = fleet_config(&world).digest();
     use tieline_auth::token_store::{Take, TokenStore};
     store.lease(&key, "rival", Duration::from_millis(50), Take::ByForce).await.unwrap();
@@ -276,7 +276,7 @@ async fn a_rotated_token_that_cannot_be_written_down_is_not_used_and_not_lost() 
         let credentials = credentials.clone();
         tokio::spawn(async move { credentials.token().await })
     };
-    tokio::time::sleep(Duration::from_millis(150)).await;
+    world.fault_met().await;
     wilful.failures.store(1_000, Ordering::SeqCst);
     let error = asking.await.unwrap().unwrap_err();
     assert!(matches!(error.kind(), AuthErrorKind::Store(_)) && error.is_transient(), "{error}");

@@ -127,6 +127,16 @@ impl World {
         self.post("faults", fault).await;
     }
 
+    /// Waits until a request has met a fault: somebody is at the org now.
+    pub(crate) async fn fault_met(&self) {
+        let mut waited = 0;
+        while self.ledger().await["faults_injected"] == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            waited += 1;
+            assert!(waited < 4_000, "nobody came");
+        }
+    }
+
     pub(crate) async fn no_faults(&self) {
         let url = format!("{}/faults", self.info().control_url);
         assert!(self.http.delete(url).send().await.unwrap().status().is_success());
