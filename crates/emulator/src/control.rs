@@ -31,6 +31,8 @@ pub(crate) fn router() -> Router<Shared> {
         .route("/tokens/revoke", post(revoke))
         .route("/refresh-tokens", post(new_refresh_token))
         .route("/app", put(app))
+        .route("/setup", put(setup))
+        .route("/apps", get(apps))
         .route("/users/freeze", post(freeze))
         .route("/records/undelete", post(undelete))
 }
@@ -38,13 +40,20 @@ pub(crate) fn router() -> Router<Shared> {
 async fn ledger(State(shared): State<Shared>) -> Response {
     let (ledger, (alive, revoked), sessions) =
         shared.with_org(|org| (org.ledger.clone(), org.grants.families(), org.grants.live_sessions(org.now()))).await;
-    let Ledger { token_requests, logins, spent_refresh_tokens_replayed, api_calls, records_written, faults_injected } =
-        ledger;
+    let Ledger {
+        token_requests,
+        logins,
+        spent_refresh_tokens_replayed,
+        api_calls,
+        records_written,
+        deploys,
+        faults_injected,
+    } = ledger;
     axum::Json(json!({
         "token_requests": token_requests, "logins": logins,
         "spent_refresh_tokens_replayed": spent_refresh_tokens_replayed,
         "refresh_families": {"alive": alive, "revoked": revoked}, "sessions": sessions,
-        "api_calls": api_calls, "records_written": records_written, "faults_injected": faults_injected,
+        "api_calls": api_calls, "records_written": records_written, "deploys": deploys, "faults_injected": faults_injected,
     }))
     .into_response()
 }
@@ -138,6 +147,7 @@ async fn reset(State(shared): State<Shared>) -> StatusCode {
             org.daily_limit = crate::org::DAILY_LIMIT;
             org.grants.session_timeout = SESSION_TIMEOUT;
             org.grants.token_life = None;
+            org.reset_setup();
             for app in &mut org.apps {
                 app.policy = app.initial.clone();
             }
@@ -184,6 +194,32 @@ async fn app(State(shared): State<Shared>, Json(change): Json<Change>) -> Status
         })
         .await;
     StatusCode::NO_CONTENT
+}
+
+/// How the org behaves while it is set up.
+async fn setup(State(shared): State<Shared>, Json(change): Json<crate::metadata::Change>) -> StatusCode {
+    shared.with_org(move |org| org.change_setup(change)).await;
+    StatusCode::NO_CONTENT
+}
+
+/// Every app with its consumer key, the newest version of each.
+async fn apps(State(shared): State<Shared>) -> Response {
+    let apps = shared
+        .with_org(|org| {
+            let mut apps = serde_json::Map::new();
+            for app in &org.apps {
+                let told = json!({
+                    "client_id": app.client_id, "client_secret": app.client_secret, "scopes": app.policy.scopes,
+                    "admin_approved": app.policy.admin_approved, "active_from": app.active_from.to_string(),
+                    "pkce_required": app.policy.pkce_required, "rotation": app.policy.rotation,
+                    "callback_urls": app.policy.callback_urls,
+                });
+                apps.insert(app.name.clone(), told);
+            }
+            serde_json::Value::from(apps)
+        })
+        .await;
+    axum::Json(apps).into_response()
 }
 
 /// A refresh token as after another approval by the admin.

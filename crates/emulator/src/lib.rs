@@ -15,7 +15,7 @@
 //! ```
 //!
 //! Reading order: [`Options`] and [`Emulator`] here, then `org` (what there is), `oauth` (who may),
-//! `rest` (what is answered), `soql` (how a query runs), `records` (what a write must pass), `data`
+//! `rest` (what is answered), `soql` (how a query runs), `records` (what a write must pass), `metadata` (how the org is set up), `data`
 //! (where the first records come from), `control` and `faults` (what only a local org can do).
 
 #![recursion_limit = "256"] // `json!` with the 58 keys of a field describe
@@ -26,6 +26,7 @@ mod control;
 mod data;
 mod faults;
 mod id;
+mod metadata;
 mod oauth;
 mod oauth_routes;
 mod org;
@@ -186,6 +187,8 @@ impl Emulator {
         let router = rest::router()
             .merge(oauth_routes::router())
             .merge(sign_in_routes::router())
+            .merge(metadata::soap::router())
+            .merge(metadata::soap_login::router())
             .nest(control::PATH, control::router())
             .with_state(shared.clone());
         let (stop, stopped) = watch::channel(false);

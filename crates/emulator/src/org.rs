@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use crate::api_error::ApiError;
 use crate::clock::{Clock, datetime};
 use crate::id::record_id;
+use crate::metadata::Metadata;
 use crate::oauth::app::App;
 use crate::oauth::browser::Browsers;
 use crate::oauth::code::Code;
@@ -44,6 +45,7 @@ pub(crate) struct Ledger {
     pub(crate) spent_refresh_tokens_replayed: u64,
     pub(crate) api_calls: u64,
     pub(crate) records_written: u64,
+    pub(crate) deploys: u64,
     pub(crate) faults_injected: u64,
 }
 
@@ -66,6 +68,7 @@ pub(crate) struct Org {
     /// Signs ID tokens. Made at first use: it takes a tenth of a second.
     pub(crate) signing_key: Option<SigningKey>,
     pub(crate) cursors: HashMap<String, Cursor>,
+    pub(crate) metadata: Metadata,
     pub(crate) ledger: Ledger,
     pub(crate) daily_limit: u64,
     /// How long a write stays invisible after it was stamped.
@@ -98,6 +101,7 @@ impl Org {
             browsers: Browsers::default(),
             signing_key: None,
             cursors: HashMap::new(),
+            metadata: Metadata::default(),
             ledger: Ledger::default(),
             daily_limit: DAILY_LIMIT,
             commit_delay: SignedDuration::ZERO,
@@ -106,6 +110,7 @@ impl Org {
             next_number: HashMap::new(),
         };
         org.next_number.extend([("00D".to_owned(), 1), ("005".to_owned(), 0)]);
+        org.reset_setup();
         Ok(org)
     }
 
@@ -187,6 +192,7 @@ impl Org {
         for (_, write) in due {
             records::apply(&self.db, &write)?;
         }
+        self.settle_deploys();
         Ok(())
     }
 
@@ -214,8 +220,9 @@ impl Org {
         Ok(())
     }
 
-    /// Counts a login against the 3,600 an hour that a user has; false when they are used up.
-    pub(crate) fn count_login(&mut self, user_id: &str) -> bool {
+    /// Counts a login against the 3,600 an hour that a user has, and writes it into the login history; false when they
+    /// are used up.
+    pub(crate) fn count_login(&mut self, user_id: &str, application: &str) -> bool {
         let now = self.now();
         let logins = self.logins.entry(user_id.to_owned()).or_default();
         while logins.front().is_some_and(|at| now.duration_since(*at) > SignedDuration::from_hours(1)) {
@@ -226,7 +233,23 @@ impl Org {
         }
         logins.push_back(now);
         self.ledger.logins += 1;
+        if let Err(error) = self.write_history(user_id, application) {
+            tracing::error!(?error, "the login history could not be written");
+        }
         true
+    }
+
+    fn write_history(&mut self, user_id: &str, application: &str) -> Result<(), ApiError> {
+        let id = self.new_id("0Ya");
+        let sql = "INSERT INTO \"LoginHistory\" (\"Id\", \"UserId\", \"LoginTime\", \"LoginType\", \"SourceIp\", \"Status\", \"Application\") \
+                   VALUES (?1, ?2, ?3, 'Remote Access 2.0', '127.0.0.1', 'Success', ?4)";
+        self.db.prepare_cached(sql)?.execute(rusqlite::params![
+            id,
+            user_id,
+            datetime(self.clock.now()),
+            application
+        ])?;
+        Ok(())
     }
 
     /// A new session; the token looks like a real one: org id, `!`, opaque.

@@ -14,14 +14,27 @@ type Change = Vec<(String, SqlValue)>;
 /// A write that has passed its checks: column and value.
 #[derive(Debug, Clone)]
 pub(crate) enum Write {
-    Insert { object: String, id: String, columns: Change },
-    Update { object: String, id: String, columns: Change },
+    Insert {
+        object: String,
+        id: String,
+        columns: Change,
+    },
+    Update {
+        object: String,
+        id: String,
+        columns: Change,
+    },
+    /// Of an object without a recycle bin.
+    Remove {
+        object: String,
+        id: String,
+    },
 }
 
 impl Write {
     pub(crate) fn id(&self) -> &str {
         match self {
-            Write::Insert { id, .. } | Write::Update { id, .. } => id,
+            Write::Insert { id, .. } | Write::Update { id, .. } | Write::Remove { id, .. } => id,
         }
     }
 }
@@ -55,7 +68,12 @@ pub(crate) fn create_table(db: &Connection, object: &SObject) -> Result<(), ApiE
             db.execute_batch(&format!("CREATE INDEX \"{0}_{1}\" ON \"{0}\" (\"{1}\")", object.name, field.name))?;
         }
     }
-    db.execute_batch(&format!("CREATE INDEX \"{0}_changes\" ON \"{0}\" (\"SystemModstamp\", \"Id\")", object.name))?;
+    if object.field("SystemModstamp").is_some() {
+        db.execute_batch(&format!(
+            "CREATE INDEX \"{0}_changes\" ON \"{0}\" (\"SystemModstamp\", \"Id\")",
+            object.name
+        ))?;
+    }
     Ok(())
 }
 
@@ -168,6 +186,9 @@ pub(crate) fn set_deleted(
         require_alive(db, object, id)?;
     } else if deleted_flag(db, object, id)? != Some(true) {
         return Err(ApiError::bad("UNDELETE_FAILED", "Entity is not in the recycle bin").on_fields(&[]));
+    }
+    if object.field("IsDeleted").is_none() {
+        return Ok(Write::Remove { object: object.name.clone(), id: id.to_owned() });
     }
     let mut columns = vec![("IsDeleted".to_owned(), SqlValue::Integer(i64::from(deleted)))];
     touch(object, &mut columns, author);
@@ -383,6 +404,9 @@ pub(crate) fn apply(db: &Connection, write: &Write) -> Result<(), ApiError> {
             let sql = format!("UPDATE \"{object}\" SET {} WHERE \"Id\" = ?", sets.join(", "));
             let values = columns.iter().map(|(_, v)| v.clone()).chain([SqlValue::Text(id.clone())]);
             db.prepare_cached(&sql)?.execute(params_from_iter(values))?;
+        }
+        Write::Remove { object, id } => {
+            db.prepare_cached(&format!("DELETE FROM \"{object}\" WHERE \"Id\" = ?"))?.execute([id])?;
         }
     }
     Ok(())

@@ -128,6 +128,9 @@ fn answer(org: &mut Org, query: String, cookie: Option<&str>) -> Response {
         let rest = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
         return sign_in_page(org, format!("/services/oauth2/authorize?{rest}"), &request.login_hint, false);
     };
+    if let Some(error) = request.shut_out(org, &user) {
+        return refused(error);
+    }
     if undecided(&user) {
         let purpose = Purpose::Authorize { query, user_id: user.clone() };
         return consent_page(org, purpose, &request.app.name, &user, &request.scope);

@@ -135,3 +135,46 @@ fn people(folder: &Path) -> Vec<Person> {
             .collect()
     })
 }
+
+#[test]
+fn metadata_types_and_deploy_results_are_those_of_the_recordings() {
+    let Some(samples) = samples() else { return };
+    // Folder and suffix of each type that the local org has, as a real org's describeMetadata has them.
+    let recorded = std::fs::read(samples.join("forcedotcom+source-deploy-retrieve/describeMetadata.json")).unwrap();
+    let recorded: Value = serde_json::from_slice(&recorded).unwrap();
+    let org = Org::start(&["--contacts", "0"]);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let types = runtime.block_on(async {
+        let token = tieline_auth::Secret::new(org.get("access_token"));
+        let instance_url = org.get("instance_url").parse().unwrap();
+        let grant = tieline_auth::Grant::AccessToken { access_token: token, instance_url };
+        let config = tieline_auth::OrgConfig::new(org.get("instance_url"), "", grant).unwrap();
+        let credentials = tieline_auth::Credentials::new(config).unwrap();
+        tieline_client::Connection::new(credentials).unwrap().describe_metadata().await.unwrap()
+    });
+    assert!(types.len() >= 8, "{types:?}");
+    for of in &types {
+        // Settings are one type in a package, and one for each feature in the recording.
+        let name = if of.name == "Settings" { "ConnectedAppSettings" } else { &of.name };
+        let wanted = &recorded[name];
+        assert_eq!(
+            (&wanted["directoryName"], &wanted["suffix"]),
+            (&of.directory.clone().into(), &of.suffix.clone().into()),
+            "{name}"
+        );
+        assert_eq!(wanted["metaFile"], of.meta_file, "{name}");
+    }
+    // Results of real deploys, in whatever form the org has written them.
+    let folder = samples.join("salesforcecli+plugin-deploy-retrieve/deploy");
+    for (file, success, failures) in [
+        ("failed.json", false, 1),
+        ("successSync.json", true, 0),
+        ("passedTest.json", false, 1),
+        ("successRecentValidation.json", true, 0),
+    ] {
+        let text = std::fs::read(folder.join(file)).unwrap();
+        let result: tieline_client::metadata::DeployResult =
+            serde_json::from_slice(&text).unwrap_or_else(|e| panic!("{file}: {e}"));
+        assert_eq!((result.success, result.failures().len()), (success, failures), "{file}");
+    }
+}

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::Context;
+use jiff::Timestamp;
 use rcgen::{CertificateParams, DnType, KeyPair, PKCS_RSA_SHA256, RsaKeySize};
 use rusqlite::types::Value as SqlValue;
 use serde_json::{Map, Value, json};
@@ -22,20 +23,32 @@ const UNAPPROVED: &str = "unapproved@local.tieline.test";
 const INACTIVE: &str = "inactive@local.tieline.test";
 /// What the tokens that exist from the start may do.
 pub(crate) const FIRST_SCOPE: &str = "refresh_token web api";
-/// The password of all three.
+/// One who may not change the org, and has approved the app.
+const STANDARD: &str = "standard@local.tieline.test";
+/// The password of all four.
 const PASSWORD: &str = "local-org-1";
 
 pub(crate) fn populate(org: &mut Org, folder: &Path, callback_urls: Vec<String>) -> anyhow::Result<OrgInfo> {
     organization(org)?;
-    let profile =
-        create(org, "Profile", json!({"Name": "System Administrator", "UserType": "Standard", "UserLicenseId": null}))?;
+    let mut body = json!({"Name": "System Administrator", "UserType": "Standard", "UserLicenseId": null});
+    let object = org.schema.object("Profile").context("Profile is a standard object")?;
+    for field in object.fields.iter().filter(|field| field.name.starts_with("Permissions")) {
+        body[&field.name] = json!(true);
+    }
+    let profile = create(org, "Profile", body)?;
+    let plain = create(
+        org,
+        "Profile",
+        json!({"Name": "Standard User", "UserType": "Standard", "PermissionsApiEnabled": true}),
+    )?;
     let admin = user(org, ADMIN, "Ada", "Local", &profile, true)?;
     org.admin_id.clone_from(&admin);
     let unapproved = user(org, UNAPPROVED, "Una", "Proved", &profile, true)?;
     let inactive = user(org, INACTIVE, "Ina", "Ktiv", &profile, false)?;
+    let standard = user(org, STANDARD, "Stan", "Dard", &plain, true)?;
 
     let (private_key, certificate, public_key) = key_pair()?;
-    for id in [&admin, &unapproved, &inactive] {
+    for id in [&admin, &unapproved, &inactive, &standard] {
         org.passwords.insert(id.clone(), PASSWORD.to_owned());
     }
     let policy = Policy::new(callback_urls, ADMIN);
@@ -44,11 +57,13 @@ pub(crate) fn populate(org: &mut Org, folder: &Path, callback_urls: Vec<String>)
         // The shape of a consumer key: a fixed beginning, then characters that are never the same twice.
         client_id: format!("3MVG9{}", random_token(80)),
         client_secret: random_token(64),
-        public_key,
+        public_key: Some(public_key),
         initial: policy.clone(),
         policy,
+        made_by: None,
+        active_from: Timestamp::MIN,
     };
-    org.approvals.extend([(app.client_id.clone(), admin.clone()), (app.client_id.clone(), inactive)]);
+    org.approvals.extend([&admin, &inactive, &standard].map(|user| (app.client_id.clone(), user.clone())));
     let (scope, now) = (FIRST_SCOPE.to_owned(), org.now());
     let (family, refresh_token) = org.grants.open_family(&admin, &app.client_id, &scope, now);
     let access_token = org.open_session(Session {
@@ -74,6 +89,7 @@ pub(crate) fn populate(org: &mut Org, folder: &Path, callback_urls: Vec<String>)
         ca_file: None,
     };
     org.apps.push(app);
+    org.apps.push(command_line_app());
     write_private(&info.private_key_file, &private_key)?;
     std::fs::write(&info.certificate_file, certificate)?;
     Ok(info)
@@ -89,6 +105,29 @@ fn create(org: &mut Org, object: &str, body: Value) -> anyhow::Result<String> {
     // References to users and licences that are not rows of this org are not checked against anything.
     org.create(object, &known, &author, true)
         .map_err(|e| anyhow::anyhow!("could not create the first {object}: {}", e.message))
+}
+
+/// The app of Salesforce's own command line, which every org knows: public, with a fixed name and a fixed callback.
+fn command_line_app() -> App {
+    let policy = Policy {
+        scopes: ["refresh_token", "api", "web", "id", "full"].map(str::to_owned).into(),
+        secret_required_for_refresh: false,
+        client_credentials_user: None,
+        password_flow: false,
+        // Gone from the command line, and blocked by orgs, since 2025.
+        device_flow: false,
+        ..Policy::new(Vec::new(), "")
+    };
+    App {
+        name: "Salesforce CLI".to_owned(),
+        client_id: "PlatformCLI".to_owned(),
+        client_secret: random_token(64),
+        public_key: None,
+        initial: policy.clone(),
+        policy,
+        made_by: None,
+        active_from: Timestamp::MIN,
+    }
 }
 
 fn organization(org: &mut Org) -> anyhow::Result<()> {

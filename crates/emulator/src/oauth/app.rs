@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Deserializer};
 
 use super::OAuthError;
@@ -11,17 +12,34 @@ pub(crate) struct App {
     pub(crate) name: String,
     pub(crate) client_id: String,
     pub(crate) client_secret: String,
-    /// The public key (SubjectPublicKeyInfo's RSA key, DER) of the uploaded certificate.
-    pub(crate) public_key: Vec<u8>,
+    /// The public key (PKCS#1 in DER) of the uploaded certificate.
+    pub(crate) public_key: Option<Vec<u8>>,
     pub(crate) policy: Policy,
     /// The policy that a reset brings back.
     pub(crate) initial: Policy,
+    /// Metadata type and name of the component that it comes from.
+    pub(crate) made_by: Option<(&'static str, String)>,
+    /// Before this moment the token endpoint does not know it, or knows the version before it.
+    pub(crate) active_from: Timestamp,
 }
 
-#[derive(Debug, Clone)]
+impl App {
+    pub(crate) fn is_like(&self, other: &App) -> bool {
+        let facts = |app: &App| (app.name.clone(), app.client_secret.clone(), app.public_key.clone());
+        facts(self) == facts(other) && self.initial == other.initial
+    }
+}
+
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Policy {
     pub(crate) callback_urls: Vec<String>,
     pub(crate) scopes: Vec<String>,
+    /// Nobody approves it for himself: an admin has, for the users of these profiles and permission sets.
+    pub(crate) admin_approved: bool,
+    /// Ids.
+    pub(crate) permission_sets: Vec<String>,
+    /// Names.
+    pub(crate) profiles: Vec<String>,
     /// Each refresh spends the refresh token and answers a new one.
     pub(crate) rotation: bool,
     pub(crate) secret_required_for_refresh: bool,
@@ -46,6 +64,9 @@ impl Policy {
         Policy {
             callback_urls,
             scopes: ["api", "web", "refresh_token", "openid", "id", "full"].map(str::to_owned).into(),
+            admin_approved: false,
+            permission_sets: Vec::new(),
+            profiles: Vec::new(),
             rotation: false,
             secret_required_for_refresh: true,
             pkce_required: false,

@@ -3,7 +3,7 @@
 use super::app::{App, Policy};
 use super::code::Code;
 use super::token::{Form, field, implicit};
-use super::{OAuthError, client, random_token};
+use super::{OAuthError, access, client, random_token};
 use crate::org::Org;
 
 /// An authorization request that may be answered by a redirect.
@@ -75,8 +75,17 @@ impl Request {
         Refused::There(self.redirect(&[("error", error.0), ("error_description", error.1)]))
     }
 
+    /// The policies shut this user out: the client is told by other words than the token endpoint's.
+    pub(crate) fn shut_out(&self, org: &Org, user_id: &str) -> Option<Refused> {
+        let error = match access::check(org, &self.app, user_id).err()? {
+            OAuthError("app_blocked", text) => OAuthError("OAUTH_APP_BLOCKED", text),
+            OAuthError(_, text) => OAuthError("OAUTH_APP_ACCESS_DENIED", text),
+        };
+        Some(self.refuse(&error))
+    }
+
     pub(crate) fn is_approved(&self, org: &Org, user_id: &str) -> bool {
-        org.approvals.contains(&(self.app.client_id.clone(), user_id.to_owned()))
+        access::is_approved(org, &self.app, user_id)
     }
 
     /// The user has said yes: where the browser goes with the code (or, in the implicit flow, the token).

@@ -41,6 +41,8 @@ impl Client {
 }
 
 pub(super) fn app<'a>(org: &'a Org, client_id: &str) -> Result<&'a App, OAuthError> {
-    let found = org.apps.iter().find(|app| app.client_id == client_id);
+    // The newest version that has become active.
+    let now = org.now();
+    let found = org.apps.iter().rev().find(|app| app.client_id == client_id && app.active_from <= now);
     found.ok_or(OAuthError("invalid_client_id", "client identifier invalid"))
 }

@@ -163,6 +163,16 @@ impl Grants {
         family.is_some()
     }
 
+    /// Ends all that an app was granted: it is gone.
+    pub(crate) fn end_app(&mut self, client_id: &str) {
+        for id in 0..self.families.len() {
+            if self.families[id].client_id == client_id {
+                self.revoke_family(id);
+            }
+        }
+        self.sessions.retain(|_, session| session.client_id != client_id);
+    }
+
     /// How many families live, and how many do not any more.
     pub(crate) fn families(&self) -> (usize, usize) {
         let alive = self.families.iter().filter(|f| f.alive).count();

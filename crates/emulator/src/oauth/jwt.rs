@@ -11,7 +11,7 @@ use jsonwebtoken::{Algorithm, DecodingKey};
 use serde_json::Value;
 
 use super::app::App;
-use super::{OAuthError, client};
+use super::{OAuthError, access, client};
 use crate::org::Org;
 
 /// How far the clocks may be apart. Salesforce does not document its allowance; three minutes is the
@@ -25,10 +25,11 @@ pub(super) fn check(org: &Org, assertion: &str) -> Result<(String, App), OAuthEr
     let (app, claims) = verified(org, assertion, "")?;
     let subject = text(&claims, if claims["sub"].is_string() { "sub" } else { "prn" });
     let user = org.user(subject).ok().flatten();
-    let approved = user.as_ref().is_some_and(|u| org.approvals.contains(&(app.client_id.clone(), u.id.clone())));
+    let approved = user.as_ref().is_some_and(|u| access::is_approved(org, &app, &u.id));
     match user {
         Some(user) if !user.active => Err(OAuthError("invalid_grant", "inactive user")),
-        Some(user) if approved => Ok((user.id, app)),
+        // Whether an admin has approved the user is told apart from that, and later.
+        Some(user) if approved || app.policy.admin_approved => Ok((user.id, app)),
         // An unknown user is answered like one who has not approved the app.
         _ => Err(OAuthError("invalid_grant", "user hasn't approved this consumer")),
     }
@@ -50,7 +51,7 @@ fn verified(org: &Org, assertion: &str, path: &str) -> Result<(App, Value), OAut
         return Err(INVALID);
     }
     let app = client::app(org, text(&claims, "iss"))?;
-    let key = DecodingKey::from_rsa_der(&app.public_key);
+    let key = DecodingKey::from_rsa_der(app.public_key.as_deref().ok_or(INVALID)?);
     if !jsonwebtoken::crypto::verify(signature, message.as_bytes(), &key, Algorithm::RS256).unwrap_or(false) {
         return Err(INVALID);
     }

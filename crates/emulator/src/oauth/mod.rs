@@ -1,5 +1,6 @@
 //! The OAuth endpoints of the org.
 
+pub(crate) mod access;
 pub(crate) mod app;
 pub(crate) mod authorize;
 pub(crate) mod browser;

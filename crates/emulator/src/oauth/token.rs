@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::app::{App, has_scope};
 use super::client::{Client, WRONG};
 use super::grants::Session;
-use super::{OAuthError, code, device, id_token, jwt};
+use super::{OAuthError, access, code, device, id_token, jwt};
 use crate::org::Org;
 
 /// The request's form fields, with the client's credentials from the Basic header mixed in.
@@ -64,7 +64,8 @@ pub(crate) fn exchange(org: &mut Org, form: &Form) -> Result<Value, OAuthError> 
         _ => return Err(OAuthError("unsupported_grant_type", "grant type not supported")),
     };
     must_be_active(org, &granted.user_id)?;
-    count_login(org, &granted.user_id)?;
+    access::check(org, &granted.app, &granted.user_id)?;
+    count_login(org, &granted.user_id, &granted.app)?;
     let family = (granted.opens_family && has_scope(&granted.scope, "refresh_token")).then(|| {
         let now = org.now();
         org.grants.open_family(&granted.user_id, &granted.app.client_id, &granted.scope, now)
@@ -72,8 +73,8 @@ pub(crate) fn exchange(org: &mut Org, form: &Form) -> Result<Value, OAuthError> 
     answer(org, &granted, family)
 }
 
-fn count_login(org: &mut Org, user_id: &str) -> Result<(), OAuthError> {
-    if org.count_login(user_id) { Ok(()) } else { Err(OAuthError("invalid_grant", "login rate exceeded")) }
+fn count_login(org: &mut Org, user_id: &str, app: &App) -> Result<(), OAuthError> {
+    if org.count_login(user_id, &app.name) { Ok(()) } else { Err(OAuthError("invalid_grant", "login rate exceeded")) }
 }
 
 fn must_be_active(org: &Org, user_id: &str) -> Result<(), OAuthError> {
@@ -98,7 +99,8 @@ fn refresh(org: &mut Org, form: &Form) -> Result<Value, OAuthError> {
     let (id, family) = org.grants.family(token).filter(|(_, f)| f.client_id == client.app.client_id).ok_or(EXPIRED)?;
     let (user_id, scope) = (family.user_id.clone(), family.scope.clone());
     must_be_active(org, &user_id)?;
-    count_login(org, &user_id)?;
+    access::check(org, &client.app, &user_id)?;
+    count_login(org, &user_id, &client.app)?;
     let rotation = client.app.policy.rotation;
     let granted = Granted { user_id, app: client.app, scope, nonce: None, opens_family: false };
     let next = rotation.then(|| org.grants.rotate(id));

@@ -1,13 +1,15 @@
 //! The REST data API under `/services/data`.
 
+mod metadata;
 mod query;
 mod sobjects;
 
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use serde_json::{Value, json};
 
 use crate::Shared;
@@ -36,6 +38,11 @@ pub(crate) fn router() -> Router<Shared> {
             &format!("{v}/sobjects/{{object}}/{{id}}"),
             get(sobjects::read).patch(sobjects::update).delete(sobjects::delete).post(sobjects::post_as_patch),
         )
+        .route(
+            &format!("{v}/metadata/deployRequest"),
+            post(metadata::deploy).layer(DefaultBodyLimit::max(crate::metadata::soap::BODY)),
+        )
+        .route(&format!("{v}/metadata/deployRequest/{{id}}"), get(metadata::check).patch(metadata::cancel))
         .method_not_allowed_fallback(async || {
             ApiError::new(405, "METHOD_NOT_ALLOWED", "HTTP Method not allowed").into_response()
         })
@@ -109,7 +116,12 @@ fn authorised(org: &mut Org, version: &str, headers: &HeaderMap) -> Result<Strin
         return Err(ApiError::new(401, "INVALID_AUTH_HEADER", "INVALID_HEADER_TYPE"));
     }
     let token = bearer(headers).unwrap_or("").to_owned();
-    let user_id = org.session(&token).map(|s| s.user_id.clone()).ok_or_else(ApiError::invalid_session)?;
+    let session = org.session(&token).ok_or_else(ApiError::invalid_session)?;
+    if !["api", "full"].iter().any(|scope| crate::oauth::app::has_scope(&session.scope, scope)) {
+        const NO_SCOPE: &str = "This session is not valid for use with the REST API";
+        return Err(ApiError::new(401, "INVALID_SESSION_ID", NO_SCOPE));
+    }
+    let user_id = session.user_id.clone();
     let number = version.strip_prefix('v').and_then(|v| v.strip_suffix(".0")).and_then(|v| v.parse().ok());
     match number {
         Some(number) if VERSIONS.contains(&number) => Ok(user_id),
@@ -121,7 +133,7 @@ fn authorised(org: &mut Org, version: &str, headers: &HeaderMap) -> Result<Strin
 }
 
 /// `GET /services/data`, which needs no login.
-async fn versions() -> Response {
+async fn versions(State(shared): State<Shared>) -> Response {
     const SEASONS: [&str; 3] = ["Spring", "Summer", "Winter"];
     let versions: Vec<Value> = VERSIONS
         .map(|v| {
@@ -130,14 +142,19 @@ async fn versions() -> Response {
             json!({"label": format!("{season} '{year}"), "url": format!("/services/data/v{v}.0"), "version": format!("{v}.0")})
         })
         .collect();
-    json_response(200, Value::Array(versions).to_string().into_bytes())
+    let mut response = json_response(200, Value::Array(versions).to_string().into_bytes());
+    // By the org's clock, which a test may have moved.
+    if let Ok(date) = http_date(shared.with_org(|org| org.now()).await).parse() {
+        response.headers_mut().insert("date", date);
+    }
+    response
 }
 
 async fn resources(State(shared): State<Shared>, Path(version): Path<String>, headers: HeaderMap) -> Response {
     shared
         .answer(version, headers, |call| {
             let base = format!("/services/data/v{}", call.version);
-            let names = ["limits", "query", "queryAll", "sobjects"];
+            let names = ["limits", "metadata", "query", "queryAll", "sobjects"];
             let mut map: serde_json::Map<String, Value> =
                 names.iter().map(|n| ((*n).to_owned(), json!(format!("{base}/{n}")))).collect();
             let identity = format!("{}/id/{}/{}", call.org.base_url, call.org.id, call.user_id);
