@@ -72,7 +72,7 @@ pub const API: &[Explanation] = &[
     row("INVALID_QUERY_LOCATOR", Request, "the org has closed the query's cursor", "run the query again"),
     row("CANT_DELETE_FROM_RECYCLE_BIN", Request, "the record is not in the recycle bin", "nothing: it is gone already"),
     // Queries.
-    row("MALFORMED_QUERY", Request, "the query cannot be read", "check the names against `describe`; the caret shows where"),
+    row("MALFORMED_QUERY", Request, "the query cannot be read", "check the query's words and names; the caret, where there is one, shows the place"),
     row("INVALID_FIELD", Request, "there is no such field, or the user may not see it", "check the names against `describe`; the user may lack access to a field or object"),
     row("INVALID_TYPE", Request, "there is no such object, or the user may not see it", "check the names against `describe`; the user may lack access to a field or object"),
     row("INVALID_QUERY_FILTER_OPERATOR", Request, "the operator does not fit the field", "compare the field's type in `describe`"),

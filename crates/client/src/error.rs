@@ -141,6 +141,9 @@ struct Body {
 
 /// Reads the error bodies of the data API: an array of one object (the first counts), or a single object.
 pub(crate) fn refused(org: &str, what: &str, status: u16, body: &[u8]) -> ClientError {
+    if let Some((code, message)) = crate::metadata::soap::fault(body) {
+        return refusal(org, what, status, Body { error_code: code, message, fields: None });
+    }
     let first = match serde_json::from_slice::<Vec<Body>>(body) {
         Ok(list) => list.into_iter().next(),
         Err(_) => serde_json::from_slice::<Body>(body).ok(),
@@ -149,6 +152,10 @@ pub(crate) fn refused(org: &str, what: &str, status: u16, body: &[u8]) -> Client
         let text = String::from_utf8_lossy(&body[..body.len().min(200)]).trim().to_owned();
         Body { error_code: String::new(), message: text, fields: None }
     });
+    refusal(org, what, status, first)
+}
+
+fn refusal(org: &str, what: &str, status: u16, first: Body) -> ClientError {
     // A query's error begins with a line break, on which its caret stands aligned: only the end is trimmed.
     let message = match first.message.trim_end() {
         "" => "it gave no reason".to_owned(),

@@ -19,7 +19,7 @@
 //! ```
 //!
 //! Reading order: [`connection`] (and [`connections`] for many orgs) → [`send`] with [`retry`] →
-//! [`rest`], one file per resource. Beside the road: [`error`] and its [`catalogue`], [`session`] (what an expired one looks like),
+//! [`rest`], one file per resource, and [`metadata`] (the org's setup). Beside the road: [`error`] and its [`catalogue`], [`session`] (what an expired one looks like),
 //! [`limits`], [`soql`].
 
 pub mod catalogue;
@@ -27,6 +27,7 @@ pub mod connection;
 pub mod connections;
 pub mod error;
 pub mod limits;
+pub mod metadata;
 pub mod rest;
 pub mod retry;
 pub mod send;
@@ -39,7 +40,7 @@ pub use error::{ClientError, Refusal};
 pub use limits::ApiUsage;
 pub use rest::query::{Page, Pages};
 pub use retry::RetryPolicy;
-pub use send::{Reply, Request};
+pub use send::{Body, Reply, Request};
 
 /// A record whose fields are not known at compile time.
 pub type Record = serde_json::Map<String, serde_json::Value>;

@@ -20,6 +20,7 @@ use tieline_auth::http::innermost;
 
 use crate::connection::Connection;
 use crate::error::{ClientError, refused};
+use crate::metadata::soap;
 use crate::{limits, retry, session};
 
 /// A call as data, so that it can be sent again.
@@ -29,10 +30,28 @@ pub struct Request {
     pub method: Method,
     /// Path from the host's root, with its query string: `/services/data/v67.0/limits`.
     pub path: String,
-    /// JSON body.
-    pub body: Option<Bytes>,
+    /// What is sent with it.
+    pub body: Option<Body>,
     /// Sending it twice has the effect of sending it once.
     pub idempotent: bool,
+}
+
+/// What a request carries. Cheap to clone.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Body {
+    /// JSON.
+    Json(Bytes),
+    /// Anything else, with its content type.
+    Raw {
+        /// Such as `text/csv`.
+        content_type: String,
+        /// The body.
+        bytes: Bytes,
+    },
+    /// An operation of the Metadata API as XML. The SOAP envelope round it holds the token of each attempt, for SOAP has
+    /// its session in the body and not in a header.
+    MetadataSoap(String),
 }
 
 impl Request {
@@ -48,7 +67,7 @@ impl Request {
         body: &impl serde::Serialize,
     ) -> Result<Self, serde_json::Error> {
         let idempotent = method != Method::POST;
-        Ok(Self { method, path: path.into(), body: Some(serde_json::to_vec(body)?.into()), idempotent })
+        Ok(Self { method, path: path.into(), body: Some(Body::Json(serde_json::to_vec(body)?.into())), idempotent })
     }
 }
 
@@ -159,9 +178,16 @@ impl Connection {
         };
         bearer.set_sensitive(true);
         let mut builder = self.0.http.request(request.method.clone(), url).header(AUTHORIZATION, bearer);
-        if let Some(body) = &request.body {
-            builder = builder.header(CONTENT_TYPE, "application/json").body(body.clone());
-        }
+        builder = match &request.body {
+            None => builder,
+            Some(Body::Json(bytes)) => builder.header(CONTENT_TYPE, "application/json").body(bytes.clone()),
+            Some(Body::Raw { content_type, bytes }) => builder.header(CONTENT_TYPE, content_type).body(bytes.clone()),
+            Some(Body::MetadataSoap(operation)) => builder
+                .header(CONTENT_TYPE, "text/xml; charset=UTF-8")
+                // Required, and its value ignored.
+                .header("SOAPAction", "\"\"")
+                .body(soap::envelope(token.access_token().expose(), operation)),
+        };
         self.0.calls.fetch_add(1, Ordering::Relaxed);
         let sent = Instant::now();
         let response = match builder.send().await {

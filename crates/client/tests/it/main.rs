@@ -2,5 +2,6 @@
 
 mod calls;
 mod login;
+mod metadata;
 mod registry;
 mod world;
