@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
+use futures_util::FutureExt;
 use rustls_pki_types::PrivatePkcs8KeyDer;
 use rustls_pki_types::pem::PemObject;
 use serde_json::{Value, json};
+use tieline_auth::error::AuthErrorKind;
 use tieline_auth::grant::jwt_bearer;
 use tieline_auth::{Clock, Credentials, Grant, OrgConfig, PrivateKey, Secret, SystemClock};
 use tieline_client::{Connection, Connections};
@@ -111,9 +113,13 @@ fn sign(org: &Org) -> anyhow::Result<()> {
     let der = PrivatePkcs8KeyDer::from_pem_slice(pem.as_bytes()).map_err(|e| anyhow::anyhow!("{e}"))?;
     let bare = RsaKeyPair::from_pkcs8(der.secret_pkcs8_der())?;
     let now = SystemClock::default().now();
-    let assertion =
-        || jwt_bearer::assertion(org.get("client_id"), org.get("username"), "https://login.salesforce.com", now, &key);
-    let message = assertion().map_err(|e| anyhow::anyhow!("{e}"))?.rsplit_once('.').map(|(m, _)| m.to_owned());
+    // A key of this process signs without waiting, so that no runtime is measured with it.
+    let assertion = || -> anyhow::Result<String> {
+        let (client_id, username) = (org.get("client_id"), org.get("username"));
+        let signed = jwt_bearer::assertion(client_id, username, "https://login.salesforce.com", now, &key);
+        signed.now_or_never().unwrap_or(Err(AuthErrorKind::NotRenewable)).map_err(|e| anyhow::anyhow!("{e}"))
+    };
+    let message = assertion()?.rsplit_once('.').map(|(m, _)| m.to_owned());
     let message = message.unwrap_or_default();
     let mut signature = vec![0; bare.public_modulus_len()];
     // In turns, so that a busy neighbour slows both.
@@ -121,7 +127,7 @@ fn sign(org: &Org) -> anyhow::Result<()> {
     for _ in 0..10 {
         let begun = thread_cpu();
         for _ in 0..SIGNATURES / 10 {
-            black_box(assertion().map_err(|e| anyhow::anyhow!("{e}"))?);
+            black_box(assertion()?);
         }
         ours += thread_cpu() - begun;
         let begun = thread_cpu();

@@ -48,7 +48,7 @@ use Remedy::{Person, Wait, WaitLong};
 pub const OAUTH: &[Explanation] = &[
     row("*", "login rate exceeded", WaitLong, "the user has logged in 3,600 times within the hour", "share one token instead of logging in each time (docs/fleet.md), and wait"),
     row("rate_limit_exceeded", "", WaitLong, "the user has logged in 3,600 times within the hour", "share one token instead of logging in each time (docs/fleet.md), and wait"),
-    row("*", "approved this consumer", Person, "the user is not approved for the app, or does not exist in this org", "pre-authorise the user for the app (admin-approved, with a permission set), or let the user log in to it once"),
+    row("*", "approved this consumer", Person, "the user is not approved for the app, or does not exist in this org", "check the user name (SF_USERNAME); pre-authorise the user for the app (admin-approved, with a permission set), or let the user log in to it once"),
     row("*", "audience", Person, "the assertion's `aud` does not belong to this org", "choose the pair of host and audience that fits the org (SF_LOGIN_URL, SF_AUDIENCE)"),
     row("*", "couldn't validate jwt", Person, "the signature of the assertion does not verify", "the private key does not belong to the certificate that the app was given: upload the matching certificate, or use the other key"),
     row("*", "invalid assertion", Person, "the signature of the assertion does not verify, or it is malformed", "the private key does not belong to the certificate that the app was given: upload the matching certificate, or use the other key"),

@@ -1,6 +1,7 @@
 //! The handle that callers hold.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::broadcast;
 
@@ -13,10 +14,12 @@ use crate::http;
 use crate::introspection::{self, Introspection};
 use crate::renewal::Renewal;
 use crate::sealing::MasterKey;
+use crate::secret::Secret;
 use crate::settings::{Settings, SharedStore};
 use crate::single_flight::{SingleFlight, Source};
 use crate::stats::{Counters, Stats};
 use crate::token::Token;
+use crate::token_state::Fingerprint;
 use crate::token_store::memory::MemoryStore;
 use crate::vault::Vault;
 
@@ -159,6 +162,49 @@ impl Credentials {
         Ok((token, renewal.requests() == before))
     }
 
+    /// A token that will be used for at least so long: the one at hand, or else a new one. Where the policy gives tokens
+    /// less time than that, a new one all the same, which is the best there is; [`Token::expires_at`] tells.
+    ///
+    /// # Errors
+    /// As [`Credentials::token`].
+    pub async fn token_for(&self, at_least: Duration) -> Result<(Arc<Token>, bool), AuthError> {
+        let (token, from_cache) = self.token_and_source().await?;
+        let left = |token: &Token| token.expires_at().map(|end| end.duration_since(self.0.clock.now()));
+        let lasts =
+            |token: &Token| left(token).is_none_or(|left| left.unsigned_abs() >= at_least && left.is_positive());
+        if lasts(&token) || !from_cache || !self.is_renewable() {
+            return Ok((token, from_cache));
+        }
+        self.other_than(&token).await
+    }
+
+    /// A token that is not this one, which the org has refused: to a caller that has the text alone, such as another
+    /// program. If another token has taken its place already, that one is answered and nothing is asked of the org.
+    ///
+    /// # Errors
+    /// As [`Credentials::token`].
+    pub async fn token_instead_of(&self, refused: &Secret) -> Result<(Arc<Token>, bool), AuthError> {
+        let (token, from_cache) = self.token_and_source().await?;
+        if token.fingerprint != Fingerprint::of(&[refused.expose()]) {
+            return Ok((token, from_cache));
+        }
+        self.refused(&token);
+        self.token_and_source().await
+    }
+
+    /// However many ask at once for another token than this one, one request is made.
+    async fn other_than(&self, old: &Arc<Token>) -> Result<(Arc<Token>, bool), AuthError> {
+        let Inner { cache, clock, renewal } = &*self.0;
+        let before = renewal.requests();
+        let usable = |token: &Token| token.fingerprint != old.fingerprint && token.is_fresh(&**clock);
+        let fetch = || {
+            let (renewal, held) = (renewal.clone(), Some(old.clone()));
+            async move { renewal.renew(held).await }
+        };
+        let (token, _) = cache.get(usable, fetch).await?;
+        Ok((token, renewal.requests() == before))
+    }
+
     /// The org has refused this token: nobody here uses it any more. Whoever comes late with an older one changes
     /// nothing.
     ///
@@ -203,6 +249,16 @@ impl Credentials {
         introspection::ask(&renewal.http, renewal.config.app(), token.access_token().expose(), "access_token")
             .await
             .map_err(|failed| renewal.error(failed.kind))
+    }
+
+    /// The `aud` of assertions: what the configuration says, or what has worked where the org took that for wrong.
+    ///
+    /// # Errors
+    /// When the token store cannot be read.
+    pub async fn audience(&self) -> Result<String, AuthError> {
+        let renewal = self.renewal();
+        let (_, state) = renewal.vault.load().await.map_err(|kind| renewal.error(kind))?;
+        Ok(state.audience.clone().unwrap_or_else(|| self.config().audience()))
     }
 
     /// Drops the token at hand: the next asker looks at the store, and then asks the org.

@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `SF_CLIENT_ID`, `SF_CLIENT_SECRET` | the app |
 //! | `SF_GRANT` | which of the grants below, by its short name; without it the first complete one |
-//! | `SF_PRIVATE_KEY` (PEM) or `SF_PRIVATE_KEY_FILE`, with `SF_USERNAME` | `jwt`: JWT bearer |
+//! | `SF_PRIVATE_KEY` (PEM), `SF_PRIVATE_KEY_FILE` or `TIELINE_SIGNING_KEY` (`keychain:NAME`, `transit:MOUNT/NAME@VERSION`), with `SF_USERNAME` | `jwt`: JWT bearer |
 //! | `SF_REFRESH_TOKEN` | `refresh_token` |
 //! | `SF_USERNAME` with `SF_PASSWORD` | `password` (legacy) |
 //! | `SF_CLIENT_SECRET` alone | `client_credentials` |
@@ -20,6 +20,7 @@ use crate::error::ConfigError;
 use crate::grant::Grant;
 use crate::grant::jwt_bearer::PrivateKey;
 use crate::secret::Secret;
+use crate::transit::Transit;
 
 impl OrgConfig {
     /// Reads the process's environment.
@@ -81,12 +82,25 @@ fn parse_reuse(text: &str) -> Result<Reuse, ConfigError> {
 
 /// The grants in the order in which they are tried, and what each needs.
 const GRANTS: [(&str, &str); 5] = [
-    ("jwt", "SF_PRIVATE_KEY or SF_PRIVATE_KEY_FILE, with SF_USERNAME"),
+    ("jwt", "SF_PRIVATE_KEY, SF_PRIVATE_KEY_FILE or TIELINE_SIGNING_KEY, with SF_USERNAME"),
     ("refresh_token", "SF_REFRESH_TOKEN"),
     ("password", "SF_USERNAME with SF_PASSWORD"),
     ("client_credentials", "SF_CLIENT_SECRET"),
     ("access_token", "SF_ACCESS_TOKEN with SF_INSTANCE_URL"),
 ];
+
+/// The grants of which everything is set, by their short names; the first one is taken where `SF_GRANT` names none.
+///
+/// ```
+/// use tieline_auth::environment::complete_grants;
+/// let set = |name: &str| (name == "SF_REFRESH_TOKEN" || name == "SF_CLIENT_SECRET").then(|| "x".to_owned());
+/// assert_eq!(complete_grants(set), ["refresh_token", "client_credentials"]);
+/// ```
+pub fn complete_grants(variable: impl Fn(&str) -> Option<String>) -> Vec<&'static str> {
+    let get = |name: &str| variable(name).map(|v| v.trim().to_owned()).filter(|v| !v.is_empty());
+    let names = GRANTS.into_iter().map(|(name, _)| name);
+    names.filter(|name| matches!(complete(name, &get), Ok(Some(_)))).collect()
+}
 
 fn grant(get: &impl Fn(&str) -> Option<String>) -> Result<Grant, ConfigError> {
     if let Some(wanted) = get("SF_GRANT") {
@@ -105,7 +119,7 @@ fn grant(get: &impl Fn(&str) -> Option<String>) -> Result<Grant, ConfigError> {
             return Ok(grant);
         }
     }
-    if get("SF_PRIVATE_KEY").or_else(|| get("SF_PRIVATE_KEY_FILE")).is_some() {
+    if ["SF_PRIVATE_KEY", "SF_PRIVATE_KEY_FILE", "TIELINE_SIGNING_KEY"].into_iter().any(|name| get(name).is_some()) {
         return Err(ConfigError::new(
             "a private key is given, but SF_USERNAME is not",
             "set SF_USERNAME to the user whom the app logs in",
@@ -154,8 +168,70 @@ fn private_key(get: &impl Fn(&str) -> Option<String>) -> Result<Option<PrivateKe
             })?;
             (pem, format!("SF_PRIVATE_KEY_FILE ({file})"))
         }
-        (None, None) => return Ok(None),
+        (None, None) => return signing_key(get),
     };
     let key = PrivateKey::from_pem(&pem).map_err(|e| ConfigError::new(format!("{source}: {e}"), e.hint()))?;
     Ok(Some(key))
+}
+
+/// `TIELINE_SIGNING_KEY`: a key in the keychain of this machine, or one that never leaves its service.
+fn signing_key(get: &impl Fn(&str) -> Option<String>) -> Result<Option<PrivateKey>, ConfigError> {
+    let Some(place) = get("TIELINE_SIGNING_KEY") else { return Ok(None) };
+    match place.split_once(':') {
+        Some(("keychain", name)) => from_keychain(name).map(Some),
+        Some(("transit", rest)) => {
+            let (place, version) = match rest.split_once('@') {
+                Some((place, version)) => (place, Some(version)),
+                None => (rest, None),
+            };
+            let version = version.map(str::parse).transpose().map_err(|_| unknown_place(rest))?;
+            Ok(Some(transit(get, place)?.unasked(version)))
+        }
+        _ => Err(unknown_place(&place)),
+    }
+}
+
+fn unknown_place(place: &str) -> ConfigError {
+    ConfigError::new(
+        format!("TIELINE_SIGNING_KEY is `{place}`, which is no place of a key"),
+        "write keychain:NAME, or transit:MOUNT/NAME@VERSION with VAULT_ADDR and VAULT_TOKEN",
+    )
+}
+
+/// The key service that `VAULT_ADDR`, `VAULT_TOKEN` and `VAULT_NAMESPACE` (or `BAO_…`) name, and a key in it.
+///
+/// # Errors
+/// Names the variable that is missing.
+pub fn transit(get: &impl Fn(&str) -> Option<String>, place: &str) -> Result<Transit, ConfigError> {
+    let either = |name: &str| get(&format!("VAULT_{name}")).or_else(|| get(&format!("BAO_{name}")));
+    let needed = |name: &str, what: &str| {
+        either(name).ok_or_else(|| {
+            ConfigError::new(
+                format!("the key {place} is in a key service, and VAULT_{name} is not set"),
+                format!("set VAULT_{name} (or BAO_{name}) to {what}"),
+            )
+        })
+    };
+    let address = needed("ADDR", "its address, such as https://vault.example.org:8200")?;
+    let token = needed("TOKEN", "a token that may sign with the key")?;
+    Transit::new(&address, Secret::new(token), either("NAMESPACE"), place)
+}
+
+#[cfg(feature = "keychain")]
+fn from_keychain(name: &str) -> Result<PrivateKey, ConfigError> {
+    let hint = "make it again with `tieline setup jwt --key keychain`, or give SF_PRIVATE_KEY_FILE";
+    let failed =
+        |reason: String| ConfigError::new(format!("the private key `{name}` is not to be had: {reason}"), hint);
+    let pem = crate::token_store::keychain::read(&crate::token_store::keychain::private_key(name));
+    let pem =
+        pem.map_err(|e| failed(e.to_string()))?.ok_or_else(|| failed("the keychain does not have it".to_owned()))?;
+    PrivateKey::from_pem(&pem)
+}
+
+#[cfg(not(feature = "keychain"))]
+fn from_keychain(name: &str) -> Result<PrivateKey, ConfigError> {
+    Err(ConfigError::new(
+        format!("the private key `{name}` is in a keychain, which this program was built without"),
+        "build it with the feature `keychain`, or give SF_PRIVATE_KEY_FILE",
+    ))
 }

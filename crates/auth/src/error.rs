@@ -93,6 +93,16 @@ pub enum AuthErrorKind {
     /// The assertion could not be signed.
     #[error("the private key could not sign: {0}")]
     Signing(String),
+    /// The service that keeps the private key did not sign.
+    #[error("the key {key} did not sign: {reason}")]
+    KeyService {
+        /// Which key, where.
+        key: String,
+        /// What it said.
+        reason: String,
+        /// It may sign later, as it is.
+        passing: bool,
+    },
     /// A refresh token was sent, no answer came, and the org may have replaced it: sending it again could count as
     /// theft and end everything that came from it.
     #[error("the answer to a refresh was lost, and the refresh token may be spent")]
@@ -171,16 +181,23 @@ impl AuthError {
                 catalogue::explain(error, description).is_some_and(|row| row.remedy != Remedy::Person)
             }
             AuthErrorKind::Store(_) | AuthErrorKind::Busy { .. } => true,
+            AuthErrorKind::KeyService { passing, .. } => *passing,
             _ => false,
         }
     }
 
     /// Somebody has to log in again, approve the app or change the org's settings.
     pub fn needs_person(&self) -> bool {
-        use AuthErrorKind::{Callback, FreshTokenRefused, NotRenewable, Refused, Revoked, Uncertain};
+        use AuthErrorKind::{Callback, FreshTokenRefused, KeyService, NotRenewable, Refused, Revoked, Uncertain};
         matches!(
             &*self.kind,
-            Refused { .. } | FreshTokenRefused | Callback { .. } | NotRenewable | Uncertain | Revoked { .. }
+            Refused { .. }
+                | FreshTokenRefused
+                | KeyService { .. }
+                | Callback { .. }
+                | NotRenewable
+                | Uncertain
+                | Revoked { .. }
         ) && !self.is_transient()
     }
 
@@ -189,7 +206,7 @@ impl AuthError {
         match &*self.kind {
             AuthErrorKind::Refused { hint, .. } => hint.clone(),
             AuthErrorKind::Unreachable { url, .. } => {
-                format!("check the network and that SF_LOGIN_URL names the right host ({url})")
+                format!("check the network, and that this is the right host: {url}")
             }
             AuthErrorKind::Unintelligible { .. } => {
                 "check that SF_LOGIN_URL names a Salesforce login host; if it does, try again in a few minutes"
@@ -200,6 +217,10 @@ impl AuthError {
                     .to_owned()
             }
             AuthErrorKind::Signing(_) => "use an RSA key of 2048 bits or more, in PEM".to_owned(),
+            AuthErrorKind::KeyService { .. } => {
+                "check VAULT_ADDR and VAULT_TOKEN: the token may have run out, or its policy may not let it sign"
+                    .to_owned()
+            }
             AuthErrorKind::Uncertain => {
                 "log in again for a new refresh token; until then the old access token is used while the org takes it"
                     .to_owned()

@@ -10,6 +10,7 @@ pub mod device;
 pub mod jwt_bearer;
 pub mod password;
 pub mod refresh_token;
+pub mod soap_login;
 pub mod token_exchange;
 
 use jiff::Timestamp;
@@ -86,7 +87,7 @@ impl Grant {
     }
 
     /// The form of its token request. `refresh_token` is the current one of the chain.
-    pub(crate) fn form(
+    pub(crate) async fn form(
         &self,
         config: &OrgConfig,
         audience: &str,
@@ -94,7 +95,7 @@ impl Grant {
         now: Timestamp,
     ) -> Result<Form, AuthErrorKind> {
         match self {
-            Grant::JwtBearer { username, key } => jwt_bearer::form(config, username, key, audience, now),
+            Grant::JwtBearer { username, key } => jwt_bearer::form(config, username, key, audience, now).await,
             Grant::RefreshToken { refresh_token: configured } => {
                 Ok(refresh_token::form(config, refresh_token.unwrap_or(configured.expose())))
             }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::credentials::Credentials;
 use crate::error::{AuthError, AuthErrorKind};
+use crate::grant::begun_login::BegunLogin;
 use crate::http::{innermost, without_url};
 
 /// The user behind a token, as OpenID Connect's userinfo tells it. Salesforce sends more; this is what programs use.
@@ -25,6 +26,18 @@ pub struct UserInfo {
     pub locale: Option<String>,
     /// False for a user who was frozen since.
     pub active: Option<bool>,
+}
+
+impl BegunLogin {
+    /// The name of the user who has just logged in; `None` if the org does not say.
+    pub async fn username(&self, http: &reqwest::Client) -> Option<String> {
+        let (token, instance_url) = self.access();
+        let mut url = instance_url.clone();
+        url.set_path("/services/oauth2/userinfo");
+        self.config().hosts.check(&url).ok()?;
+        let body = http.get(url).bearer_auth(token.expose()).send().await.ok()?.bytes().await.ok()?;
+        serde_json::from_slice::<UserInfo>(&body).ok()?.preferred_username
+    }
 }
 
 impl Credentials {

@@ -19,9 +19,10 @@
 //! `token_endpoint` → [`token`] → `single_flight` (one process) → `renewal`, `login` and `record` (a fleet,
 //! through [`token_store`]; `cooldown` is what it does not try again yet) → [`credentials`]. Beside the road: [`secret`] (what cannot print), [`redact`]
 //! (the last net), [`sealing`] (what lies at
-//! rest), [`host`] (where a token may go), [`clock`], [`event`], [`error`] and its [`catalogue`].
+//! rest), [`host`] (where a token may go), [`certificate`] and [`transit`] (the key behind an assertion), [`clock`], [`event`], [`error`] and its [`catalogue`].
 
 pub mod catalogue;
+pub mod certificate;
 pub mod clock;
 pub mod config;
 mod cooldown;
@@ -49,6 +50,7 @@ pub mod token;
 mod token_endpoint;
 mod token_state;
 pub mod token_store;
+pub mod transit;
 mod vault;
 
 pub use clock::{Clock, ManualClock, SystemClock};

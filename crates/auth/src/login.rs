@@ -39,7 +39,7 @@ impl Renewal {
             let audience = work.state.audience.clone().unwrap_or_else(|| self.config.audience());
             let current = work.state.chain.as_ref().map(|chain| chain.current.clone());
             let org_time = self.settings.clock.now() + self.local().skew;
-            let form = self.config.grant.form(&self.config, &audience, current.as_deref(), org_time);
+            let form = self.config.grant.form(&self.config, &audience, current.as_deref(), org_time).await;
             let form = form.map_err(|kind| self.error(kind))?;
             let named = matches!(self.config.grant, Grant::JwtBearer { .. }).then_some(audience.as_str());
             let failed = match self.exchange(&work, &form, named).await {
@@ -154,6 +154,7 @@ impl Renewal {
             access_token: access.access_token.expose().to_owned(),
             instance_url: access.instance_url,
             id: access.id,
+            scope: access.scope,
             issued_at: access.issued_at,
             obtained_at: now,
             ends_at: access.ends_at,

@@ -267,6 +267,7 @@ impl Renewal {
             access_token: access_token.expose().to_owned(),
             instance_url: instance_url.clone(),
             id: None,
+            scope: None,
             issued_at: now,
             obtained_at: now,
             ends_at: None,

@@ -17,6 +17,7 @@ pub struct Token {
     access_token: Secret,
     instance_url: Url,
     id: Option<String>,
+    scope: Option<String>,
     issued_at: Timestamp,
     /// When we stop using it, by the wall clock.
     reuse_until: Option<Timestamp>,
@@ -72,6 +73,7 @@ impl Token {
             access_token: Secret::new(saved.access_token.as_str()),
             instance_url: saved.instance_url.clone(),
             id: saved.id.clone(),
+            scope: saved.scope.clone(),
             issued_at: saved.issued_at,
             reuse_until,
             monotonic_until: left.map(|left| monotonic + left),
@@ -150,6 +152,11 @@ impl Token {
     /// The identity URL that came with it: `https://login.salesforce.com/id/ORG/USER`.
     pub fn identity_url(&self) -> Option<&str> {
         self.id.as_deref()
+    }
+
+    /// What it may do, separated by spaces (`api refresh_token`), where the response told.
+    pub fn scope(&self) -> Option<&str> {
+        self.scope.as_deref()
     }
 
     /// The org's id (18 characters, `00D…`), from the identity URL.

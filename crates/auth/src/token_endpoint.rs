@@ -60,6 +60,8 @@ pub(crate) struct Access {
     pub(crate) instance_url: Url,
     /// The identity URL: `https://login.salesforce.com/id/ORG/USER`.
     pub(crate) id: Option<String>,
+    /// Scopes, separated by spaces.
+    pub(crate) scope: Option<String>,
     pub(crate) id_token: Option<Secret>,
     pub(crate) issued_at: Timestamp,
     /// Its true end, where the response or the token itself tells one.
@@ -92,6 +94,7 @@ struct TokenResponse {
     refresh_token: Option<String>,
     instance_url: String,
     id: Option<String>,
+    scope: Option<String>,
     id_token: Option<String>,
     /// Milliseconds, as text.
     issued_at: Option<String>,
@@ -200,7 +203,8 @@ fn access(app: AppRef<'_>, token: TokenResponse, now: Timestamp) -> Result<Acces
         token.expires_in.and_then(|seconds| now.checked_add(jiff::SignedDuration::from_secs(seconds)).ok());
     let ends_at = expires_in.or_else(|| jwt_end(access_token.expose()));
     let id_token = token.id_token.map(Secret::new);
-    Ok(Access { access_token, instance_url, id: token.id, id_token, issued_at: issued_at.unwrap_or(now), ends_at })
+    let issued_at = issued_at.unwrap_or(now);
+    Ok(Access { access_token, instance_url, id: token.id, scope: token.scope, id_token, issued_at, ends_at })
 }
 
 /// base64(HMAC-SHA256(client secret, id ‖ issued_at)), by Salesforce's documentation of the token response. Where one

@@ -50,6 +50,8 @@ pub(crate) struct SavedToken {
     pub(crate) instance_url: url::Url,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) scope: Option<String>,
     pub(crate) issued_at: Timestamp,
     /// When it arrived, by the clock of the process that got it.
     pub(crate) obtained_at: Timestamp,

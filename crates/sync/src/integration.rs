@@ -10,7 +10,7 @@ use crate::error::SyncError;
 
 /// The settings that make a login. `SF_PRIVATE_KEY_FILE` is read and kept as `SF_PRIVATE_KEY`: the database must
 /// work where the file is not.
-const KEPT: [&str; 13] = [
+const KEPT: [&str; 14] = [
     "SF_GRANT",
     "SF_CLIENT_ID",
     "SF_CLIENT_SECRET",
@@ -20,11 +20,16 @@ const KEPT: [&str; 13] = [
     "SF_USERNAME",
     "SF_PASSWORD",
     "SF_PRIVATE_KEY",
+    "TIELINE_SIGNING_KEY",
     "SF_REFRESH_TOKEN",
     "SF_ACCESS_TOKEN",
     "SF_API_VERSION",
     "TIELINE_TOKEN_REUSE",
 ];
+
+/// What a key that never leaves its service needs besides, under the names of Vault's own programs.
+const KEY_SERVICE: [&str; 6] =
+    ["VAULT_ADDR", "VAULT_TOKEN", "VAULT_NAMESPACE", "BAO_ADDR", "BAO_TOKEN", "BAO_NAMESPACE"];
 
 /// What the settings lead to.
 #[derive(Debug)]
@@ -64,13 +69,18 @@ pub fn capture(variable: impl Fn(&str) -> Option<String>) -> Result<(Login, Seal
     {
         kept.insert("SF_PRIVATE_KEY", pem);
     }
+    if kept.get("TIELINE_SIGNING_KEY").is_some_and(|place| place.starts_with("transit:")) {
+        kept.extend(KEY_SERVICE.iter().filter_map(|name| Some((*name, variable(name)?))));
+    }
     let bytes = serde_json::to_vec(&kept).unwrap_or_default();
     Ok((login, SealedLater::new(bytes)))
 }
 
 /// True if any setting of a login is there, complete or not.
 pub fn is_any_set(variable: impl Fn(&str) -> Option<String>) -> bool {
-    KEPT.iter().chain(&["SF_PRIVATE_KEY_FILE"]).any(|name| variable(name).is_some_and(|v| !v.is_empty()))
+    // These say how, not who: they alone are no login.
+    let who = KEPT.iter().filter(|name| !["SF_API_VERSION", "TIELINE_TOKEN_REUSE"].contains(name));
+    who.chain(&["SF_PRIVATE_KEY_FILE"]).any(|name| variable(name).is_some_and(|v| !v.is_empty()))
 }
 
 /// The login that sealed settings lead to.

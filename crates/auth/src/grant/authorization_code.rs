@@ -125,6 +125,13 @@ impl Pending {
         &self.url
     }
 
+    /// Whether a callback is an answer to this login, by its `state`. Looking uses nothing up: whoever can make a browser
+    /// ask for the callback must not be able to end somebody's login.
+    pub fn is_answered_by(&self, callback: &Url) -> bool {
+        let state = callback.query_pairs().find(|(key, _)| key == "state").map(|(_, value)| value.into_owned());
+        verify_slices_are_equal(state.unwrap_or_default().as_bytes(), self.state.expose().as_bytes()).is_ok()
+    }
+
     /// Steps 2 and 3: `callback` is the URL that the browser was sent to, with its query string.
     ///
     /// # Errors
@@ -140,8 +147,7 @@ impl Pending {
         let field =
             |name: &str| callback.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned());
         let refuse = |reason| Err(failed(AuthErrorKind::Callback { reason }));
-        let state = field("state").unwrap_or_default();
-        if verify_slices_are_equal(state.as_bytes(), self.state.expose().as_bytes()).is_err() {
+        if !self.is_answered_by(callback) {
             return refuse("its `state` is not the one that was sent");
         }
         if clock.now().duration_since(self.begun).abs() > LIFE {

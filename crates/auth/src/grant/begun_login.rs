@@ -69,6 +69,10 @@ impl BegunLogin {
         self.access.id_token.as_ref()
     }
 
+    pub(crate) fn access(&self) -> (&Secret, &url::Url) {
+        (&self.access.access_token, &self.access.instance_url)
+    }
+
     pub(crate) fn has_nonce(&self, nonce: &Secret) -> bool {
         let claims = || -> Option<serde_json::Value> {
             let claims = self.id_token()?.expose().split('.').nth(1)?;
@@ -86,6 +90,7 @@ impl BegunLogin {
             access_token: self.access.access_token.expose().to_owned(),
             instance_url: self.access.instance_url,
             id: self.access.id,
+            scope: self.access.scope,
             issued_at: self.access.issued_at,
             obtained_at: self.at,
             ends_at: self.access.ends_at,

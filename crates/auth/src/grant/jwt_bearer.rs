@@ -5,10 +5,13 @@
 //! 2. Sign them with RS256, the only algorithm Salesforce takes.
 //! 3. POST the assertion; the answer holds an access token and never a refresh token.
 
+use std::sync::Arc;
+
 use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
+use aws_lc_rs::signature::{KeyPair, RSA_PKCS1_SHA256, RsaKeyPair};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs1KeyDer, PrivatePkcs8KeyDer};
@@ -25,9 +28,36 @@ const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 /// under both and leave room for clocks that differ.
 const ASSERTION_SECONDS: i64 = 160;
 
-/// An RSA private key, read once and kept ready to sign.
+/// An RSA private key, read once and kept ready to sign; or one that signs elsewhere and never comes here.
 #[derive(Clone)]
-pub struct PrivateKey(std::sync::Arc<RsaKeyPair>);
+pub struct PrivateKey(Place);
+
+#[derive(Clone)]
+enum Place {
+    Here(Arc<RsaKeyPair>),
+    Elsewhere(Arc<dyn RemoteKey>),
+}
+
+/// A key that a service keeps: Vault's or OpenBao's transit engine ([`crate::transit`]), a KMS, a hardware module.
+pub trait RemoteKey: std::fmt::Debug + Send + Sync {
+    /// Which key it is, for people.
+    fn describe(&self) -> String;
+
+    /// Its public half (an RSA key of PKCS#1 in DER), where it is known without asking.
+    fn public_key(&self) -> Option<&[u8]>;
+
+    /// Signs by RSASSA-PKCS1-v1_5 with SHA-256.
+    fn sign<'a>(&'a self, message: &'a [u8]) -> BoxFuture<'a, Result<Vec<u8>, NotSigned>>;
+}
+
+/// A key that is elsewhere did not sign.
+#[derive(Debug, Clone)]
+pub struct NotSigned {
+    /// What the service said, without a secret in it.
+    pub reason: String,
+    /// It may sign later, as it is: the service could not be reached, or is busy.
+    pub passing: bool,
+}
 
 impl std::fmt::Debug for PrivateKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -90,44 +120,69 @@ impl PrivateKey {
             other => RsaKeyPair::from_pkcs8(other.secret_der()),
         };
         match pair {
-            Ok(pair) => Ok(Self(std::sync::Arc::new(pair))),
+            Ok(pair) => Ok(Self(Place::Here(Arc::new(pair)))),
             Err(reason) => bad(&format!("it is not an RSA key of 2048 to 8192 bits ({reason})"), generate),
         }
     }
 
-    /// Tells keys apart, by their public halves.
+    /// Tells keys apart, by their public halves or their places.
     pub(crate) fn fingerprint(&self) -> String {
-        use aws_lc_rs::signature::KeyPair;
-        Fingerprint::of(&[&STANDARD.encode(self.0.public_key().as_ref())]).as_str().to_owned()
+        let name = match (&self.0, self.public_key()) {
+            (Place::Elsewhere(key), None) => key.describe(),
+            (_, key) => STANDARD.encode(key.unwrap_or_default()),
+        };
+        Fingerprint::of(&[&name]).as_str().to_owned()
+    }
+
+    /// A key that signs elsewhere.
+    pub fn remote(key: Arc<dyn RemoteKey>) -> Self {
+        Self(Place::Elsewhere(key))
+    }
+
+    /// Its public half (an RSA key of PKCS#1 in DER); `None` where the service that keeps it has not been asked.
+    pub fn public_key(&self) -> Option<&[u8]> {
+        match &self.0 {
+            Place::Here(pair) => Some(pair.public_key().as_ref()),
+            Place::Elsewhere(key) => key.public_key(),
+        }
     }
 
     /// Signs with RS256.
-    pub(crate) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, AuthErrorKind> {
-        let mut signature = vec![0; self.0.public_modulus_len()];
-        self.0
-            .sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message, &mut signature)
-            .map_err(|e| AuthErrorKind::Signing(e.to_string()))?;
-        Ok(signature)
+    ///
+    /// # Errors
+    /// [`AuthErrorKind::Signing`]; [`AuthErrorKind::KeyService`] for a key that is elsewhere.
+    pub async fn sign(&self, message: &[u8]) -> Result<Vec<u8>, AuthErrorKind> {
+        match &self.0 {
+            Place::Here(pair) => {
+                let mut signature = vec![0; pair.public_modulus_len()];
+                pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message, &mut signature)
+                    .map_err(|e| AuthErrorKind::Signing(e.to_string()))?;
+                Ok(signature)
+            }
+            Place::Elsewhere(key) => key.sign(message).await.map_err(|NotSigned { reason, passing }| {
+                AuthErrorKind::KeyService { key: key.describe(), reason, passing }
+            }),
+        }
     }
 }
 
 /// Steps 1 and 2, and the form of step 3.
-pub(crate) fn form(
+pub(crate) async fn form(
     config: &OrgConfig,
     username: &str,
     key: &PrivateKey,
     audience: &str,
     now: Timestamp,
 ) -> Result<Form, AuthErrorKind> {
-    let assertion = assertion(&config.client_id, username, audience, now, key)?;
+    let assertion = assertion(&config.client_id, username, audience, now, key).await?;
     Ok(Form::new(GRANT_TYPE).with("assertion", assertion))
 }
 
 /// Steps 1 and 2: the signed assertion of `username` for the app `client_id`, valid for 160 seconds.
 ///
 /// # Errors
-/// [`AuthErrorKind::Signing`], when the key cannot sign.
-pub fn assertion(
+/// As [`PrivateKey::sign`].
+pub async fn assertion(
     client_id: &str,
     username: &str,
     audience: &str,
@@ -143,7 +198,7 @@ pub fn assertion(
     let mut message = URL_SAFE_NO_PAD.encode(br#"{"alg":"RS256","typ":"JWT"}"#);
     message.push('.');
     URL_SAFE_NO_PAD.encode_string(claims.to_string(), &mut message);
-    let signature = key.sign(message.as_bytes())?;
+    let signature = key.sign(message.as_bytes()).await?;
     message.push('.');
     URL_SAFE_NO_PAD.encode_string(signature, &mut message);
     Ok(message)

@@ -3,6 +3,7 @@
 //! Tests that hold one of the project's fault scenarios bear its number: `s04_…`.
 #![expect(clippy::print_stderr, reason = "a leak is said aloud before the run ends")]
 
+mod asked_for;
 mod callbacks;
 mod grants;
 mod hosts;
