@@ -46,6 +46,8 @@ Parts:
   redis     the Debian package `redis-server`
   postgres  the Debian package `postgresql`
   keychain  the Debian packages `gnome-keyring` and `dbus`
+  sf        the Salesforce CLI, into target/parts/sf (half a gigabyte)
+  openbao   OpenBao's server, the open twin of HashiCorp Vault, into target/parts/openbao
   fixtures  the recorded files in ../shared/fixtures; skipped by itself where they are not there
 
 A part that cannot be had makes the command fail unless it is skipped.
@@ -58,6 +60,8 @@ Environment of the tests:
   TIELINE_TEST_REDIS         the redis-server
   TIELINE_TEST_POSTGRES      the folder with initdb and pg_ctl
   TIELINE_TEST_KEYCHAIN      the gnome-keyring-daemon
+  TIELINE_TEST_SF            the Salesforce CLI
+  TIELINE_TEST_OPENBAO       the program `bao`
   TIELINE_TEST_FIXTURES      the folder of recorded files
   TIELINE_TEST_SKIP          the skipped parts, separated by commas; empty if there are none
   TIELINE_TEST_LONG          1 with --long, otherwise not set

@@ -5,6 +5,7 @@ mod chromium;
 mod node;
 pub(crate) mod python;
 mod servers;
+mod sf;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -30,14 +31,27 @@ pub(crate) enum Part {
     Postgres,
     /// A keychain of the kind that Linux desktops have.
     Keychain,
+    /// The Salesforce CLI.
+    Sf,
+    /// OpenBao, for keys that never leave it.
+    Openbao,
     /// The recorded files next to the repository.
     Fixtures,
 }
 
 impl Part {
     /// Every part, in the order in which they are made ready.
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Node, Self::Python, Self::Chromium, Self::Redis, Self::Postgres, Self::Keychain, Self::Fixtures];
+    pub(crate) const ALL: [Self; 9] = [
+        Self::Node,
+        Self::Python,
+        Self::Chromium,
+        Self::Redis,
+        Self::Postgres,
+        Self::Keychain,
+        Self::Sf,
+        Self::Openbao,
+        Self::Fixtures,
+    ];
 
     /// The part's name on the command line and in `TIELINE_TEST_SKIP`.
     pub(crate) fn name(self) -> &'static str {
@@ -48,6 +62,8 @@ impl Part {
             Self::Redis => "redis",
             Self::Postgres => "postgres",
             Self::Keychain => "keychain",
+            Self::Sf => "sf",
+            Self::Openbao => "openbao",
             Self::Fixtures => "fixtures",
         }
     }
@@ -81,6 +97,8 @@ pub(crate) fn find_or_install(part: Part, root: &Path) -> Result<Found> {
         Part::Redis => servers::redis(root).map(Found::Here),
         Part::Postgres => servers::postgres(root).map(Found::Here),
         Part::Keychain => servers::keychain(root).map(Found::Here),
+        Part::Sf => sf::find_or_install(root).map(Found::Here),
+        Part::Openbao => python::openbao(root).map(Found::Here),
         Part::Fixtures => Ok(find_fixtures(root)),
     }
 }

