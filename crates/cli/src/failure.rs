@@ -30,11 +30,59 @@ impl Failure {
         Self { code: USAGE, ..Self::new(message, hint) }
     }
 
+    /// With another way out after the first.
+    pub(crate) fn or(mut self, other: &str) -> Self {
+        self.hint = Some(match self.hint {
+            Some(hint) => format!("{hint}; or {other}"),
+            None => other.to_owned(),
+        });
+        self
+    }
+
+    /// Somebody has to do something before it can work.
+    pub(crate) fn needs_person(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { code: NEEDS_PERSON, ..Self::new(message, hint) }
+    }
+
+    /// Told as what may pass.
+    pub(crate) fn transient(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { code: TRANSIENT, ..Self::new(message, hint) }
+    }
+
+    /// All has been told already; only the exit code is left.
+    pub(crate) fn told(code: u8) -> Self {
+        Self { message: String::new(), hint: None, code }
+    }
+
+    pub(crate) fn needs_a_person(&self) -> bool {
+        self.code == NEEDS_PERSON
+    }
+
+    /// It may work later, as it is.
+    pub(crate) fn is_transient(&self) -> bool {
+        self.code == TRANSIENT
+    }
+
+    pub(crate) fn code(&self) -> u8 {
+        self.code
+    }
+
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
+    pub(crate) fn hint(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
     /// Prints to stderr and answers the exit code.
     pub(crate) fn report(self) -> ExitCode {
-        eprintln!("error: {}", self.message);
+        if self.message.is_empty() {
+            return self.code.into();
+        }
+        eprintln!("{} {}", console::style("error:").for_stderr().red().bold(), self.message);
         if let Some(hint) = self.hint {
-            eprintln!("hint: {hint}");
+            eprintln!("{} {hint}", console::style("hint:").for_stderr().cyan().bold());
         }
         self.code.into()
     }

@@ -2,19 +2,26 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line speaks on both")]
 
 mod commands;
+mod doctor;
 mod failure;
+mod login;
+mod orgs;
 mod output;
 mod settings;
+mod setup;
 
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
-use crate::commands::{demo, emulate, query, serve, sync, token};
+use crate::commands::{
+    completions, demo, doctor as doctor_command, emulate, login as login_command, logout, man, orgs as orgs_command,
+    query, serve, setup as setup_command, sync, token, whoami,
+};
 
 /// The line between software and Salesforce: log in, call, keep a database in step.
 ///
-/// Credentials come from SF_* environment variables, never from arguments. No org at hand? `tieline demo` shows
-/// everything on this machine, `tieline emulate` starts a local org to develop against.
+/// Credentials come from SF_* environment variables or a saved login, never from arguments. No org at hand? `tieline demo`
+/// shows everything on this machine, `tieline emulate` starts a local org to develop against.
 #[derive(Parser)]
 #[command(
     name = "tieline",
@@ -30,12 +37,21 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Demo(demo::Demo),
-    Emulate(emulate::Emulate),
-    Serve(serve::Serve),
+    #[command(subcommand)]
+    Setup(setup_command::Setup),
+    Login(Box<login_command::Login>),
+    Logout(logout::Logout),
+    Orgs(orgs_command::OrgsCommand),
+    Whoami(whoami::Whoami),
     Token(token::Token),
+    Doctor(doctor_command::Doctor),
     Query(query::Query),
     #[command(subcommand)]
     Sync(sync::Sync),
+    Serve(serve::Serve),
+    Emulate(emulate::Emulate),
+    Completions(completions::Completions),
+    Man(man::Man),
 }
 
 fn main() -> std::process::ExitCode {
@@ -56,6 +72,14 @@ fn main() -> std::process::ExitCode {
     let outcome = runtime.block_on(async {
         match arguments.command {
             Command::Demo(command) => command.run().await,
+            Command::Setup(command) => command.run().await,
+            Command::Login(command) => command.run().await,
+            Command::Logout(command) => command.run().await,
+            Command::Orgs(command) => command.run().await,
+            Command::Whoami(command) => command.run().await,
+            Command::Doctor(command) => command.run().await,
+            Command::Completions(command) => command.run().await,
+            Command::Man(command) => command.run().await,
             Command::Emulate(command) => command.run().await,
             Command::Serve(command) => command.run().await,
             Command::Token(command) => command.run().await,

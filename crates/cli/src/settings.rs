@@ -1,21 +1,90 @@
 //! What several commands read from environment and arguments.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use tieline_auth::sealing::MasterKey;
-use tieline_auth::token_store::file::FileStore;
 use tieline_auth::{Grant, SharedStore};
 use tieline_client::Connection;
 use tieline_store::{Store, token_stores};
 use tieline_sync::{Window, integration};
 
 use crate::failure::Failure;
+use crate::orgs::{Entry, KeyPlace, Orgs, Variables};
+
+/// Which org a command works on.
+#[derive(Args, Clone, Default)]
+pub(crate) struct OrgChoice {
+    /// Saved org to use, by alias or user name [default: the SF_* variables, then the default org]
+    #[arg(long, value_name = "ALIAS", env = "TIELINE_ORG", hide_env = true)]
+    pub(crate) org: Option<String>,
+}
+
+/// An org, and how it came to be chosen.
+pub(crate) struct Chosen {
+    pub(crate) connection: Connection,
+    /// The saved org's name; none for a login from the environment.
+    pub(crate) alias: Option<String>,
+    /// What a saved login consists of.
+    pub(crate) variables: Variables,
+}
+
+impl OrgChoice {
+    /// The org that was named; else the one of the SF_* variables; else the default among the saved ones.
+    pub(crate) async fn connection(&self) -> Result<Connection, Failure> {
+        Ok(self.choose().await?.connection)
+    }
+
+    pub(crate) async fn choose(&self) -> Result<Chosen, Failure> {
+        let wanted = self.org.as_deref().filter(|org| !org.is_empty());
+        if wanted.is_none() && integration::is_any_set(|name| std::env::var(name).ok()) {
+            let connection = from_environment().await?;
+            return Ok(Chosen { connection, alias: None, variables: Variables::new() });
+        }
+        let saved = match (wanted, Orgs::open()) {
+            (Some(wanted), orgs) => {
+                let orgs = orgs?;
+                let found = orgs.find(wanted)?;
+                Some((orgs, found))
+            }
+            (None, Ok(orgs)) => {
+                let found = orgs.default_alias().map(str::to_owned).map(|alias| orgs.find(&alias)).transpose()?;
+                found.map(|found| (orgs, found))
+            }
+            (None, Err(_)) => None,
+        };
+        match saved {
+            Some((orgs, (alias, entry))) => {
+                let connection = saved_org(&orgs, &alias, &entry).await?;
+                Ok(Chosen { connection, alias: Some(alias), variables: orgs.variables(&entry)? })
+            }
+            // Nothing at all: what is missing in the environment is told, and the other way.
+            None => match from_environment().await {
+                Ok(connection) => Ok(Chosen { connection, alias: None, variables: Variables::new() }),
+                Err(failure) => Err(failure.or("log in with `tieline login`")),
+            },
+        }
+    }
+}
+
+/// A saved org's connection, with its tokens where the other commands find them.
+pub(crate) async fn saved_org(orgs: &Orgs, alias: &str, entry: &Entry) -> Result<Connection, Failure> {
+    let variables = orgs.variables(entry)?;
+    let config = entry.config(alias, &variables)?;
+    let tokens = match token_store(master_key_file().as_deref()).await? {
+        Some(store) => store,
+        None => orgs.token_store(orgs.key_place().unwrap_or(KeyPlace::File))?,
+    };
+    let settings = tieline_auth::Settings { store: Some(tokens), ..tieline_auth::Settings::default() };
+    let version = std::env::var("SF_API_VERSION").ok().filter(|version| !version.is_empty());
+    let version = version.or_else(|| variables.get("SF_API_VERSION").cloned());
+    let version = version.unwrap_or_else(|| tieline_client::DEFAULT_API_VERSION.to_owned());
+    let credentials = tieline_auth::Credentials::with(config, settings)?;
+    Ok(Connection::with(credentials, version.trim_start_matches('v'), tieline_client::RetryPolicy::default())?)
+}
 
 /// The org that the SF_* variables name, with the tokens in `TIELINE_TOKEN_STORE`.
-pub(crate) async fn connection() -> Result<Connection, Failure> {
+async fn from_environment() -> Result<Connection, Failure> {
     let (login, _) = integration::capture(|name| std::env::var(name).ok())?;
     let tokens = match token_store(master_key_file().as_deref()).await? {
         Some(store) => Some(store),
@@ -41,15 +110,12 @@ fn master_key_file() -> Option<PathBuf> {
 /// A file among this user's own. `None` where the user has no folder for that (a bare environment).
 fn own_token_store() -> Option<SharedStore> {
     let asked_for_memory = std::env::var_os("TIELINE_TOKEN_STORE").is_some_and(|url| !url.is_empty());
-    let folder = state_folder().filter(|_| !asked_for_memory)?;
-    std::fs::create_dir_all(&folder).ok()?;
-    let file = folder.join("tokens.json");
-    let key = MasterKey::load_or_create(&file.with_added_extension("key")).ok()?;
-    Some(SharedStore { store: Arc::new(FileStore::new(file)), key })
+    let orgs = Orgs::open().ok().filter(|_| !asked_for_memory)?;
+    orgs.token_store(orgs.key_place().unwrap_or(KeyPlace::File)).ok()
 }
 
 /// Where a person's programs keep what they should not lose.
-fn state_folder() -> Option<PathBuf> {
+pub(crate) fn state_folder() -> Option<PathBuf> {
     let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let base = variable("XDG_STATE_HOME")
         .or_else(|| variable("LOCALAPPDATA"))

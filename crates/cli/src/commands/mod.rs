@@ -1,11 +1,31 @@
 //! The commands.
 
+pub(crate) mod completions;
 pub(crate) mod demo;
+pub(crate) mod doctor;
 pub(crate) mod emulate;
+pub(crate) mod login;
+pub(crate) mod logout;
+pub(crate) mod man;
+pub(crate) mod orgs;
 pub(crate) mod query;
 pub(crate) mod serve;
+pub(crate) mod setup;
 pub(crate) mod sync;
 pub(crate) mod token;
+pub(crate) mod whoami;
+
+use crate::failure::Failure;
+
+/// Does something that may be stopped at any await, and is completed by the next run.
+pub(crate) async fn unless_stopped<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    tokio::select! {
+        outcome = work => outcome,
+        () = stopped() => {
+            Err(Failure::transient("stopped before it was done", "run the same command again: it goes on from here"))
+        }
+    }
+}
 
 /// Resolves at Ctrl-C, or when the system asks the process to end.
 pub(crate) async fn stopped() {

@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 use tieline_client::Record;
 
 use crate::failure::Failure;
-use crate::{output, settings};
+use crate::output;
+use crate::settings::OrgChoice;
 
 /// Rows that a table shows; a terminal is no place for more, and a table must be held to be laid out.
 const TABLE_ROWS: usize = 1_000;
@@ -17,6 +18,8 @@ const TABLE_ROWS: usize = 1_000;
   tieline query --json \"SELECT Id FROM Lead\" | jq -r .Id
   echo \"SELECT COUNT() FROM Contact\" | tieline query -")]
 pub(crate) struct Query {
+    #[command(flatten)]
+    org: OrgChoice,
     /// The query; `-` reads it from standard input
     soql: String,
     /// One JSON object a line
@@ -41,7 +44,7 @@ impl Query {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let soql = if self.soql == "-" { std::io::read_to_string(std::io::stdin())? } else { self.soql };
         let soql = soql.trim();
-        let connection = settings::connection().await?;
+        let connection = self.org.connection().await?;
         let mut pages = match self.all {
             true => connection.query_all_pages::<Record>(soql),
             false => connection.query_pages::<Record>(soql),
@@ -111,7 +114,7 @@ impl Sink {
                 if shown == TABLE_ROWS as u64 && shown < total {
                     eprintln!("the first {shown} of {total} records; --csv and --json give all");
                 } else {
-                    eprintln!("{total} records");
+                    eprintln!("{total} {}", if total == 1 { "record" } else { "records" });
                 }
             }
         }

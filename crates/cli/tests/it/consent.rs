@@ -55,3 +55,34 @@ fn a_person_allows_a_program_in_a_real_browser() {
     assert!(program.wait().unwrap().success());
     assert_eq!(json(&user)["preferred_username"], username);
 }
+
+/// What a person does at the login page, by plain requests: signs in, and allows the app.
+pub(crate) fn allow(org: &Org, page: &str, username: &str) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+        let form = |html: &str| {
+            let rest = html.split("name=\"form\" value=\"").nth(1).unwrap_or_else(|| panic!("no form in {html}"));
+            rest.split('"').next().unwrap().to_owned()
+        };
+        let base = org.get("login_url");
+        let html = http.get(page).send().await.unwrap().text().await.unwrap();
+        let fields =
+            [("form", form(&html)), ("username", username.to_owned()), ("password", org.get("password").to_owned())];
+        let signed = http.post(format!("{base}/login")).form(&fields).send().await.unwrap();
+        let cookie = signed.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
+        let next = format!("{base}{}", signed.headers()["location"].to_str().unwrap());
+        let mut allowed = http.get(next).header("cookie", cookie).send().await.unwrap();
+        // Whoever has allowed it before is not asked again.
+        if allowed.status() == 200 {
+            let fields = [("form", form(&allowed.text().await.unwrap())), ("decision", "allow".to_owned())];
+            allowed = http.post(format!("{base}/services/oauth2/consent")).form(&fields).send().await.unwrap();
+        }
+        assert!(allowed.status() == 302 || allowed.status() == 200, "{}", allowed.status());
+        // What waits at the callback, where it is on this machine.
+        let to = allowed.headers().get("location").map_or("", |to| to.to_str().unwrap());
+        if to.starts_with("http://localhost") || to.starts_with("http://127.0.0.1") {
+            let _ = http.get(to).send().await;
+        }
+    });
+}

@@ -6,7 +6,7 @@ use crate::org::{Org, PROGRAM, json};
 use crate::parts::part;
 
 /// Runs shell commands in a session with an unlocked keychain, in a home of its own.
-fn in_session(home: &std::path::Path, script: &str, environment: &[(&str, &str)]) -> (bool, String, String) {
+pub(crate) fn in_session(home: &std::path::Path, script: &str, environment: &[(&str, &str)]) -> (bool, String, String) {
     let session = format!(
         r#"echo -n test | gnome-keyring-daemon --unlock --components=secrets >/dev/null 2>&1
         {script}"#

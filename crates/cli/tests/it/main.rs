@@ -2,15 +2,25 @@
 #![expect(clippy::print_stderr, reason = "a test says aloud what it skips and what it measured")]
 
 mod clients;
+mod command_line;
 mod consent;
 mod crashes;
+mod doctor;
 mod failures;
 mod fixtures;
 mod fleet;
 mod jobs;
 mod keychain;
+mod login;
 mod org;
 mod page;
 mod parts;
 mod secrets;
 mod servers;
+mod setup;
+mod setup_clients;
+mod setup_interrupted;
+mod setup_keys;
+mod setup_rotation;
+mod setup_terminal;
+mod transcripts;
