@@ -82,8 +82,13 @@ impl Credentials {
     /// # Errors
     /// When that could not be written down.
     pub async fn reinstate(&self) -> Result<(), AuthError> {
-        self.renewal().overwrite(|state| state.revoked_at = None).await?;
-        self.renewal().forget_failures();
+        let renewal = self.renewal();
+        let (_, state) = renewal.vault.load().await.map_err(|kind| renewal.error(kind))?;
+        // A token that is good is kept.
+        if state.revoked_at.is_some() {
+            renewal.overwrite(|state| state.revoked_at = None).await?;
+        }
+        renewal.forget_failures();
         Ok(())
     }
 }

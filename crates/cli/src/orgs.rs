@@ -149,8 +149,10 @@ impl Orgs {
 
     /// The alias as it is kept: an alias itself, or a user name that only one org has.
     pub(crate) fn find(&self, wanted: &str) -> Result<(String, Entry), Failure> {
-        let found: Vec<_> =
-            self.entries().filter(|(alias, entry)| *alias == wanted || entry.username == wanted).collect();
+        if let Some((alias, entry)) = self.entries().find(|(alias, _)| *alias == wanted) {
+            return Ok((alias.clone(), entry.clone()));
+        }
+        let found: Vec<_> = self.entries().filter(|(_, entry)| entry.username == wanted).collect();
         match found.as_slice() {
             [(alias, entry)] => Ok(((*alias).clone(), (*entry).clone())),
             [] => {

@@ -84,6 +84,11 @@ impl Login {
             end(&orgs, &alias, &old, &credentials).await;
         }
         orgs.save(&alias, entry.clone(), &variables, key, self.default)?;
+        if self.from_environment {
+            // The commands may have another store than this one (TIELINE_TOKEN_STORE).
+            let (alias, saved) = orgs.find(&alias)?;
+            saved_org(&orgs, &alias, &saved).await?.credentials().reinstate().await?;
+        }
         let is_default = orgs.default_alias() == Some(&alias);
         if self.json {
             let told = json!({

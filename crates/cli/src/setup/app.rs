@@ -89,7 +89,16 @@ async fn open_secrets(admin: &Connection, state: &mut State, say: Say) -> Result
     }
     state.secrets_are_on = true;
     state.save()?;
-    deploy::deploy(admin, &metadata::secrets_switch(true), "the switch for consumer keys", say).await?;
+    let opened = deploy::deploy(admin, &metadata::secrets_switch(true), "the switch for consumer keys", say).await;
+    if let Err(failure) = opened {
+        if failure.is_transient() || org::secrets_are_on(admin).await? == Some(true) {
+            return Err(failure);
+        }
+        // Refused for certain: a person may still tell the key.
+        say.warn(format!("{}: the org will not tell the consumer key", failure.message()));
+        state.secrets_are_on = false;
+        return state.save();
+    }
     say.note("the org lets consumer secrets out by the Metadata API until the app is deployed");
     Ok(())
 }
@@ -101,6 +110,12 @@ pub(crate) async fn close_secrets(admin: &Connection, state: &mut State, say: Sa
     }
     let closed = deploy::deploy(admin, &metadata::secrets_switch(false), "the switch for consumer keys", say).await;
     if let Err(failure) = closed {
+        // Refused because there is nothing to switch off (any more)? Asked afterwards: one that was sent before may have
+        // been under way.
+        if !failure.is_transient() && org::secrets_are_on(admin).await? != Some(true) {
+            state.secrets_are_on = false;
+            return state.save();
+        }
         say.warn(
             "the org's setting \"Allow access to OAuth consumer secrets via Metadata API\" is still on: switch it off in Setup, \
              External Client Apps, Settings, or run the same command again",
@@ -112,9 +127,15 @@ pub(crate) async fn close_secrets(admin: &Connection, state: &mut State, say: Sa
     state.save()
 }
 
+/// A consumer key, and whether it is a person who has told it.
+pub(crate) struct ClientId {
+    pub(crate) id: String,
+    pub(crate) was_told: bool,
+}
+
 /// The consumer key that the org has chosen. It is told in the deployed file, where the org lets it out at all; else a
 /// person has told it.
-pub(crate) async fn client_id(admin: &Connection, plan: &Plan, told: Option<String>) -> Result<String, Failure> {
+pub(crate) async fn client_id(admin: &Connection, plan: &Plan, told: Option<String>) -> Result<ClientId, Failure> {
     let parts = metadata::parts(plan);
     let (type_name, name, path) = match plan.kind {
         AppKind::ConnectedApp => (parts[0].0, parts[0].1.as_str(), "oauthConfig/consumerKey"),
@@ -124,9 +145,9 @@ pub(crate) async fn client_id(admin: &Connection, plan: &Plan, told: Option<Stri
     let file = retrieved.files.iter().find(|(path, _)| path.contains(name)).map(|(_, content)| content);
     let file = file.and_then(|content| Element::parse(std::str::from_utf8(content).ok()?).ok());
     if let Some(key) = file.as_ref().and_then(|file| file.at(path)) {
-        return Ok(key.to_owned());
+        return Ok(ClientId { id: key.to_owned(), was_told: false });
     }
-    told.ok_or_else(|| {
+    told.map(|id| ClientId { id, was_told: true }).ok_or_else(|| {
         let reason = retrieved.problems.first().map_or_else(String::new, |problem| format!(" ({problem})"));
         Failure::needs_person(
             format!("the app is deployed, and the org does not tell its consumer key{reason}"),

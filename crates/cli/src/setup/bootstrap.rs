@@ -92,7 +92,9 @@ impl Bootstrap {
                 "log in to that org",
             ));
         }
-        if not_as.contains(&admin.credentials().config().client_id.as_str()) {
+        let through = admin.credentials().config().client_id.as_str();
+        // A session that was borrowed or given tells no app.
+        if !through.is_empty() && not_as.contains(&through) {
             return Err(Failure::usage(
                 "this login goes through the very app that is to be removed",
                 "log in as an administrator in another way: --login browser, sf or password, or SF_ACCESS_TOKEN",

@@ -1,5 +1,7 @@
 //! What a setup leaves for programs to read: `.env.jwt` and `jwt-config.json`.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 use tieline_auth::certificate::Certificate;
 
@@ -10,6 +12,24 @@ use crate::orgs::write_whole;
 
 pub(crate) const ENV: &str = ".env.jwt";
 pub(crate) const CONFIG: &str = "jwt-config.json";
+
+/// All that this program writes into [`ENV`].
+const NAMES: [&str; 6] =
+    ["SF_LOGIN_URL", "SF_CLIENT_ID", "SF_USERNAME", "SF_PRIVATE_KEY_FILE", "TIELINE_SIGNING_KEY", "SF_AUDIENCE"];
+
+/// A login that was in the folder before is somebody's: it is not overwritten.
+pub(crate) fn are_ours(folder: &Path, state: Option<&State>) -> Result<(), Failure> {
+    for name in [ENV, CONFIG] {
+        let ours = state.is_some_and(|state| state.made.iter().any(|made| made == name));
+        if !ours && folder.join(name).exists() {
+            return Err(Failure::usage(
+                format!("{} is there already, and was not written by this setup", folder.join(name).display()),
+                "move it away, or name another folder with --output",
+            ));
+        }
+    }
+    Ok(())
+}
 
 /// The variables of the login, in the order in which people read them.
 pub(crate) fn variables(state: &State) -> Vec<(&'static str, String)> {
@@ -34,17 +54,20 @@ fn contents(state: &State, certificate: &Certificate) -> Result<[(&'static str, 
     for (name, value) in variables(state) {
         text.push_str(&format!("{name}={}\n", quoted(&value)));
     }
+    // What somebody has added stays, such as VAULT_ADDR.
+    let there = std::fs::read_to_string(state.folder().join(ENV)).unwrap_or_default();
+    for line in there.lines() {
+        let name = line.trim_start().trim_start_matches("export ").split('=').next().unwrap_or_default();
+        if !NAMES.contains(&name.trim()) && !text.lines().any(|written| written == line) {
+            text.push_str(&format!("{line}\n"));
+        }
+    }
     let config = serde_json::to_string_pretty(&config(state, certificate)).map_err(anyhow::Error::from)? + "\n";
     Ok([(ENV, text), (CONFIG, config)])
 }
 
 fn stands(state: &State, (name, content): &(&str, String)) -> bool {
     std::fs::read_to_string(state.folder().join(name)).is_ok_and(|there| there == *content)
-}
-
-/// Whether both files are there, and name what is in use.
-pub(crate) fn are_written(state: &State, certificate: &Certificate) -> Result<bool, Failure> {
-    Ok(contents(state, certificate)?.iter().all(|file| stands(state, file)))
 }
 
 /// Writes both files, if they are not there like this already. Answers whether anything was written.
@@ -56,13 +79,15 @@ pub(crate) fn write(state: &mut State, certificate: &Certificate) -> Result<bool
         }
         let (name, content) = file;
         let path = state.folder().join(name);
+        // Written down first: a file that is found later is ours.
+        state.has_made(name);
+        state.save()?;
         write_whole(&path, content.as_bytes()).map_err(|e| {
             Failure::new(
                 format!("could not write {}: {e}", path.display()),
                 "see that the folder is yours and has room",
             )
         })?;
-        state.has_made(name);
         written = true;
     }
     Ok(written)

@@ -7,7 +7,7 @@ use tieline_client::Connection;
 use super::app::{app_is_there, client_id, close_secrets, deploy_app, permission_set};
 use super::bootstrap::Bootstrap;
 use super::key::{self, Pair, Shape, Wanted};
-use super::outcome::{Outcome, save_login};
+use super::outcome::{Outcome, alias_is_free, save_login, update_saved_logins};
 use super::plan::Plan;
 use super::say::Say;
 use super::state::{Done, State};
@@ -57,6 +57,10 @@ impl Setup {
         let before = State::load(&self.folder)?;
         if let Some(state) = before.as_ref().filter(|state| state.has_begun()) {
             self.is_the_same(state)?;
+        }
+        files::are_ours(&self.folder, before.as_ref())?;
+        if let Some(alias) = &self.alias {
+            alias_is_free(alias, before.as_ref())?;
         }
         let known = before.as_ref().filter(|state| !state.org_id.is_empty()).map(|state| state.instance_url.clone());
         let admin = known.map_or_else(|| self.bootstrap.clone(), |url| self.bootstrap.at(&url)).connect().await?;
@@ -150,8 +154,9 @@ impl Setup {
         say.done(format!("login: {} by JWT, userinfo and limits answer", state.username));
         changed |= files::write(&mut state, &pair.certificate)?;
         state.mark(Done::Verified)?;
+        changed |= update_saved_logins(&state, || Ok(connection.clone())).await?;
         if let Some(alias) = &self.alias {
-            save_login(alias, &mut state, &connection).await?;
+            save_login(alias, &state, &connection).await?;
             say.done(format!("saved as `{alias}`: tieline query --org {alias} …"));
         }
         Ok(Outcome { state, pair, verified, changed })
@@ -193,7 +198,7 @@ impl Setup {
     }
 
     /// A folder holds one setup.
-    fn is_the_same(&self, state: &State) -> Result<(), Failure> {
+    pub(crate) fn is_the_same(&self, state: &State) -> Result<(), Failure> {
         let differs = |what: &str, there: &str, wanted: &str| {
             Err(Failure::usage(
                 format!("this folder holds the setup of {} with {what} {there}, not {wanted}", state.plan.name),
@@ -228,7 +233,7 @@ impl Setup {
         if state.is(Done::App) && !app_is_there(admin, &plan).await? {
             say.warn(format!("the {} {} is gone from the org, and is made again", plan.kind_in_words(), plan.name));
             state.unmark(&[Done::App, Done::PermissionSet, Done::Assigned, Done::Verified]);
-            state.client_id = None;
+            state.former_client_ids.extend(state.client_id.take());
             state.save()?;
         }
         if let Some(name) = plan.permission_set() {
@@ -245,7 +250,9 @@ impl Setup {
                     "choose another name with --name, or the folder of its setup with --output; or delete it in Setup",
                 ));
             }
-            let began_before = std::mem::replace(&mut state.app_began, true);
+            if !std::mem::replace(&mut state.app_began, true) {
+                state.note_foreign();
+            }
             state.save()?;
             if let Err(failure) = deploy_app(admin, state, &plan, &pair.certificate_pem, say).await {
                 if !failure.is_transient() && matches!(app_is_there(admin, &plan).await, Ok(false)) {
@@ -254,16 +261,14 @@ impl Setup {
                 }
                 return Err(failure);
             }
-            // What is in the environment before anybody has been asked is another app's.
-            let told = std::env::var("SF_CLIENT_ID").ok().filter(|id| !id.is_empty());
-            if !began_before {
-                state.foreign_client_id.clone_from(&told);
-                state.save()?;
-            }
-            let told = told.filter(|id| Some(id) != state.foreign_client_id.as_ref());
-            state.client_id = Some(client_id(admin, &plan, told).await?);
+            let found = client_id(admin, &plan, state.told_client_id()).await?;
+            (state.client_id, state.client_id_was_told) = (Some(found.id), found.was_told);
             state.mark(Done::App)?;
             changed = true;
+        } else if state.client_id_was_told && !state.is(Done::Verified) {
+            // It has not worked yet.
+            state.client_id = state.told_client_id().or(state.client_id.take());
+            state.save()?;
         }
         say.done(format!(
             "app: {} {}, consumer key {}",

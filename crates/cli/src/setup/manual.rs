@@ -6,7 +6,7 @@ use super::bootstrap::asked;
 use super::files;
 use super::jwt::Setup;
 use super::key;
-use super::outcome::{Outcome, save_login};
+use super::outcome::{Outcome, alias_is_free, save_login};
 use super::plan::AppKind;
 use super::say::Say;
 use super::state::{Done, State};
@@ -20,6 +20,10 @@ impl Setup {
         self.plan.check()?;
         std::fs::create_dir_all(&self.folder)?;
         let before = State::load(&self.folder)?;
+        files::are_ours(&self.folder, before.as_ref())?;
+        if let Some(alias) = &self.alias {
+            alias_is_free(alias, before.as_ref())?;
+        }
         let username = self.username.clone().or_else(|| before.as_ref().map(|state| state.username.clone()));
         let username = match username {
             Some(username) => username,
@@ -33,8 +37,16 @@ impl Setup {
         };
         let instance_url = self.bootstrap.place.url().trim_end_matches('/').to_owned();
         let mut state = match before {
-            Some(state) => state,
-            None => self.begin(None, username, instance_url)?,
+            Some(state) if state.has_begun() => {
+                self.is_the_same(&state)?;
+                state
+            }
+            before => {
+                let client_id = before.as_ref().and_then(|state| state.client_id.clone());
+                let mut state = self.begin(before, username, instance_url)?;
+                state.client_id = client_id;
+                state
+            }
         };
         let pair = self.pair(&mut state).await?;
         let certificate = key::absolute(&self.folder.join(pair.place.certificate()));
@@ -67,7 +79,7 @@ impl Setup {
         let changed = files::write(&mut state, &pair.certificate)? || pair.is_new;
         state.mark(Done::Verified)?;
         if let Some(alias) = &self.alias {
-            save_login(alias, &mut state, &connection).await?;
+            save_login(alias, &state, &connection).await?;
         }
         Ok(Outcome { state, pair, verified, changed })
     }

@@ -61,21 +61,68 @@ impl Outcome {
 }
 
 /// Keeps the login where the other commands find it.
-pub(crate) async fn save_login(alias: &str, state: &mut State, connection: &Connection) -> Result<(), Failure> {
-    state.alias = Some(alias.to_owned());
-    state.save()?;
+pub(crate) async fn save_login(alias: &str, state: &State, connection: &Connection) -> Result<(), Failure> {
     let mut orgs = Orgs::open()?;
     let key = orgs.choose_key(None)?;
     let user = connection.credentials().userinfo().await?;
     let token = connection.credentials().token().await?;
-    let entry = Entry::new(&user, token.instance_url(), "jwt-bearer", crate::login::now());
-    let mut variables: Variables =
-        files::variables(state).into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-    variables.insert("SF_GRANT".to_owned(), "jwt".to_owned());
-    variables.insert("TIELINE_TOKEN_REUSE".to_owned(), "until_refused".to_owned());
-    orgs.save(alias, entry, &variables, key, false)?;
+    let entry = Entry::new(&user, token.instance_url(), JWT, crate::login::now());
+    orgs.save(alias, entry, &variables(state), key, false)?;
     let (alias, entry) = orgs.find(alias)?;
     // If somebody has logged out of this user before, that is over.
     saved_org(&orgs, &alias, &entry).await?.credentials().reinstate().await?;
     Ok(())
+}
+
+const JWT: &str = "jwt-bearer";
+
+fn variables(state: &State) -> Variables {
+    let login = files::variables(state).into_iter().map(|(name, value)| (name.to_owned(), value));
+    let ours = [("SF_GRANT", "jwt"), ("TIELINE_TOKEN_REUSE", "until_refused")];
+    login.chain(ours.map(|(name, value)| (name.to_owned(), value.to_owned()))).collect()
+}
+
+/// Saved logins through this setup's apps, those that are gone included, with what they consist of; whatever they are
+/// called by now.
+fn ours(state: &State) -> Vec<(String, Variables)> {
+    // Without a home there are none.
+    let Ok(orgs) = Orgs::open() else { return Vec::new() };
+    let is_ours = |variables: &Variables| {
+        let id = variables.get("SF_CLIENT_ID");
+        id.is_some_and(|id| state.client_ids().contains(&id.as_str()) || state.former_client_ids.contains(id))
+    };
+    let entries = orgs.entries().filter(|(_, entry)| entry.grant == JWT && entry.user_id == state.user_id);
+    entries.filter_map(|(alias, entry)| Some((alias.clone(), orgs.variables(entry).ok().filter(is_ours)?))).collect()
+}
+
+/// Their names.
+pub(crate) fn saved_logins(state: &State) -> Vec<String> {
+    ours(state).into_iter().map(|(alias, _)| alias).collect()
+}
+
+/// Brings them up to the state. Answers whether any was behind it.
+pub(crate) async fn update_saved_logins(
+    state: &State,
+    connect: impl Fn() -> Result<Connection, Failure>,
+) -> Result<bool, Failure> {
+    let mut updated = false;
+    for (alias, _) in ours(state).iter().filter(|(_, has)| *has != variables(state)) {
+        save_login(alias, state, &connect()?).await?;
+        updated = true;
+    }
+    Ok(updated)
+}
+
+/// A name that belongs to another login is not taken from it.
+pub(crate) fn alias_is_free(alias: &str, state: Option<&State>) -> Result<(), Failure> {
+    let taken = match Orgs::open()?.entries().find(|(known, _)| *known == alias) {
+        Some((_, entry)) if !state.is_some_and(|state| saved_logins(state).iter().any(|ours| ours == alias)) => {
+            entry.clone()
+        }
+        _ => return Ok(()),
+    };
+    Err(Failure::usage(
+        format!("`{alias}` is another saved login: {} at {}", taken.username, taken.instance_url),
+        format!("choose another --alias, or log out of it first: tieline logout --org {alias}"),
+    ))
 }

@@ -15,7 +15,7 @@ use tieline_client::Connection;
 use super::app::{app_is_there, client_id, close_secrets, deploy_app};
 use super::bootstrap::Bootstrap;
 use super::key::{self, Pair, Place, Shape};
-use super::outcome::save_login;
+use super::outcome::update_saved_logins;
 use super::plan::Plan;
 use super::say::Say;
 use super::state::{Done, Retiring, Rotating, State};
@@ -98,15 +98,19 @@ impl Rotation {
 
     /// The new key. It is written down that it will be made before it is, and that nothing is there yet in its place.
     async fn new_pair(&self, admin: &Connection, state: &mut State, old: &Pair, say: Say) -> Result<Pair, Failure> {
-        if let Some(rotating) = &state.rotating {
-            if rotating.cut_over != self.cut_over {
+        if let Some(rotating) = state.rotating.clone().filter(|rotating| rotating.cut_over != self.cut_over) {
+            // As long as nothing of it is in the org, it may be begun in the other way.
+            if rotating.deployed && (rotating.cut_over || app_is_there(admin, &rotating.plan).await?) {
                 let way = if rotating.cut_over { "with --cut-over" } else { "without --cut-over" };
                 return Err(Failure::usage(
                     "a rotation of the other kind is under way",
                     format!("finish it first: run this {way}"),
                 ));
             }
-        } else {
+            state.rotating = None;
+            state.drop_key(&rotating.key)?;
+        }
+        if state.rotating.is_none() {
             let plan = match self.cut_over {
                 true => state.plan.clone(),
                 false => Plan { name: other_name(&state.plan.name), ..state.plan.clone() },
@@ -123,7 +127,8 @@ impl Rotation {
             }
             let key = self.free_place(state)?;
             state.claim(&key)?;
-            state.rotating = Some(Rotating { plan, key, client_id: None, deployed: false, cut_over: self.cut_over });
+            let cut_over = self.cut_over;
+            state.rotating = Some(Rotating { plan, key, client_id: None, was_told: false, deployed: false, cut_over });
             state.save()?;
         }
         let Some(mut rotating) = state.rotating.clone() else {
@@ -183,27 +188,38 @@ impl Rotation {
     }
 
     async fn overlap(&self, admin: &Connection, state: &mut State, new: &Pair, say: Say) -> Result<Value, Failure> {
-        let Some(rotating) = state.rotating.clone() else { return Ok(Value::Null) };
-        let plan = rotating.plan;
-        let client_id = match rotating.client_id {
-            Some(client_id) => client_id,
-            None => {
-                if let Some(rotating) = &mut state.rotating {
-                    rotating.deployed = true;
-                }
-                state.save()?;
-                deploy_app(admin, state, &plan, &new.certificate_pem, say).await?;
+        let Some(mut rotating) = state.rotating.clone() else { return Ok(Value::Null) };
+        let plan = rotating.plan.clone();
+        if rotating.client_id.is_some() && !app_is_there(admin, &plan).await? {
+            say.warn(format!("the {} {} is gone from the org, and is made again", plan.kind_in_words(), plan.name));
+            state.former_client_ids.extend(rotating.client_id.take());
+            rotating.was_told = false;
+        }
+        if rotating.client_id.is_none() {
+            if !std::mem::replace(&mut rotating.deployed, true) {
                 // The environment may still name the app before.
-                let told = std::env::var("SF_CLIENT_ID").ok().filter(|id| !id.is_empty());
-                let told = told.filter(|id| rotating.deployed && Some(id) != state.client_id.as_ref());
-                let client_id = client_id(admin, &plan, told).await?;
-                if let Some(rotating) = &mut state.rotating {
-                    rotating.client_id = Some(client_id.clone());
-                }
-                state.save()?;
-                client_id
+                state.note_foreign();
             }
-        };
+            state.rotating = Some(rotating.clone());
+            state.save()?;
+            if let Err(failure) = deploy_app(admin, state, &plan, &new.certificate_pem, say).await {
+                if !failure.is_transient() && matches!(app_is_there(admin, &plan).await, Ok(false)) {
+                    rotating.deployed = false;
+                    state.rotating = Some(rotating);
+                    state.save()?;
+                }
+                return Err(failure);
+            }
+            let found = client_id(admin, &plan, state.told_client_id()).await?;
+            (rotating.client_id, rotating.was_told) = (Some(found.id), found.was_told);
+        } else if rotating.was_told {
+            // It has not worked yet.
+            rotating.client_id = state.told_client_id().or(rotating.client_id);
+        }
+        let client_id = rotating.client_id.clone().unwrap_or_default();
+        let was_told = rotating.was_told;
+        state.rotating = Some(rotating);
+        state.save()?;
         say.done(format!("app: {} {} stands beside {}", plan.kind_in_words(), plan.name, state.plan.name));
         close_secrets(admin, state, say).await?;
         let verified = self.check(state, &client_id, new, true, say).await?;
@@ -217,6 +233,7 @@ impl Rotation {
             "{} is still good: bring the new files to all who use them, then run `tieline setup rotate-certificate --retire`",
             retiring.plan.name
         ));
+        state.client_id_was_told = was_told;
         state.retiring = Some(retiring);
         state.rotating = None;
         // From here on the new one counts.
@@ -237,7 +254,9 @@ impl Rotation {
         let plan = state.plan.clone();
         if !state.rotating.as_ref().is_some_and(|r| r.deployed) {
             // Whoever cannot log in now could not put the old one back either.
-            self.check(state, &client_id, old, false, say).await?;
+            let checked = self.check(state, &client_id, old, false, say).await;
+            checked
+                .map_err(|failure| failure.or("run this without --cut-over, which needs no login by the old key"))?;
             if let Some(rotating) = &mut state.rotating {
                 rotating.deployed = true;
             }
@@ -296,6 +315,7 @@ impl Rotation {
             let what = format!("the removal of {}", retiring.plan.name);
             deploy::deploy(&admin, &metadata::removal(&retiring.plan), &what, say).await?;
         }
+        state.former_client_ids.push(retiring.client_id);
         state.drop_key(&retiring.key)?;
         state.retiring = None;
         state.save()?;
@@ -303,18 +323,13 @@ impl Rotation {
         Ok(json!({"retired": retiring.plan.name, "changed": true}))
     }
 
-    /// Everything that names the key: the saved login, and the files. They come last: where they name the key, all does.
+    /// Brings everything that names the key up to the state: the files, and the saved logins. Answers whether it had to.
     async fn write_files(&self, state: &mut State, new: &Pair) -> Result<bool, Failure> {
-        if files::are_written(state, &new.certificate)? {
-            return Ok(false);
-        }
-        if let Some(alias) = state.alias.clone() {
-            let connection = Login::of(state, &new.key, &self.bootstrap).connection()?;
-            save_login(&alias, state, &connection).await?;
-        }
-        files::write(state, &new.certificate)?;
+        let written = files::write(state, &new.certificate)?;
         state.save()?;
-        Ok(true)
+        let login = Login::of(state, &new.key, &self.bootstrap);
+        let updated = update_saved_logins(state, || login.connection()).await?;
+        Ok(written || updated)
     }
 }
 

@@ -52,12 +52,15 @@ pub(crate) struct State {
     /// Written before the user is given a permission set that is not ours: the assignment is.
     #[serde(default)]
     pub(crate) assignment_is_ours: bool,
-    /// The consumer key in the environment when the org first did not tell the app's: it is another app's.
+    /// A person has told the consumer key, as the org did not: it may be mistyped.
     #[serde(default)]
-    pub(crate) foreign_client_id: Option<String>,
-    /// The login is saved under this name too.
+    pub(crate) client_id_was_told: bool,
+    /// Consumer keys that were in the environment before the app was deployed: they are other apps'.
     #[serde(default)]
-    pub(crate) alias: Option<String>,
+    pub(crate) foreign_client_ids: Vec<String>,
+    /// Consumer keys of this setup's apps that are gone.
+    #[serde(default)]
+    pub(crate) former_client_ids: Vec<String>,
     /// Written before the first deploy of the app: an app of this name that is found later is ours.
     #[serde(default)]
     pub(crate) app_began: bool,
@@ -97,6 +100,10 @@ pub(crate) struct Rotating {
     pub(crate) key: Place,
     #[serde(default)]
     pub(crate) client_id: Option<String>,
+    /// As [`State::client_id_was_told`].
+    #[serde(default)]
+    pub(crate) was_told: bool,
+    /// Written before the deploy.
     #[serde(default)]
     pub(crate) deployed: bool,
     /// The same app gets the new certificate, instead of a second app.
@@ -118,8 +125,9 @@ impl State {
             permission_set_id: None,
             permission_set_is_ours: false,
             assignment_is_ours: false,
-            foreign_client_id: None,
-            alias: None,
+            client_id_was_told: false,
+            foreign_client_ids: Vec::new(),
+            former_client_ids: Vec::new(),
             app_began: false,
             secrets_are_on: false,
             done: Vec::new(),
@@ -204,6 +212,29 @@ impl State {
         }
     }
 
+    /// Consumer keys of the apps that stand in the org for this setup.
+    pub(crate) fn client_ids(&self) -> Vec<&str> {
+        let retiring = self.retiring.as_ref().map(|old| old.client_id.as_str());
+        let rotating = self.rotating.as_ref().and_then(|new| new.client_id.as_deref());
+        [self.client_id.as_deref(), retiring, rotating].into_iter().flatten().filter(|id| !id.is_empty()).collect()
+    }
+
+    /// What the environment says of an app before ours is deployed is of another one.
+    pub(crate) fn note_foreign(&mut self) {
+        let known = self.client_ids().iter().map(|id| (*id).to_owned()).collect::<Vec<_>>();
+        for id in known.into_iter().chain(client_id_in_environment()) {
+            if !self.foreign_client_ids.contains(&id) {
+                self.foreign_client_ids.push(id);
+            }
+        }
+    }
+
+    /// The consumer key that somebody has put into the environment since then.
+    pub(crate) fn told_client_id(&self) -> Option<String> {
+        let other = |id: &String| self.foreign_client_ids.contains(id) || self.former_client_ids.contains(id);
+        client_id_in_environment().filter(|id| !other(id))
+    }
+
     /// Takes down what is going to be made for a key. What is there already is not ours.
     pub(crate) fn claim(&mut self, place: &Place) -> Result<(), Failure> {
         for thing in place.things() {
@@ -221,4 +252,8 @@ impl State {
         self.made.retain(|made| !things.contains(made));
         self.save()
     }
+}
+
+fn client_id_in_environment() -> Option<String> {
+    std::env::var("SF_CLIENT_ID").ok().map(|id| id.trim().to_owned()).filter(|id| !id.is_empty())
 }

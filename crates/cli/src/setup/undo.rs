@@ -7,12 +7,13 @@ use tieline_client::{ClientError, Connection};
 
 use super::app::{app_is_there, close_secrets};
 use super::bootstrap::Bootstrap;
+use super::outcome::saved_logins;
 use super::say::Say;
 use super::state::State;
 use super::{deploy, key, metadata, org};
 use crate::commands::unless_stopped;
 use crate::failure::Failure;
-use crate::orgs::{Entry, Orgs};
+use crate::orgs::Orgs;
 
 pub(crate) async fn undo(folder: &Path, bootstrap: &Bootstrap, say: Say) -> Result<Value, Failure> {
     let Some(mut state) = State::load(folder)? else {
@@ -28,18 +29,14 @@ pub(crate) async fn undo(folder: &Path, bootstrap: &Bootstrap, say: Say) -> Resu
             None => "nothing was made in an org",
         });
     } else {
-        let admin = bootstrap.connect_to(&state, &[state.client_id.as_deref().unwrap_or_default()]).await?;
+        let admin = bootstrap.connect_to(&state, &state.client_ids()).await?;
         close_secrets(&admin, &mut state, say).await?;
         unless_stopped(in_org(&admin, &mut state, &mut removed, say)).await?;
     }
-    if let Some(alias) = &state.alias {
-        let mut orgs = Orgs::open()?;
-        let is_ours = |entry: &Entry| entry.org_id == state.org_id && entry.user_id == state.user_id;
-        if orgs.find(alias).is_ok_and(|(found, entry)| found == *alias && is_ours(&entry)) {
-            orgs.remove(alias)?;
-            removed.push(format!("saved login {alias}"));
-            say.done(format!("removed the saved login {alias}"));
-        }
+    for alias in saved_logins(&state) {
+        Orgs::open()?.remove(&alias)?;
+        removed.push(format!("saved login {alias}"));
+        say.done(format!("removed the saved login {alias}"));
     }
     key::remove(folder, &state.made)?;
     removed.extend(state.made.iter().map(|thing| match thing.contains(':') {

@@ -260,6 +260,30 @@ fn a_login_of_the_environment_is_kept_and_one_that_cannot_be_ended_is_said() {
 }
 
 #[test]
+fn a_login_that_was_ended_in_a_fleet_s_store_is_begun_again_there() {
+    let home = Home::new();
+    let store = format!("file:{}", home.folder.path().join("fleet.json").display());
+    let fleet = [("TIELINE_TOKEN_STORE".to_owned(), store)];
+    let bare: BTreeMap<_, _> = home.bare().into_iter().chain(fleet).collect();
+    let environment: BTreeMap<_, _> = home.org.login().into_iter().chain(bare.clone()).collect();
+    // Also under a name that is the user's own, beside another of his.
+    let name = home.org.get("username");
+    for alias in ["ci", name] {
+        let login = ["login", "--from-environment", "--alias", alias];
+        let query = ["query", "--org", alias, "SELECT Id FROM Contact"];
+        for _ in 0..2 {
+            let (code, _, err) = run(&mut tieline(&environment, &login));
+            assert_eq!(code, 0, "{err}");
+            let (code, _, err) = run(&mut tieline(&bare, &query));
+            assert_eq!(code, 0, "{alias}: {err}");
+            let (code, _, err) = run(&mut tieline(&bare, &["logout", "--org", alias]));
+            assert_eq!(code, 0, "{err}");
+        }
+        assert_eq!(run(&mut tieline(&environment, &login)).0, 0);
+    }
+}
+
+#[test]
 fn a_port_in_use_and_a_stranger_s_callback_are_refused() {
     let home = Home::new();
     let port: u16 = home.callback.split(':').nth(2).unwrap().split('/').next().unwrap().parse().unwrap();

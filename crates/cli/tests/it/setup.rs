@@ -299,6 +299,10 @@ fn what_an_org_can_refuse_is_met_with_the_right_hint() {
     desk.refused(&mut desk.setup(&org, &[]), 3, "does not tell its consumer key", "SF_CLIENT_ID");
     let client_id =
         org.control("GET", "apps", &Value::Null)["JWT_Lambda_Integration"]["client_id"].as_str().unwrap().to_owned();
+    // Mistyped, and then right.
+    let waits = ["--wait-seconds", "1"];
+    let (code, _, err) = run(desk.setup(&org, &waits).env("SF_CLIENT_ID", "3MVG9mistyped"));
+    assert!(code == 4 && err.contains("3MVG9mistyped"), "{code} {err}");
     let (code, out, err) = run(desk.setup(&org, &[]).env("SF_CLIENT_ID", &client_id));
     assert_eq!(code, 0, "{out}{err}");
     reset();
@@ -490,6 +494,98 @@ fn by_hand_with_the_way_told_and_the_outcome_verified() {
     assert_eq!(code, 0, "{err}");
     assert_eq!(parse(&out)["verified"]["exchange"], true);
     assert_eq!(run(&mut tieline(&desk.login(), &["token"])).0, 0);
+    // Nothing of it stays: neither the files nor the saved login.
+    let (code, _, err) =
+        run(desk.setup(&org, &[&manual[..], &["--alias", "byhand"]].concat()).env_remove("SF_ACCESS_TOKEN"));
+    assert_eq!(code, 0, "{err}");
+    assert!(run(&mut tieline(&desk.environment(&[]), &["orgs", "--json"])).1.contains("byhand"));
+    let another = ["--manual", "--username", "standard@local.tieline.test"];
+    desk.refused(&mut desk.setup(&org, &another), 2, "with the user", "--output");
+    desk.done(&org, &["--undo"]);
+    assert!(desk.files().is_empty(), "{:?}", desk.files());
+    assert_eq!(run(&mut tieline(&desk.environment(&[]), &["orgs", "--json"])).1.trim(), "[]");
+}
+
+#[test]
+fn what_was_mistyped_by_hand_is_put_right_by_the_next_run() {
+    let (org, other) = (Org::start(&["--contacts", "0"]), Org::start(&["--contacts", "0"]));
+    let desk = Desk::new();
+    let (code, _, err) = run(&mut desk.setup(&other, &["--manual", "--username", "nobody@example.com"]));
+    assert_eq!(code, 3, "{err}");
+    let helper = Desk::new();
+    std::fs::create_dir(helper.out()).unwrap();
+    for name in ["private_key.pem", "public.crt"] {
+        std::fs::copy(Path::new(&desk.out()).join(name), Path::new(&helper.out()).join(name)).unwrap();
+    }
+    let made = helper.done(&org, &[]);
+    let manual = ["--manual", "--username", org.get("username")];
+    let client_id = made["app"]["client_id"].as_str().unwrap();
+    let (code, _, err) = run(desk.setup(&org, &manual).env("SF_CLIENT_ID", client_id));
+    assert_eq!(code, 0, "{err}");
+    assert_eq!(run(&mut tieline(&desk.login(), &["token"])).0, 0);
+}
+
+#[test]
+fn what_is_somebody_s_already_is_neither_overwritten_nor_removed() {
+    let org = Org::start(&["--contacts", "0"]);
+    let desk = Desk::new();
+    std::fs::create_dir(desk.out()).unwrap();
+    let file = Path::new(&desk.out()).join(".env.jwt");
+    std::fs::write(&file, "SF_CLIENT_ID=mine\n").unwrap();
+    desk.refused(&mut desk.setup(&org, &[]), 2, "was not written by this setup", "--output");
+    assert_eq!(
+        (desk.files(), std::fs::read_to_string(&file).unwrap()),
+        (vec![".env.jwt".to_owned()], "SF_CLIENT_ID=mine\n".to_owned())
+    );
+    std::fs::remove_file(&file).unwrap();
+
+    // A saved login of the same name: another user's.
+    let home = desk.environment(&[]);
+    let other = [
+        ("SF_LOGIN_URL", org.get("login_url")),
+        ("SF_CLIENT_ID", org.get("client_id")),
+        ("SF_USERNAME", org.get("username")),
+        ("SF_PRIVATE_KEY_FILE", org.get("private_key_file")),
+    ];
+    let login = ["login", "--from-environment", "--alias", "acme"];
+    let (code, _, err) = run(&mut tieline(&desk.environment(&other), &login));
+    assert_eq!(code, 0, "{err}");
+    desk.refused(
+        &mut desk.setup(&org, &["--alias", "acme"]),
+        2,
+        "`acme` is another saved login",
+        "tieline logout --org acme",
+    );
+    desk.done(&org, &["--alias", "app"]);
+    // What somebody adds to the file stays in it.
+    let text = desk.read(".env.jwt") + "VAULT_ADDR=https://vault.example\n# mine\n";
+    std::fs::write(&file, text.replace("SF_USERNAME=", "SF_USERNAME=x")).unwrap();
+    assert_eq!(desk.done(&org, &["--alias", "app"])["changed"], true);
+    assert_eq!(desk.read(".env.jwt"), text);
+    assert_eq!(desk.done(&org, &[])["changed"], false);
+    desk.done(&org, &["--undo"]);
+    let (_, orgs, _) = run(&mut tieline(&home, &["orgs", "--json"]));
+    assert!(orgs.contains("acme") && !orgs.contains("\"app\""), "{orgs}");
+}
+
+#[test]
+fn an_org_that_does_not_let_the_switch_be_set_is_set_up_with_a_person_s_help() {
+    let org = Org::start(&["--contacts", "0"]);
+    let desk = Desk::new();
+    let problem = json!([{"type": "Settings", "problem": "not available in this org"}]);
+    org.control("PUT", "setup", &json!({"problems": problem}));
+    let refused =
+        || desk.refused(&mut desk.setup(&org, &[]), 3, "is not enabled", "allow access to OAuth consumer secrets");
+    refused();
+    refused();
+    // A person sets it, and after the setup takes it back.
+    let switch = |on: bool| json!({"settings": {"ExternalClientApp": {"enableConsumerSecretApiAccess": on}}});
+    org.control("PUT", "setup", &switch(true));
+    desk.done(&org, &[]);
+    assert!(secrets_are_on(&org), "it is not ours");
+    org.control("PUT", "setup", &switch(false));
+    desk.done(&org, &["--undo"]);
+    assert_untouched(&org);
 }
 
 #[test]

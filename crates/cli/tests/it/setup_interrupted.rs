@@ -53,6 +53,18 @@ fn killed_at_every_step_and_run_again() {
         assert!(desk.files().is_empty(), "killed at request {nth}: {:?}", desk.files());
     }
     assert!(steps >= 25, "a setup makes some requests: {steps}");
+    // Whoever changes his mind then has nothing left of it.
+    for nth in (1..=steps).step_by(2) {
+        let org = Org::start(&["--contacts", "0"]);
+        let desk = Desk::new();
+        assert!(kill_at(&org, &mut desk.setup(&org, &[]), nth));
+        if desk.files().is_empty() {
+            continue;
+        }
+        desk.done(&org, &["--undo"]);
+        assert_untouched(&org);
+        assert!(desk.files().is_empty(), "killed at request {nth}: {:?}", desk.files());
+    }
     // And the undoing itself.
     for nth in 1.. {
         let org = Org::start(&["--contacts", "0"]);

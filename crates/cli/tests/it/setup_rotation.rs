@@ -156,14 +156,18 @@ fn a_saved_login_follows_the_rotation_and_goes_with_the_setup() {
         assert_eq!(code, 0, "{out}{err}");
         out
     };
-    desk.done(&org, &["--alias", "acme"]);
-    works(&["whoami", "--org", "acme"]);
+    desk.done(&org, &["--alias", "first"]);
+    works(&["whoami", "--org", "first"]);
+    let orgs = desk.folder.path().join(".local/state/tieline/orgs.json");
+    let before = std::fs::read(&orgs).unwrap();
     desk.done(&org, &["rotate-certificate"]);
-    // Killed before anything but the state named the new key: the next run brings the rest up to it.
-    works(&["logout", "--org", "acme", "--forget"]);
+    // Killed before anything but the state named the new key: the next run brings the rest up to it, by whatever name.
+    std::fs::write(&orgs, before).unwrap();
+    works(&["orgs", "rename", "first", "acme"]);
     std::fs::remove_file(Path::new(&desk.out()).join(".env.jwt")).unwrap();
     assert_eq!(desk.done(&org, &["rotate-certificate"])["changed"], true);
     assert_eq!(run(&mut tieline(&desk.login(), &["token"])).0, 0);
+    assert_eq!(parse(&works(&["orgs", "--json"])).as_array().unwrap().len(), 1, "no second one is made");
     works(&["whoami", "--org", "acme"]);
     // Nobody saws off the branch that he sits on.
     let saved = ["rotate-certificate", "--retire", "--login", "saved"];
@@ -211,4 +215,49 @@ fn an_app_of_somebody_else_s_is_neither_taken_nor_removed() {
         "{:?}",
         apps(&org)
     );
+}
+
+#[test]
+fn a_rotation_that_cannot_go_on_is_begun_in_the_other_way() {
+    let org = Org::start(&["--contacts", "0"]);
+    let desk = Desk::new();
+    let cut_over = ["rotate-certificate", "--cut-over"];
+    org.control("PUT", "setup", &json!({"connected_app_creation": true}));
+    let user = "standard@local.tieline.test";
+    desk.done(&org, &["--app", "connected-app", "--username", user]);
+    // The org makes no second one any more, and takes a new certificate for the one that is there.
+    org.control("PUT", "setup", &json!({"connected_app_creation": false}));
+    desk.refused(&mut desk.setup(&org, &["rotate-certificate"]), 3, "did not take the connected app", "--app");
+    desk.done(&org, &cut_over);
+    assert_eq!(run(&mut tieline(&desk.login(), &["token"])).0, 0);
+    assert_eq!(
+        desk.read(".tieline-setup.json").matches("private_key").count(),
+        2,
+        "the key that came to nothing is gone"
+    );
+
+    // The old login does not work any more, so there is nothing to cut over from.
+    org.control("POST", "users/freeze", &json!({"username": user, "active": false}));
+    let (code, _, err) = run(&mut desk.setup(&org, &cut_over));
+    assert!(code == 3 && err.contains("run this without --cut-over"), "{code} {err}");
+    org.control("POST", "users/freeze", &json!({"username": user, "active": true}));
+    org.control("PUT", "setup", &json!({"connected_app_creation": true, "activation_seconds": 3_600}));
+    assert_eq!(run(&mut desk.setup(&org, &["rotate-certificate", "--wait-seconds", "1"])).0, 4);
+    desk.refused(&mut desk.setup(&org, &cut_over), 2, "a rotation of the other kind", "without --cut-over");
+
+    // The second app is removed while it is waited for: it is made again.
+    let second = Desk::new();
+    let mut state: serde_json::Value = parse(&desk.read(".tieline-setup.json"));
+    state["plan"] = state["rotating"]["plan"].take();
+    (state["rotating"], state["permission_set_is_ours"]) = (json!(null), json!(false));
+    (state["client_id"], state["made"]) = (json!(null), json!([]));
+    std::fs::create_dir(second.out()).unwrap();
+    std::fs::write(Path::new(&second.out()).join(".tieline-setup.json"), state.to_string()).unwrap();
+    second.done(&org, &["--undo"]);
+    assert!(!apps(&org).contains(&"JWT_Lambda_Integration_2".to_owned()));
+    org.control("PUT", "setup", &json!({"activation_seconds": 0}));
+    desk.done(&org, &["rotate-certificate"]);
+    assert_eq!(run(&mut tieline(&desk.login(), &["token"])).0, 0);
+    desk.done(&org, &["--undo"]);
+    assert_untouched(&org);
 }
