@@ -205,6 +205,9 @@ impl AuthError {
     pub fn hint(&self) -> String {
         match &*self.kind {
             AuthErrorKind::Refused { hint, .. } => hint.clone(),
+            AuthErrorKind::Unreachable { url, reason } if reason.contains("InvalidContentType") => {
+                format!("{url} does not speak HTTPS; an org on this machine is named http://HOST:PORT")
+            }
             AuthErrorKind::Unreachable { url, .. } => {
                 format!("check the network, and that this is the right host: {url}")
             }

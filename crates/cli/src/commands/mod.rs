@@ -15,10 +15,27 @@ pub(crate) mod sync;
 pub(crate) mod token;
 pub(crate) mod whoami;
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use crate::failure::Failure;
+
+/// Something is under way that ends by itself when it is asked to.
+static CAREFUL: AtomicBool = AtomicBool::new(false);
+
+/// A question hides the cursor. Whoever ends the program then, by Ctrl-C, has it again.
+pub(crate) fn end_questions_well() {
+    tokio::spawn(async {
+        stopped().await;
+        if !CAREFUL.load(Ordering::Acquire) {
+            let _ = console::Term::stderr().show_cursor();
+            std::process::exit(130);
+        }
+    });
+}
 
 /// Does something that may be stopped at any await, and is completed by the next run.
 pub(crate) async fn unless_stopped<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    CAREFUL.store(true, Ordering::Release);
     tokio::select! {
         outcome = work => outcome,
         () = stopped() => {

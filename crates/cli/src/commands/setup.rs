@@ -132,6 +132,7 @@ pub(crate) struct Jwt {
 impl Jwt {
     async fn run(self) -> Result<(), Failure> {
         let say = Say;
+        crate::commands::end_questions_well();
         if self.undo {
             let told = undo::undo(&self.output, &self.bootstrap, say).await?;
             if self.json {
@@ -169,6 +170,8 @@ impl Jwt {
 
     fn plan(&self) -> Plan {
         let name = self.name.clone().or_else(|| self.stage.map(|stage| stage.app_name().to_owned()));
+        // A folder's setup keeps its name, which a rotation may have changed.
+        let name = name.or_else(|| crate::setup::name_in(&self.output));
         let mut callbacks = self.callbacks.clone();
         if callbacks.is_empty() {
             callbacks.push("https://login.salesforce.com/services/oauth2/success".to_owned());
@@ -262,6 +265,7 @@ impl Rotate {
             patience: self.waiting.patience(),
             bootstrap: self.bootstrap,
         };
+        crate::commands::end_questions_well();
         let told = rotation.run(Say).await?;
         if json {
             output::line(&told.to_string())?;

@@ -84,8 +84,16 @@ pub(crate) async fn deploy_app(
 /// Written down before it is done: an interrupted run must know that the switch is on.
 async fn open_secrets(admin: &Connection, state: &mut State, say: Say) -> Result<(), Failure> {
     // Where the switch is not there (any more), or is on by somebody else's wish, it is left alone.
-    if org::secrets_are_on(admin).await? != Some(false) {
-        return Ok(());
+    match org::secrets_are_on(admin).await? {
+        Some(false) => {}
+        Some(true) => {
+            say.warn(
+                "the org lets consumer secrets out by the Metadata API already, and will go on to: if nobody needs that, switch \
+                 it off in Setup, External Client Apps, Settings",
+            );
+            return Ok(());
+        }
+        None => return Ok(()),
     }
     state.secrets_are_on = true;
     state.save()?;

@@ -131,6 +131,12 @@ impl Bootstrap {
         if variable("SF_ACCESS_TOKEN").is_some() {
             return Ok(Method::Token);
         }
+        if std::env::var_os("SF_ACCESS_TOKEN").is_some() && !self.can_ask() {
+            return Err(Failure::usage(
+                "SF_ACCESS_TOKEN is set, and empty",
+                "see that the command that was to tell the token has worked",
+            ));
+        }
         if !self.can_ask() {
             return Err(Failure::usage(
                 "nobody can be asked how to log in for the setup",
@@ -200,18 +206,26 @@ impl Bootstrap {
 
     /// Asks until it is right, three times at most: orgs lock a user who is wrong more often.
     async fn ask_for_password(&self, known: Option<String>) -> Result<Connection, Failure> {
-        let mut left = 3;
+        let (mut left, mut typed) = (3, None);
         loop {
             let username = match &known {
                 Some(username) => username.clone(),
-                None => Input::new().with_prompt("User name").interact_text().map_err(asked)?,
+                None => {
+                    let input = Input::<String>::new().with_prompt("User name");
+                    let again = typed.clone().map_or_else(|| input.clone(), |name| input.clone().default(name));
+                    again.interact_text().map_err(asked)?
+                }
             };
+            typed = Some(username.clone());
             let prompt =
                 format!("Password of {username} (with the security token at its end, where the org wants one)");
             let password = Password::new().with_prompt(prompt).interact().map_err(asked)?;
             left -= 1;
             match self.with_password(username, Secret::new(password)).await {
-                Err(failure) if left > 0 && failure.needs_a_person() => eprintln!("{}", failure.message()),
+                Err(failure) if left > 0 && failure.needs_a_person() => {
+                    let hint = failure.hint().unwrap_or_default();
+                    eprintln!("{}\nhint: {hint}; Ctrl-C ends this", failure.message());
+                }
                 outcome => return outcome,
             }
         }

@@ -48,12 +48,6 @@ impl Setup {
 
     pub(crate) async fn run(mut self, say: Say) -> Result<Outcome, Failure> {
         self.plan.check()?;
-        std::fs::create_dir_all(&self.folder).map_err(|e| {
-            Failure::new(
-                format!("could not make {}: {e}", self.folder.display()),
-                "name a folder of your own with --output",
-            )
-        })?;
         let before = State::load(&self.folder)?;
         if let Some(state) = before.as_ref().filter(|state| state.has_begun()) {
             self.is_the_same(state)?;
@@ -104,6 +98,12 @@ impl Setup {
                 "choose another name with --name, or the folder of its setup with --output; or delete it in Setup",
             ));
         }
+        std::fs::create_dir_all(&self.folder).map_err(|e| {
+            Failure::new(
+                format!("could not make {}: {e}", self.folder.display()),
+                "name a folder of your own with --output",
+            )
+        })?;
         let mut state = match before {
             Some(state) if state.has_begun() => {
                 if self.shape_is_named {
@@ -202,7 +202,10 @@ impl Setup {
         let differs = |what: &str, there: &str, wanted: &str| {
             Err(Failure::usage(
                 format!("this folder holds the setup of {} with {what} {there}, not {wanted}", state.plan.name),
-                "name another folder with --output, or undo that setup first: tieline setup jwt --undo",
+                format!(
+                    "name another folder with --output, or undo that setup first: tieline setup jwt --undo --output {}",
+                    self.folder.display()
+                ),
             ))
         };
         // A rotation has given the app its second name.
@@ -247,7 +250,8 @@ impl Setup {
                         plan.kind_in_words(),
                         plan.name
                     ),
-                    "choose another name with --name, or the folder of its setup with --output; or delete it in Setup",
+                    "choose another name with --name, or the folder of its setup with --output; or delete it in Setup, with its \
+                     permission set",
                 ));
             }
             if !std::mem::replace(&mut state.app_began, true) {

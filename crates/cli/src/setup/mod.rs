@@ -52,3 +52,9 @@ pub(crate) fn deploys(plan: &plan::Plan, certificate: &str) -> Result<Vec<Deploy
     }
     Ok(all)
 }
+
+/// The name of the setup that a folder holds, as it was before any rotation.
+pub(crate) fn name_in(folder: &std::path::Path) -> Option<String> {
+    let state = state::State::load(folder).ok().flatten().filter(state::State::has_begun)?;
+    Some(state.plan.name.strip_suffix("_2").unwrap_or(&state.plan.name).to_owned())
+}

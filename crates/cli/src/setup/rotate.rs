@@ -68,6 +68,12 @@ impl Rotation {
         if self.if_due && matches!(expiry, Expiry::Far { .. }) && state.rotating.is_none() {
             return Ok(json!({"rotated": false, "changed": repaired, "certificate_expires": ends}));
         }
+        if let Some(retiring) = state.retiring.as_ref().filter(|_| self.cut_over) {
+            return Err(Failure::usage(
+                format!("{} still waits to be retired", retiring.plan.name),
+                "run this with --retire first, when nobody uses it any more",
+            ));
+        }
         if let Some(retiring) = &state.retiring {
             say.note(format!(
                 "{} still waits to be retired: run this with --retire when nobody uses it any more",
@@ -88,7 +94,13 @@ impl Rotation {
         let closed = close_secrets(&admin, &mut state, say).await;
         let verified = outcome?;
         closed?;
-        say.done(format!("{} and {} name the new key", files::ENV, files::CONFIG));
+        let env = self.folder.join(files::ENV);
+        say.done(format!(
+            "{} and {} name the new key: load it again (set -a; . {}; set +a)",
+            files::ENV,
+            files::CONFIG,
+            env.display()
+        ));
         Ok(json!({
             "rotated": true, "changed": true, "client_id": state.client_id, "app": state.plan.name,
             "certificate_expires": new.certificate.not_after.to_string(), "verified": verified,

@@ -154,7 +154,7 @@ impl State {
         let mut state: State = serde_json::from_slice(&bytes).map_err(|e| {
             Failure::new(
                 format!("{} is not the state of a setup: {e}", path.display()),
-                "name another folder with --output",
+                "put it back from a copy; or move it away, and delete the app and its permission set (…_Access) in Setup",
             )
         })?;
         if state.format != FORMAT {

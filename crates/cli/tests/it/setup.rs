@@ -250,6 +250,17 @@ fn what_an_org_can_refuse_is_met_with_the_right_hint() {
     // Nobody to ask, and nothing to log in with.
     let mut nothing = tieline(&desk.environment(&[]), &["setup", "jwt", "--non-interactive", "--output", &desk.out()]);
     desk.refused(&mut nothing, 2, "nobody can be asked", "SF_ACCESS_TOKEN");
+    desk.refused(desk.setup(&org, &[]).env("SF_ACCESS_TOKEN", ""), 2, "set, and empty", "has worked");
+    let secure = org.get("instance_url").replace("http:", "https:");
+    let login = desk.environment(&[("SF_USERNAME", org.get("username")), ("SF_PASSWORD", "x")]);
+    let arguments = ["setup", "jwt", "--non-interactive", "--login", "password", "--instance-url", &secure, "--output"];
+    desk.refused(
+        &mut tieline(&login, &[&arguments[..], &[&desk.out()]].concat()),
+        4,
+        "cannot be reached",
+        "does not speak HTTPS",
+    );
+    assert!(!Path::new(&desk.out()).exists(), "nothing is left of what did not begin");
     // A user who may not change metadata.
     let standard = [
         ("SF_LOGIN_URL", org.get("login_url")),
@@ -572,17 +583,20 @@ fn what_is_somebody_s_already_is_neither_overwritten_nor_removed() {
 fn an_org_that_does_not_let_the_switch_be_set_is_set_up_with_a_person_s_help() {
     let org = Org::start(&["--contacts", "0"]);
     let desk = Desk::new();
+    let name = ["--name", "Other"];
     let problem = json!([{"type": "Settings", "problem": "not available in this org"}]);
     org.control("PUT", "setup", &json!({"problems": problem}));
     let refused =
-        || desk.refused(&mut desk.setup(&org, &[]), 3, "is not enabled", "allow access to OAuth consumer secrets");
+        || desk.refused(&mut desk.setup(&org, &name), 3, "is not enabled", "allow access to OAuth consumer secrets");
     refused();
     refused();
     // A person sets it, and after the setup takes it back.
     let switch = |on: bool| json!({"settings": {"ExternalClientApp": {"enableConsumerSecretApiAccess": on}}});
     org.control("PUT", "setup", &switch(true));
-    desk.done(&org, &[]);
+    let (code, _, err) = run(&mut desk.setup(&org, &name));
+    assert!(code == 0 && err.contains("switch it off in Setup"), "{err}");
     assert!(secrets_are_on(&org), "it is not ours");
+    assert_eq!(desk.done(&org, &[])["app"]["name"], "Other", "the folder's setup keeps its name");
     org.control("PUT", "setup", &switch(false));
     desk.done(&org, &["--undo"]);
     assert_untouched(&org);

@@ -258,6 +258,7 @@ fn a_rotation_that_cannot_go_on_is_begun_in_the_other_way() {
     org.control("PUT", "setup", &json!({"activation_seconds": 0}));
     desk.done(&org, &["rotate-certificate"]);
     assert_eq!(run(&mut tieline(&desk.login(), &["token"])).0, 0);
+    desk.refused(&mut desk.setup(&org, &cut_over), 2, "still waits to be retired", "--retire");
     desk.done(&org, &["--undo"]);
     assert_untouched(&org);
 }

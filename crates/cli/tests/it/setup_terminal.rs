@@ -42,10 +42,15 @@ impl Terminal {
 
     /// Waits until the text is on the screen; answers all that is.
     fn sees(&self, text: &str) -> String {
+        self.sees_after("", text)
+    }
+
+    /// The same, after something else that is there.
+    fn sees_after(&self, mark: &str, text: &str) -> String {
         let began = Instant::now();
         loop {
             let screen = self.screen.lock().unwrap().clone();
-            if screen.contains(text) {
+            if screen.split_once(mark).is_some_and(|(_, after)| after.contains(text)) {
                 return screen;
             }
             assert!(began.elapsed() < Duration::from_secs(60), "`{text}` did not come: {screen}");
@@ -58,7 +63,7 @@ impl Terminal {
         self.keys.flush().unwrap();
     }
 
-    fn ends(mut self) -> (i32, String) {
+    fn ends(&mut self) -> (i32, String) {
         let code = self.process.wait().unwrap().code().unwrap_or(-1);
         std::thread::sleep(Duration::from_millis(100));
         let screen = self.screen.lock().unwrap().clone();
@@ -66,7 +71,30 @@ impl Terminal {
     }
 }
 
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
 const DOWN: &str = "\x1b[B";
+
+#[test]
+fn who_ends_it_at_a_question_has_the_cursor_again() {
+    let org = Org::start(&["--contacts", "0"]);
+    let desk = Desk::new();
+    let home = BTreeMap::from([("HOME".to_owned(), desk.folder.path().display().to_string())]);
+    let command = format!("'{PROGRAM}' setup jwt --instance-url {} --output '{}'", org.get("instance_url"), desk.out());
+    let mut terminal = Terminal::open(&command, &home);
+    terminal.sees("in the browser");
+    terminal.types("\x03");
+    let (code, screen) = terminal.ends();
+    assert_eq!(code, 130, "{screen}");
+    let (hidden, shown) = (screen.rfind("\x1b[?25l"), screen.rfind("\x1b[?25h"));
+    assert!(hidden.is_some() && shown > hidden, "{screen:?}");
+    assert!(!std::path::Path::new(&desk.out()).exists(), "nothing was begun");
+}
 
 #[test]
 fn a_person_answers_the_questions_and_has_a_login_that_works() {
@@ -88,6 +116,11 @@ fn a_person_answers_the_questions_and_has_a_login_that_works() {
     terminal.sees("User name");
     terminal.types(&format!("{}\r", org.get("username")));
     terminal.sees("Password of");
+    terminal.types("mistyped\r");
+    // The name is offered again.
+    terminal.sees_after("hint: ", "User name");
+    terminal.types("\r");
+    terminal.sees_after("hint: ", "Password of");
     terminal.types(&format!("{}\r", org.get("password")));
     let waiting = terminal.sees("the org does not know the app yet");
     assert!(!waiting.contains(org.get("password")), "a password is not shown");
@@ -130,7 +163,7 @@ fn a_person_logs_in_by_browser_for_the_setup() {
         org.get("instance_url"),
         desk.out()
     );
-    let terminal = Terminal::open(&command, &environment);
+    let mut terminal = Terminal::open(&command, &environment);
     terminal.sees("waiting for the login in the browser");
     let screen = terminal.sees("/services/oauth2/authorize");
     let page = screen.lines().find(|line| line.contains("/services/oauth2/authorize")).unwrap().trim().to_owned();
