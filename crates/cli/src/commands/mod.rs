@@ -18,6 +18,7 @@ pub(crate) mod whoami;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::failure::Failure;
+use crate::setup::bootstrap::ENDED_BY_A_PERSON;
 
 /// Something is under way that ends by itself when it is asked to.
 static CAREFUL: AtomicBool = AtomicBool::new(false);
@@ -28,7 +29,7 @@ pub(crate) fn end_questions_well() {
         stopped().await;
         if !CAREFUL.load(Ordering::Acquire) {
             let _ = console::Term::stderr().show_cursor();
-            std::process::exit(130);
+            std::process::exit(i32::from(ENDED_BY_A_PERSON));
         }
     });
 }

@@ -255,8 +255,17 @@ impl Bootstrap {
     }
 }
 
+/// As a shell counts a program that Ctrl-C has ended.
+pub(crate) const ENDED_BY_A_PERSON: u8 = 130;
+
 /// Nobody answered a question.
 pub(crate) fn asked(error: dialoguer::Error) -> Failure {
+    let dialoguer::Error::IO(reason) = &error;
+    // Ctrl-C, seen here before it was seen as a signal.
+    if reason.kind() == std::io::ErrorKind::Interrupted {
+        let _ = console::Term::stderr().show_cursor();
+        return Failure::told(ENDED_BY_A_PERSON);
+    }
     Failure::new(
         format!("the question was not answered: {error}"),
         "nothing was changed; --non-interactive asks nothing",

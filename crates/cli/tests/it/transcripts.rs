@@ -30,6 +30,8 @@ impl Shell {
             (r"00D\w{12,15}![\w.]{20,}", "00D…!…"),
             (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "2026-11-24T12:00:00Z"),
             (r"until \d{4}-\d\d-\d\d", "until 2027-11-25"),
+            (r"ends in \d{4,} days", "ends in 755724 days"),
+            (r"ends in 36\d days", "ends in 365 days"),
             (r"\d+ ms", "4 ms"),
             (r"\d+ of 1000000 left", "999900 of 1000000 left"),
             (r"/tmp/tieline-[\w-]+", "/tmp/tieline-demo"),
