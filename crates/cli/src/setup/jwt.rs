@@ -89,14 +89,7 @@ impl Setup {
         let username = username.unwrap_or_else(|| admin_name.clone());
         let user = org::user(&admin, &username).await?;
         if begun.is_none() && app_is_there(&admin, &self.plan).await? {
-            return Err(Failure::usage(
-                format!(
-                    "the org has an app ({}) called {} already, which was not made from this folder",
-                    self.plan.kind_in_words(),
-                    self.plan.name
-                ),
-                "choose another name with --name, or the folder of its setup with --output; or delete it in Setup",
-            ));
+            return Err(name_is_taken(&self.plan));
         }
         std::fs::create_dir_all(&self.folder).map_err(|e| {
             Failure::new(
@@ -244,15 +237,7 @@ impl Setup {
         }
         if !state.is(Done::App) {
             if !state.app_began && app_is_there(admin, &plan).await? {
-                return Err(Failure::usage(
-                    format!(
-                        "the org has an app ({}) called {} already, which was not made from this folder",
-                        plan.kind_in_words(),
-                        plan.name
-                    ),
-                    "choose another name with --name, or the folder of its setup with --output; or delete it in Setup, with its \
-                     permission set",
-                ));
+                return Err(name_is_taken(&plan));
             }
             if !std::mem::replace(&mut state.app_began, true) {
                 state.note_foreign();
@@ -302,5 +287,17 @@ fn settings(plan: &Plan) -> String {
         plan.scopes.join(","),
         if plan.self_authorize { "self-authorised" } else { "pre-authorised" },
         if plan.enforce_ip { ", IP enforced" } else { "" }
+    )
+}
+
+fn name_is_taken(plan: &Plan) -> Failure {
+    Failure::usage(
+        format!(
+            "the org has an app ({}) called {} already, which was not made from this folder",
+            plan.kind_in_words(),
+            plan.name
+        ),
+        "choose another name with --name, or the folder of its setup with --output; or delete it in Setup, with its \
+         permission set",
     )
 }

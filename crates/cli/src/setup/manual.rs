@@ -9,7 +9,7 @@ use super::key;
 use super::outcome::{Outcome, alias_is_free, save_login};
 use super::plan::AppKind;
 use super::say::Say;
-use super::state::{Done, State};
+use super::state::{Done, State, client_id_in_environment};
 use super::verify::{self, Login};
 use crate::commands::unless_stopped;
 use crate::failure::Failure;
@@ -51,8 +51,7 @@ impl Setup {
         let pair = self.pair(&mut state).await?;
         let certificate = key::absolute(&self.folder.join(pair.place.certificate()));
         eprintln!("{}", self.path(&certificate.display().to_string(), &state.username));
-        let told = std::env::var("SF_CLIENT_ID").ok().map(|id| id.trim().to_owned()).filter(|id| !id.is_empty());
-        let client_id = match (told, state.client_id.clone()) {
+        let client_id = match (client_id_in_environment(), state.client_id.clone()) {
             (Some(id), _) => id,
             (None, Some(id)) if state.is(Done::Verified) || !self.bootstrap.can_ask() => id,
             // It has not worked yet: it may have been mistyped.

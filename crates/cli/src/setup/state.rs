@@ -254,6 +254,7 @@ impl State {
     }
 }
 
-fn client_id_in_environment() -> Option<String> {
+/// The app that the environment names.
+pub(crate) fn client_id_in_environment() -> Option<String> {
     std::env::var("SF_CLIENT_ID").ok().map(|id| id.trim().to_owned()).filter(|id| !id.is_empty())
 }

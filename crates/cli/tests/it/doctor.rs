@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use crate::desk::Desk;
 use crate::org::{Org, json as parse, run, tieline};
-use crate::setup::Desk;
 
 type Environment = BTreeMap<String, String>;
 

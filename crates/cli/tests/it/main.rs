@@ -5,6 +5,7 @@ mod clients;
 mod command_line;
 mod consent;
 mod crashes;
+mod desk;
 mod doctor;
 mod failures;
 mod fixtures;

@@ -7,9 +7,9 @@ use std::process::Command;
 use base64::Engine;
 use serde_json::json;
 
+use crate::desk::Desk;
 use crate::org::{Org, json as parse, run, tieline};
 use crate::parts::part;
-use crate::setup::Desk;
 
 fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(name)

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::desk::{Desk, apps, assert_untouched, secrets_are_on};
 use crate::org::{Org, run};
-use crate::setup::{Desk, apps, assert_untouched, secrets_are_on};
 
 /// The step that a run is killed at is held up by the org, so that it is met for certain.
 pub(crate) fn kill_at(org: &Org, command: &mut Command, nth: u64) -> bool {

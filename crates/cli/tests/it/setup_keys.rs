@@ -5,9 +5,9 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::json;
 
+use crate::desk::{Desk, apps};
 use crate::org::{Org, PROGRAM, json as parse, run, tieline};
 use crate::parts::part;
-use crate::setup::{Desk, apps};
 
 #[test]
 fn the_private_key_is_in_the_keychain_and_in_no_file() {

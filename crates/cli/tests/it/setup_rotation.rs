@@ -4,8 +4,8 @@ use std::path::Path;
 
 use serde_json::json;
 
+use crate::desk::{Desk, Environment, apps, assert_untouched, secrets_are_on};
 use crate::org::{Org, json as parse, run, tieline};
-use crate::setup::{Desk, Environment, apps, assert_untouched, secrets_are_on};
 use crate::setup_interrupted::kill_at;
 
 #[test]

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::consent::allow;
+use crate::desk::Desk;
 use crate::org::{Org, PROGRAM, run, tieline};
-use crate::setup::Desk;
 
 /// A program in a terminal, by `script` (util-linux), which every Debian has.
 struct Terminal {
