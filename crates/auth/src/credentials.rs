@@ -216,8 +216,10 @@ impl Credentials {
             Counters::add(&renewal.counters.refusals);
             renewal.emit(EventKind::Refused);
             renewal.given_refused.store(!self.is_renewable(), std::sync::atomic::Ordering::Release);
-            if token.is_stillborn(&*self.0.clock) {
-                renewal.stillborn();
+            match token.is_stillborn(&*self.0.clock) {
+                true => renewal.stillborn(),
+                // It has lived, so the org takes tokens that it issues.
+                false => renewal.reset_stillborn(),
             }
         }
     }

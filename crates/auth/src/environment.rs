@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `SF_CLIENT_ID`, `SF_CLIENT_SECRET` | the app |
 //! | `SF_GRANT` | which of the grants below, by its short name; without it the first complete one |
-//! | `SF_PRIVATE_KEY` (PEM), `SF_PRIVATE_KEY_FILE` or `TIELINE_SIGNING_KEY` (`keychain:NAME`, `transit:MOUNT/NAME@VERSION`), with `SF_USERNAME` | `jwt`: JWT bearer |
+//! | `SF_PRIVATE_KEY` (PEM), `SF_PRIVATE_KEY_FILE` or `TIELINE_SIGNING_KEY` (`keychain:NAME`, `kms:KEY`, `transit:MOUNT/NAME@VERSION`), with `SF_USERNAME` | `jwt`: JWT bearer |
 //! | `SF_REFRESH_TOKEN` | `refresh_token` |
 //! | `SF_USERNAME` with `SF_PASSWORD` | `password` (legacy) |
 //! | `SF_CLIENT_SECRET` alone | `client_credentials` |
@@ -21,6 +21,29 @@ use crate::grant::Grant;
 use crate::grant::jwt_bearer::PrivateKey;
 use crate::secret::Secret;
 use crate::transit::Transit;
+
+/// All settings of a login, and `SF_API_VERSION`, which says how the org is called afterwards.
+pub const SETTINGS: [&str; 15] = [
+    "SF_GRANT",
+    "SF_CLIENT_ID",
+    "SF_CLIENT_SECRET",
+    "SF_LOGIN_URL",
+    "SF_INSTANCE_URL",
+    "SF_AUDIENCE",
+    "SF_USERNAME",
+    "SF_PASSWORD",
+    "SF_PRIVATE_KEY",
+    "SF_PRIVATE_KEY_FILE",
+    "TIELINE_SIGNING_KEY",
+    "SF_REFRESH_TOKEN",
+    "SF_ACCESS_TOKEN",
+    "SF_API_VERSION",
+    "TIELINE_TOKEN_REUSE",
+];
+
+/// What a key that never leaves its service needs besides, under the names of Vault's own programs.
+pub const KEY_SERVICE: [&str; 6] =
+    ["VAULT_ADDR", "VAULT_TOKEN", "VAULT_NAMESPACE", "BAO_ADDR", "BAO_TOKEN", "BAO_NAMESPACE"];
 
 impl OrgConfig {
     /// Reads the process's environment.
@@ -179,6 +202,7 @@ fn signing_key(get: &impl Fn(&str) -> Option<String>) -> Result<Option<PrivateKe
     let Some(place) = get("TIELINE_SIGNING_KEY") else { return Ok(None) };
     match place.split_once(':') {
         Some(("keychain", name)) => from_keychain(name).map(Some),
+        Some(("kms", id)) => from_kms(id).map(Some),
         Some(("transit", rest)) => {
             let (place, version) = match rest.split_once('@') {
                 Some((place, version)) => (place, Some(version)),
@@ -194,7 +218,7 @@ fn signing_key(get: &impl Fn(&str) -> Option<String>) -> Result<Option<PrivateKe
 fn unknown_place(place: &str) -> ConfigError {
     ConfigError::new(
         format!("TIELINE_SIGNING_KEY is `{place}`, which is no place of a key"),
-        "write keychain:NAME, or transit:MOUNT/NAME@VERSION with VAULT_ADDR and VAULT_TOKEN",
+        "write keychain:NAME, kms:KEY, or transit:MOUNT/NAME@VERSION with VAULT_ADDR and VAULT_TOKEN",
     )
 }
 
@@ -233,5 +257,18 @@ fn from_keychain(name: &str) -> Result<PrivateKey, ConfigError> {
     Err(ConfigError::new(
         format!("the private key `{name}` is in a keychain, which this program was built without"),
         "build it with the feature `keychain`, or give SF_PRIVATE_KEY_FILE",
+    ))
+}
+
+#[cfg(feature = "aws")]
+fn from_kms(id: &str) -> Result<PrivateKey, ConfigError> {
+    crate::aws::kms::KmsKey::unasked(crate::aws::Aws::from_env()?, id)
+}
+
+#[cfg(not(feature = "aws"))]
+fn from_kms(id: &str) -> Result<PrivateKey, ConfigError> {
+    Err(ConfigError::new(
+        format!("the private key `{id}` is in AWS KMS, which this program was built without"),
+        "build it with the feature `aws`, or give SF_PRIVATE_KEY_FILE",
     ))
 }

@@ -102,6 +102,8 @@ pub enum AuthErrorKind {
         reason: String,
         /// It may sign later, as it is.
         passing: bool,
+        /// The next act.
+        hint: String,
     },
     /// A refresh token was sent, no answer came, and the org may have replaced it: sending it again could count as
     /// theft and end everything that came from it.
@@ -220,10 +222,7 @@ impl AuthError {
                     .to_owned()
             }
             AuthErrorKind::Signing(_) => "use an RSA key of 2048 bits or more, in PEM".to_owned(),
-            AuthErrorKind::KeyService { .. } => {
-                "check VAULT_ADDR and VAULT_TOKEN: the token may have run out, or its policy may not let it sign"
-                    .to_owned()
-            }
+            AuthErrorKind::KeyService { hint, .. } => hint.clone(),
             AuthErrorKind::Uncertain => {
                 "log in again for a new refresh token; until then the old access token is used while the org takes it"
                     .to_owned()

@@ -52,13 +52,10 @@ impl AllowedHosts {
         if !url.username().is_empty() || url.password().is_some() {
             return refuse("a user name inside the URL hides the real host");
         }
-        let local = match url.host() {
-            None => return refuse("it has no host"),
-            Some(Host::Domain(name)) => name == "localhost",
-            Some(Host::Ipv4(ip)) => ip.is_loopback(),
-            Some(Host::Ipv6(ip)) => ip.is_loopback(),
-        };
-        if local {
+        if url.host().is_none() {
+            return refuse("it has no host");
+        }
+        if is_loopback(url) {
             return if self.loopback { Ok(()) } else { refuse("loopback is not allowed here") };
         }
         if url.scheme() != "https" {
@@ -74,6 +71,22 @@ impl AllowedHosts {
         } else {
             refuse("it is not one of Salesforce's domains")
         }
+    }
+}
+
+/// The URL's host is this machine: `localhost`, or an address of loopback.
+///
+/// ```
+/// let local = |url: &str| tieline_auth::host::is_loopback(&url.parse().unwrap());
+/// assert!(local("http://127.0.0.1:8080") && local("http://[::1]/x") && local("http://localhost"));
+/// assert!(!local("http://localhost.example") && !local("http://0.0.0.0"));
+/// ```
+pub fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+        None => false,
     }
 }
 

@@ -10,6 +10,8 @@ const READ_TIMEOUT: Duration = Duration::from_secs(150);
 /// Idle connections are dropped before the other side does it: a request on a connection that is being
 /// closed fails after it was sent.
 const POOL_IDLE: Duration = Duration::from_secs(20);
+/// A login takes a second or two.
+const SERVICE_POOL_IDLE: Duration = Duration::from_secs(4);
 /// A token response that takes longer is lost anyway.
 const TOKEN_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -31,12 +33,22 @@ pub fn api_client() -> reqwest::Result<reqwest::Client> {
     builder().build()
 }
 
-/// The client for token requests.
+/// The client for token requests. Each has a connection of its own: they are rare, and one that fails on a connection
+/// that somebody has closed meanwhile (a load balancer, the thaw of a frozen Lambda) may have spent a refresh token.
 ///
 /// # Errors
 /// As [`api_client`].
 pub fn token_client() -> reqwest::Result<reqwest::Client> {
-    builder().timeout(TOKEN_TIMEOUT).gzip(false).build()
+    builder().timeout(TOKEN_TIMEOUT).gzip(false).pool_max_idle_per_host(0).build()
+}
+
+/// The client for services that are asked several times within one login: AWS, Vault. Connections outlive a login, and
+/// hardly a freeze.
+///
+/// # Errors
+/// As [`api_client`].
+pub(crate) fn service_client() -> reqwest::Result<reqwest::Client> {
+    builder().timeout(TOKEN_TIMEOUT).gzip(false).pool_idle_timeout(SERVICE_POOL_IDLE).build()
 }
 
 /// The innermost cause of a transport error: "connection refused" rather than "error sending request".

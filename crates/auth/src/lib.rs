@@ -19,8 +19,10 @@
 //! `token_endpoint` → [`token`] → `single_flight` (one process) → `renewal`, `login` and `record` (a fleet,
 //! through [`token_store`]; `cooldown` is what it does not try again yet) → [`credentials`]. Beside the road: [`secret`] (what cannot print), [`redact`]
 //! (the last net), [`sealing`] (what lies at
-//! rest), [`host`] (where a token may go), [`certificate`] and [`transit`] (the key behind an assertion), [`clock`], [`event`], [`error`] and its [`catalogue`].
+//! rest), [`host`] (where a token may go), [`certificate`], [`transit`] and `aws` (the key behind an assertion), [`clock`], [`event`], [`error`] and its [`catalogue`].
 
+#[cfg(feature = "aws")]
+pub mod aws;
 pub mod catalogue;
 pub mod certificate;
 pub mod clock;

@@ -4,6 +4,7 @@
 //! hold what other libraries write, and those do not know the type.
 
 use std::borrow::Cow;
+use std::io::Write;
 use std::ops::Range;
 
 /// What takes a secret's place.
@@ -119,18 +120,66 @@ fn private_key(bytes: &[u8]) -> Option<usize> {
 
 /// `name=value`, `name: value` or `"name":"value"`, for the names above.
 fn field(text: &str, at: usize) -> Option<Range<usize>> {
-    let before = text[..at].trim_end_matches('"');
+    // JSON within JSON has its quotes escaped.
+    let before = text[..at].trim_end_matches(['"', '\\']);
     let name = FIELDS.iter().find(|name| {
         before.ends_with(**name)
             && !before[..before.len() - name.len()].ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
     });
     name?;
-    let value = text[at + 1..].trim_start_matches([' ', '"']);
+    let value = text[at + 1..].trim_start_matches([' ', '"', '\\']);
     let start = text.len() - value.len();
-    let length = value.find(|c: char| matches!(c, '&' | '"' | '\'' | ',' | ';' | '}' | ')') || c.is_whitespace());
+    let length =
+        value.find(|c: char| matches!(c, '&' | '"' | '\'' | '\\' | ',' | ';' | '}' | ')') || c.is_whitespace());
     let length = length.unwrap_or(value.len());
     let harmless = [MASK, "None", "Some([secret])"].iter().any(|known| value.starts_with(known));
     (length > 0 && !harmless).then_some(start..start + length)
+}
+
+/// A writer for logs that masks what looks like a credential: other libraries write there too. It writes at its end, so
+/// that a credential is not cut in two; make one for each event, as `tracing-subscriber` does.
+///
+/// ```
+/// use std::io::Write;
+/// let mut out = Vec::new();
+/// write!(tieline_auth::redact::Masked::new(&mut out), "password={}", "hush").unwrap();
+/// assert_eq!(out, b"password=[secret]");
+/// ```
+pub struct Masked<W: Write> {
+    text: Vec<u8>,
+    out: W,
+}
+
+impl<W: Write> Masked<W> {
+    /// Before this writer.
+    pub fn new(out: W) -> Self {
+        Self { text: Vec::new(), out }
+    }
+}
+
+impl<W: Write> std::fmt::Debug for Masked<W> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Masked")
+    }
+}
+
+impl<W: Write> Write for Masked<W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.text.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        let text = String::from_utf8_lossy(&self.text).into_owned();
+        self.text.clear();
+        self.out.write_all(mask(&text).as_bytes())
+    }
+}
+
+impl<W: Write> Drop for Masked<W> {
+    fn drop(&mut self) {
+        let _ = self.flush();
+    }
 }
 
 #[cfg(test)]

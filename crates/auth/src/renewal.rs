@@ -22,13 +22,14 @@ use crate::settings::Settings;
 use crate::stats::Counters;
 use crate::token::Token;
 use crate::token_state::{Chain, Failure, Fingerprint, SavedToken, TokenState};
-use crate::token_store::{Lease, Take};
+use crate::token_store::{Lease, Take, new_owner};
 use crate::vault::Vault;
 
 /// Bounds of the waits between looks at the store while another process logs in.
 const POLL: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(250));
-/// A login takes 30 seconds at most, a few times over. Who has waited longer than this waits for something else.
-const BUSY_TOO_LONG: Duration = Duration::from_secs(120);
+/// Who has waited for another process's login for so long is told, and may ask again: a broker's callers are answered
+/// within a minute. A process that dies in the middle is overtaken after its lease, which is shorter.
+const BUSY_TOO_LONG: Duration = Duration::from_secs(50);
 /// No failure is remembered for longer than this; what says so was written by a wrong clock.
 pub(crate) const REMEMBER_AT_MOST: SignedDuration = SignedDuration::from_mins(15);
 
@@ -94,7 +95,7 @@ impl Renewal {
         if let Grant::AccessToken { .. } = &self.config.grant {
             return self.given().map_err(|kind| self.error(kind));
         }
-        let owner = format!("{:032x}", fastrand::u128(..));
+        let owner = new_owner();
         let started = tokio::time::Instant::now();
         let mut pause = POLL.0;
         loop {

@@ -11,7 +11,7 @@ use crate::grant::Grant;
 use crate::renewal::{Renewal, Work};
 use crate::token_endpoint::{Failed, Form, post, refused};
 use crate::token_state::{SavedToken, TokenState};
-use crate::token_store::{Lease, Swap, Take};
+use crate::token_store::{Lease, Swap, Take, new_owner};
 
 /// What became of one org's grant.
 #[derive(Debug, Clone)]
@@ -108,7 +108,7 @@ impl Renewal {
     /// Takes the lease by force, drops the token and changes the state. Answers what was there before.
     async fn overwrite(&self, change: impl Fn(&mut TokenState)) -> Result<TokenState, AuthError> {
         let failed = |kind| self.error(kind);
-        let owner = format!("{:032x}", fastrand::u128(..));
+        let owner = new_owner();
         loop {
             let lease = self.vault.lease(&owner, self.settings.lease, Take::ByForce).await.map_err(failed)?;
             let Lease::Held { fence } = lease else { continue };

@@ -82,13 +82,16 @@ impl MasterKey {
         Self::from_text(&text).map_err(|reason| failed(reason.to_owned()))
     }
 
-    /// A key that lives as long as this process.
-    pub(crate) fn ephemeral() -> Option<Self> {
+    /// A key that lives as long as this process. `None` if the system gives no randomness.
+    pub fn ephemeral() -> Option<Self> {
         Self::from_text(&new_key_text()?).ok()
     }
 
     /// Reads 32 bytes in base64.
-    pub(crate) fn from_text(text: &str) -> Result<Self, &'static str> {
+    ///
+    /// # Errors
+    /// What is wrong with the text, without the text.
+    pub fn from_text(text: &str) -> Result<Self, &'static str> {
         let bytes = Zeroizing::new(STANDARD.decode(text.trim()).map_err(|_| "it is not base64")?);
         let bytes = <&[u8; KEY]>::try_from(bytes.as_slice()).map_err(|_| "it is not 32 bytes in base64")?;
         let key = RandomizedNonceKey::new(&AES_256_GCM_SIV, bytes).map_err(|_| "the key was not accepted")?;

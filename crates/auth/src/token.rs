@@ -25,6 +25,7 @@ pub struct Token {
     monotonic_until: Option<Duration>,
     /// Its true end, where that is known.
     ends_at: Option<Timestamp>,
+    lifetime: Option<Duration>,
     pub(crate) fingerprint: Fingerprint,
     refused: AtomicBool,
     /// The org has taken it at least once.
@@ -78,6 +79,8 @@ impl Token {
             reuse_until,
             monotonic_until: left.map(|left| monotonic + left),
             ends_at: saved.ends_at,
+            lifetime: reuse_until
+                .map(|until| Duration::try_from(until.duration_since(saved.obtained_at)).unwrap_or_default()),
             fingerprint: saved.fingerprint(),
             refused: AtomicBool::new(false),
             accepted: AtomicBool::new(false),
@@ -147,6 +150,11 @@ impl Token {
     /// When it will be replaced by another one; `None`: when the org refuses it.
     pub fn expires_at(&self) -> Option<Timestamp> {
         self.reuse_until
+    }
+
+    /// How long it is used in all, from when some process got it from the org; `None`: until the org refuses it.
+    pub fn lifetime(&self) -> Option<Duration> {
+        self.lifetime
     }
 
     /// The identity URL that came with it: `https://login.salesforce.com/id/ORG/USER`.

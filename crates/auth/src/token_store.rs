@@ -99,6 +99,18 @@ pub trait TokenStore: Send + Sync + std::fmt::Debug {
     fn release<'a>(&'a self, key: &'a str, owner: &'a str) -> Answer<'a, ()>;
 }
 
+/// A name for who takes a lease. From the system each time: processes that come from one snapshot, or one fork, have
+/// the same generator in the same state, and two that had the same name would both hold the lease.
+pub(crate) fn new_owner() -> String {
+    format!("{:016x}{:016x}", random_seed(), random_seed())
+}
+
+/// A number from the system's source of randomness.
+pub fn random_seed() -> u64 {
+    // Without one, which no supported system is, the generator's own start must do.
+    getrandom::u64().unwrap_or_else(|_| fastrand::u64(..))
+}
+
 /// One key of a store that keeps its own books (memory and file): the rules in one place.
 #[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Slot {

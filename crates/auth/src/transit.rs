@@ -9,10 +9,11 @@ use base64::engine::general_purpose::STANDARD;
 use futures_util::future::BoxFuture;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use url::{Host, Url};
+use url::Url;
 
 use crate::error::ConfigError;
 use crate::grant::jwt_bearer::{NotSigned, PrivateKey, RemoteKey};
+use crate::host::is_loopback;
 use crate::http::{innermost, without_url};
 use crate::secret::Secret;
 
@@ -50,13 +51,7 @@ impl Transit {
         };
         let address =
             Url::parse(address.trim()).map_err(|e| bad(format!("its address `{address}` is not a URL ({e})")))?;
-        let local = match address.host() {
-            Some(Host::Domain(name)) => name == "localhost",
-            Some(Host::Ipv4(ip)) => ip.is_loopback(),
-            Some(Host::Ipv6(ip)) => ip.is_loopback(),
-            None => false,
-        };
-        if address.scheme() != "https" && !local {
+        if address.scheme() != "https" && !is_loopback(&address) {
             return Err(bad(format!("its address {address} is not https")));
         }
         let fits =
@@ -65,7 +60,7 @@ impl Transit {
             .rsplit_once('/')
             .filter(|(mount, name)| fits(mount) && fits(name))
             .ok_or_else(|| bad(format!("`{place}` is not the place of a key")))?;
-        let http = crate::http::token_client().map_err(|e| bad(innermost(&e)))?;
+        let http = crate::http::service_client().map_err(|e| bad(innermost(&e)))?;
         Ok(Self { address, token, namespace, mount: mount.to_owned(), name: name.to_owned(), http })
     }
 
@@ -125,9 +120,9 @@ impl Transit {
     }
 
     async fn request(&self, method: reqwest::Method, path: &str, body: Option<Value>) -> Result<Value, NotSigned> {
-        let unreachable = |e: reqwest::Error| NotSigned { reason: innermost(&without_url(e)), passing: true };
+        let unreachable = |e: reqwest::Error| not_signed(innermost(&without_url(e)), true);
         let url = self.address.join(&format!("/v1/{}/{path}", self.mount));
-        let url = url.map_err(|e| NotSigned { reason: e.to_string(), passing: false })?;
+        let url = url.map_err(|e| not_signed(e.to_string(), false))?;
         let mut request = self.http.request(method, url).header("X-Vault-Token", self.token.expose());
         if let Some(namespace) = &self.namespace {
             request = request.header("X-Vault-Namespace", namespace);
@@ -146,7 +141,7 @@ impl Transit {
         let reason =
             format!("it answered {status}{}{}", if errors.is_empty() { "" } else { ": " }, errors.join("; ").trim());
         // Sealed or in standby is 503; a token that has ended, or may not sign, 403.
-        Err(NotSigned { reason, passing: status.is_server_error() || status.as_u16() == 429 })
+        Err(not_signed(reason, status.is_server_error() || status.as_u16() == 429))
     }
 }
 
@@ -174,13 +169,18 @@ impl RemoteKey for TransitKey {
             let signature = answer["data"]["signature"].as_str().and_then(|text| text.rsplit(':').next());
             signature
                 .and_then(|text| STANDARD.decode(text).ok())
-                .ok_or_else(|| NotSigned { reason: "its answer holds no signature".to_owned(), passing: false })
+                .ok_or_else(|| not_signed("its answer holds no signature".to_owned(), false))
         })
     }
 }
 
+fn not_signed(reason: String, passing: bool) -> NotSigned {
+    let hint = "check VAULT_ADDR and VAULT_TOKEN: the token may have run out, or its policy may not let it sign";
+    NotSigned { reason, passing, hint: hint.to_owned() }
+}
+
 /// The RSA key (PKCS#1) inside a SubjectPublicKeyInfo.
-fn public_key_of(der: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn public_key_of(der: &[u8]) -> Option<Vec<u8>> {
     use x509_parser::prelude::{FromDer, SubjectPublicKeyInfo};
     let (_, info) = SubjectPublicKeyInfo::from_der(der).ok()?;
     matches!(info.parsed(), Ok(x509_parser::public_key::PublicKey::RSA(_)))

@@ -82,6 +82,11 @@ impl Connection {
         &self.0.credentials
     }
 
+    /// Version of the API that calls use, such as `67.0`.
+    pub fn api_version(&self) -> &str {
+        &self.0.version
+    }
+
     /// Path of a resource under this connection's version: `/services/data/v67.0/…`.
     pub fn data_path(&self, rest: &str) -> String {
         format!("/services/data/v{}/{rest}", self.0.version)

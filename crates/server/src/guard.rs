@@ -38,13 +38,7 @@ fn text(headers: &HeaderMap, name: impl header::AsHeaderName) -> Option<&str> {
 
 fn is_local(headers: &HeaderMap) -> bool {
     let host = text(headers, header::HOST).unwrap_or("");
-    let url = url::Url::parse(&format!("http://{host}")).ok();
-    url.is_some_and(|url| match url.host() {
-        Some(url::Host::Domain(name)) => name == "localhost",
-        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
-        None => false,
-    })
+    url::Url::parse(&format!("http://{host}")).is_ok_and(|url| tieline_auth::host::is_loopback(&url))
 }
 
 fn is_foreign(headers: &HeaderMap) -> bool {

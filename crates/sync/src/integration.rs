@@ -2,34 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use tieline_auth::environment::{KEY_SERVICE, SETTINGS};
 use tieline_auth::{ConfigError, Credentials, OrgConfig, Settings};
 use tieline_client::{ClientError, Connection, DEFAULT_API_VERSION, RetryPolicy};
 use tieline_store::{Credentials as SealedLater, StoreError};
 
 use crate::error::SyncError;
-
-/// The settings that make a login. `SF_PRIVATE_KEY_FILE` is read and kept as `SF_PRIVATE_KEY`: the database must
-/// work where the file is not.
-const KEPT: [&str; 14] = [
-    "SF_GRANT",
-    "SF_CLIENT_ID",
-    "SF_CLIENT_SECRET",
-    "SF_LOGIN_URL",
-    "SF_INSTANCE_URL",
-    "SF_AUDIENCE",
-    "SF_USERNAME",
-    "SF_PASSWORD",
-    "SF_PRIVATE_KEY",
-    "TIELINE_SIGNING_KEY",
-    "SF_REFRESH_TOKEN",
-    "SF_ACCESS_TOKEN",
-    "SF_API_VERSION",
-    "TIELINE_TOKEN_REUSE",
-];
-
-/// What a key that never leaves its service needs besides, under the names of Vault's own programs.
-const KEY_SERVICE: [&str; 6] =
-    ["VAULT_ADDR", "VAULT_TOKEN", "VAULT_NAMESPACE", "BAO_ADDR", "BAO_TOKEN", "BAO_NAMESPACE"];
 
 /// What the settings lead to.
 #[derive(Debug)]
@@ -63,9 +41,11 @@ impl Login {
 /// As [`OrgConfig::from_variables`].
 pub fn capture(variable: impl Fn(&str) -> Option<String>) -> Result<(Login, SealedLater), ConfigError> {
     let login = Login::new(&variable)?;
-    let mut kept: BTreeMap<&str, String> = KEPT.iter().filter_map(|name| Some((*name, variable(name)?))).collect();
-    if !kept.contains_key("SF_PRIVATE_KEY")
-        && let Some(pem) = variable("SF_PRIVATE_KEY_FILE").and_then(|file| std::fs::read_to_string(file).ok())
+    let mut kept: BTreeMap<&str, String> = SETTINGS.iter().filter_map(|name| Some((*name, variable(name)?))).collect();
+    // The database must work where the file is not.
+    if let Some(file) = kept.remove("SF_PRIVATE_KEY_FILE")
+        && !kept.contains_key("SF_PRIVATE_KEY")
+        && let Ok(pem) = std::fs::read_to_string(file)
     {
         kept.insert("SF_PRIVATE_KEY", pem);
     }
@@ -79,8 +59,8 @@ pub fn capture(variable: impl Fn(&str) -> Option<String>) -> Result<(Login, Seal
 /// True if any setting of a login is there, complete or not.
 pub fn is_any_set(variable: impl Fn(&str) -> Option<String>) -> bool {
     // These say how, not who: they alone are no login.
-    let who = KEPT.iter().filter(|name| !["SF_API_VERSION", "TIELINE_TOKEN_REUSE"].contains(name));
-    who.chain(&["SF_PRIVATE_KEY_FILE"]).any(|name| variable(name).is_some_and(|v| !v.is_empty()))
+    let mut who = SETTINGS.iter().filter(|name| !["SF_API_VERSION", "TIELINE_TOKEN_REUSE"].contains(name));
+    who.any(|name| variable(name).is_some_and(|v| !v.is_empty()))
 }
 
 /// The login that sealed settings lead to.

@@ -57,6 +57,8 @@ pub struct NotSigned {
     pub reason: String,
     /// It may sign later, as it is: the service could not be reached, or is busy.
     pub passing: bool,
+    /// The next act.
+    pub hint: String,
 }
 
 impl std::fmt::Debug for PrivateKey {
@@ -159,8 +161,8 @@ impl PrivateKey {
                     .map_err(|e| AuthErrorKind::Signing(e.to_string()))?;
                 Ok(signature)
             }
-            Place::Elsewhere(key) => key.sign(message).await.map_err(|NotSigned { reason, passing }| {
-                AuthErrorKind::KeyService { key: key.describe(), reason, passing }
+            Place::Elsewhere(key) => key.sign(message).await.map_err(|NotSigned { reason, passing, hint }| {
+                AuthErrorKind::KeyService { key: key.describe(), reason, passing, hint }
             }),
         }
     }
