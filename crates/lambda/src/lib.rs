@@ -1,0 +1,16 @@
+//! A token broker on localhost: any program on the machine asks it, and gets a valid token.
+//!
+//! In AWS Lambda it is an extension (`tieline-extension`, see [`extension`]) beside a function in any language; on
+//! any other host it is a sidecar (`tieline broker`). Both are the same [`broker`].
+//!
+//! Reading order: [`broker`] (a request's path) → [`orgs`] (whose token, from which settings) → [`sources`] (where
+//! settings are) → [`dynamodb`] (where a fleet shares tokens) → [`extension`] (Lambda's life cycle) → [`counters`] and [`metrics`].
+
+pub mod broker;
+pub mod counters;
+mod digest;
+pub mod dynamodb;
+pub mod extension;
+pub mod metrics;
+pub mod orgs;
+pub mod sources;

@@ -1,0 +1,20 @@
+//! The broker as programs meet it, on real sockets, against a local org.
+
+#![expect(clippy::print_stderr, reason = "a test says aloud what it skips")]
+
+mod answers;
+mod environment;
+mod fleet;
+mod guarded;
+mod lifecycle;
+mod listening;
+mod measured;
+mod moto;
+mod node_package;
+#[path = "../../../cli/tests/it/parts.rs"]
+mod parts;
+mod python_package;
+mod rotated;
+mod secrets;
+mod signed;
+mod world;
