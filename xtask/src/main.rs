@@ -7,6 +7,7 @@ mod bench;
 mod check;
 #[cfg(test)]
 mod directions;
+mod dist;
 mod options;
 mod parts;
 mod steps;
@@ -40,6 +41,7 @@ fn run() -> Result<()> {
         }
         Request::Test(options) => test::run(&repository_root()?, &options),
         Request::Bench(options) => bench::run(&repository_root()?, &options),
+        Request::Dist(what) => dist::run(&repository_root()?, &what),
         Request::Check => check::run(&repository_root()?),
     }
 }

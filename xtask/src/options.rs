@@ -17,6 +17,7 @@ Usage: cargo xtask <COMMAND>
 Commands:
   test   Install what is missing, then run all tests, documentation tests included
   bench  Run a benchmark, ours and the peers' side by side
+  dist   Build what is given to others: the extension as layers for AWS Lambda
   check  Check formatting, lints, documentation, licences and banned crates
 
 Options:
@@ -33,14 +34,15 @@ Arguments:
   <ARGS>...      Added to `cargo test --workspace`, such as `--test NAME`
 
 Options:
-      --long         Run the long tests too (sets TIELINE_TEST_LONG=1)
+      --long         Run the long tests too (sets TIELINE_TEST_LONG=1), and build the Lambda layers
       --skip <PART>  Neither install this part nor run the tests that need it; repeat it for more
   -h, --help         Print this text
 
 Parts:
-  node      Node 22 with jsforce and playwright-core, into target/parts/node
+  node      Node 22 with jsforce, playwright-core and TypeScript, and Node 20 with the newest jsforce that loads there, into
+            target/parts/node and node20
             (npm itself comes from the Debian package `npm` if it is missing)
-  python    simple-salesforce in a virtual environment, into target/parts/python
+  python    simple-salesforce and the Lambda runtime in a virtual environment, into target/parts/python
             (`python3-venv` comes from Debian if it is missing)
   chromium  the Debian package `chromium` and fonts to look at pages with
   redis     the Debian package `redis-server`
@@ -48,6 +50,7 @@ Parts:
   keychain  the Debian packages `gnome-keyring` and `dbus`
   sf        the Salesforce CLI, into target/parts/sf (half a gigabyte)
   openbao   OpenBao's server, the open twin of HashiCorp Vault, into target/parts/openbao
+  moto      moto, which stands for AWS, into target/parts/moto
   fixtures  the recorded files in ../shared/fixtures; skipped by itself where they are not there
 
 A part that cannot be had makes the command fail unless it is skipped.
@@ -55,6 +58,7 @@ A part that cannot be had makes the command fail unless it is skipped.
 Environment of the tests:
   TIELINE_TEST_NODE          the node binary
   TIELINE_TEST_NODE_MODULES  the folder node_modules with jsforce and playwright-core
+  TIELINE_TEST_NODE20        the node binary of Node 20; …_MODULES its folder node_modules
   TIELINE_TEST_PYTHON        the python that has simple-salesforce
   TIELINE_TEST_CHROMIUM      the browser
   TIELINE_TEST_REDIS         the redis-server
@@ -62,6 +66,7 @@ Environment of the tests:
   TIELINE_TEST_KEYCHAIN      the gnome-keyring-daemon
   TIELINE_TEST_SF            the Salesforce CLI
   TIELINE_TEST_OPENBAO       the program `bao`
+  TIELINE_TEST_MOTO          the program `moto_server`
   TIELINE_TEST_FIXTURES      the folder of recorded files
   TIELINE_TEST_SKIP          the skipped parts, separated by commas; empty if there are none
   TIELINE_TEST_LONG          1 with --long, otherwise not set
@@ -80,6 +85,20 @@ Options:
       --runs <N>  How often each case runs [default: 3]
       --json      One JSON object a line: bench, case, who, unit, median, runs
   -h, --help      Print this text
+";
+
+/// What `cargo xtask dist --help` prints.
+const DIST_HELP: &str = "\
+Builds the Lambda extension for x86-64 and arm64 and packs it as layers, into target/dist/.
+
+Usage: cargo xtask dist lambda
+
+Fails if a program has more than 8 MB or needs a newer C library than Lambda has (2.34). A processor whose Rust standard
+library is not installed is left out, and named. The cross-compiler (cargo-zigbuild, ziglang) is installed into
+target/parts/zigbuild.
+
+Options:
+  -h, --help  Print this text
 ";
 
 /// What `cargo xtask check --help` prints.
@@ -107,6 +126,8 @@ pub(crate) enum Request {
     Test(TestOptions),
     /// Run a benchmark.
     Bench(BenchOptions),
+    /// Build what is given to others.
+    Dist(String),
     /// Check the source.
     Check,
 }
@@ -130,13 +151,18 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request>
         Some("-h" | "--help" | "help") => Ok(Request::Help(HELP)),
         Some("test") => parse_test(args),
         Some("bench") => parse_bench(args),
+        Some("dist") => match args.next() {
+            None => Ok(Request::Help(DIST_HELP)),
+            Some(arg) if is_help(&arg) => Ok(Request::Help(DIST_HELP)),
+            Some(what) => Ok(Request::Dist(what.to_string_lossy().into_owned())),
+        },
         Some("check") => match args.next() {
             None => Ok(Request::Check),
             Some(arg) if is_help(&arg) => Ok(Request::Help(CHECK_HELP)),
             Some(arg) => bail!("unknown argument {arg:?} of `check`\nhint: see `cargo xtask check --help`"),
         },
         _ => bail!(
-            "unknown command {command:?}\nhint: the commands are `test`, `bench` and `check`; see `cargo xtask --help`"
+            "unknown command {command:?}\nhint: the commands are `test`, `bench`, `dist` and `check`; see `cargo xtask --help`"
         ),
     }
 }
@@ -229,6 +255,7 @@ mod tests {
     fn reads_commands_and_help() {
         assert_eq!(parsed("test").unwrap(), Request::Test(TestOptions::default()));
         assert_eq!(parsed("check").unwrap(), Request::Check);
+        assert_eq!(parsed("dist lambda").unwrap(), Request::Dist("lambda".to_owned()));
         assert_eq!(parsed("").unwrap(), Request::Help(HELP));
         assert_eq!(parsed("--help").unwrap(), Request::Help(HELP));
         assert_eq!(parsed("test --long --help").unwrap(), Request::Help(TEST_HELP));

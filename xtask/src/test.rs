@@ -12,9 +12,11 @@ use crate::parts::{Found, Part, find_or_install};
 use crate::steps::{cargo, readable_duration, run_shown, say, say_loudly};
 
 /// The variables through which the tests learn of a part; a part that is skipped leaves them unset.
-const PART_VARIABLES: [&str; 10] = [
+const PART_VARIABLES: [&str; 13] = [
     "TIELINE_TEST_NODE",
     "TIELINE_TEST_NODE_MODULES",
+    "TIELINE_TEST_NODE20",
+    "TIELINE_TEST_NODE20_MODULES",
     "TIELINE_TEST_PYTHON",
     "TIELINE_TEST_CHROMIUM",
     "TIELINE_TEST_REDIS",
@@ -22,6 +24,7 @@ const PART_VARIABLES: [&str; 10] = [
     "TIELINE_TEST_KEYCHAIN",
     "TIELINE_TEST_SF",
     "TIELINE_TEST_OPENBAO",
+    "TIELINE_TEST_MOTO",
     "TIELINE_TEST_FIXTURES",
 ];
 
@@ -46,7 +49,10 @@ pub(crate) fn run(root: &Path, options: &TestOptions) -> Result<()> {
     } else {
         "running the everyday tests: cargo test --workspace"
     });
-    let outcome = run_shown(&mut command);
+    let mut outcome = run_shown(&mut command);
+    if options.long && outcome.is_ok() {
+        outcome = crate::dist::run(root, "lambda");
+    }
 
     if !skipped.is_empty() {
         say_loudly(&format!("SKIPPED, and so not tested: {}", skip_list.replace(',', ", ")));

@@ -35,13 +35,15 @@ pub(crate) enum Part {
     Sf,
     /// OpenBao, for keys that never leave it.
     Openbao,
+    /// moto, which stands for AWS.
+    Moto,
     /// The recorded files next to the repository.
     Fixtures,
 }
 
 impl Part {
     /// Every part, in the order in which they are made ready.
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Node,
         Self::Python,
         Self::Chromium,
@@ -50,6 +52,7 @@ impl Part {
         Self::Keychain,
         Self::Sf,
         Self::Openbao,
+        Self::Moto,
         Self::Fixtures,
     ];
 
@@ -64,6 +67,7 @@ impl Part {
             Self::Keychain => "keychain",
             Self::Sf => "sf",
             Self::Openbao => "openbao",
+            Self::Moto => "moto",
             Self::Fixtures => "fixtures",
         }
     }
@@ -99,6 +103,7 @@ pub(crate) fn find_or_install(part: Part, root: &Path) -> Result<Found> {
         Part::Keychain => servers::keychain(root).map(Found::Here),
         Part::Sf => sf::find_or_install(root).map(Found::Here),
         Part::Openbao => python::openbao(root).map(Found::Here),
+        Part::Moto => python::moto(root).map(Found::Here),
         Part::Fixtures => Ok(find_fixtures(root)),
     }
 }

