@@ -11,11 +11,12 @@ mod settings;
 mod setup;
 
 use clap::{Parser, Subcommand};
+use tieline_auth::redact::Masked;
 use tracing_subscriber::EnvFilter;
 
 use crate::commands::{
-    completions, demo, doctor as doctor_command, emulate, login as login_command, logout, man, orgs as orgs_command,
-    query, serve, setup as setup_command, sync, token, whoami,
+    broker, completions, demo, doctor as doctor_command, emulate, login as login_command, logout, man,
+    orgs as orgs_command, query, serve, setup as setup_command, sync, token, whoami,
 };
 
 /// The line between software and Salesforce: log in, call, keep a database in step.
@@ -49,6 +50,7 @@ enum Command {
     #[command(subcommand)]
     Sync(sync::Sync),
     Serve(serve::Serve),
+    Broker(broker::Broker),
     Emulate(emulate::Emulate),
     Completions(completions::Completions),
     Man(man::Man),
@@ -59,7 +61,11 @@ fn main() -> std::process::ExitCode {
     // What an event tells is told again by the error that ends the command.
     let filter =
         EnvFilter::try_from_env("TIELINE_LOG").unwrap_or_else(|_| EnvFilter::new("warn,tieline_auth::event=error"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(Masked::default).with_target(false).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(|| Masked::new(std::io::stderr()))
+        .with_target(false)
+        .init();
     // More than one crypto provider in a graph makes rustls guess, and guessing panics.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -82,6 +88,7 @@ fn main() -> std::process::ExitCode {
             Command::Man(command) => command.run().await,
             Command::Emulate(command) => command.run().await,
             Command::Serve(command) => command.run().await,
+            Command::Broker(command) => command.run().await,
             Command::Token(command) => command.run().await,
             Command::Query(command) => command.run().await,
             Command::Sync(command) => command.run().await,
@@ -92,29 +99,5 @@ fn main() -> std::process::ExitCode {
     match outcome {
         Ok(()) => 0.into(),
         Err(failure) => failure.report(),
-    }
-}
-
-/// Standard error for logs, with what looks like a credential masked: other libraries write there too.
-#[derive(Default)]
-struct Masked(Vec<u8>);
-
-impl std::io::Write for Masked {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        let text = String::from_utf8_lossy(&self.0).into_owned();
-        self.0.clear();
-        std::io::stderr().write_all(tieline_auth::redact::mask(&text).as_bytes())
-    }
-}
-
-impl Drop for Masked {
-    // The subscriber makes a writer for each event and drops it at the event's end.
-    fn drop(&mut self) {
-        let _ = std::io::Write::flush(self);
     }
 }

@@ -1,11 +1,13 @@
 //! What several commands read from environment and arguments.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 use tieline_auth::{Grant, SharedStore};
 use tieline_client::Connection;
+use tieline_lambda::sources::Sources;
 use tieline_store::{Store, token_stores};
 use tieline_sync::{Window, integration};
 
@@ -97,18 +99,27 @@ async fn from_environment() -> Result<Connection, Failure> {
 
 /// What `TIELINE_TOKEN_STORE` names; nothing where it is not set, or `memory:`.
 pub(crate) async fn token_store(key_file: Option<&Path>) -> Result<Option<SharedStore>, Failure> {
-    match std::env::var("TIELINE_TOKEN_STORE").ok().filter(|url| !url.trim().is_empty()) {
-        Some(url) => Ok(token_stores::open(url.trim(), key_file, state_folder().as_deref()).await?),
-        None => Ok(None),
+    let Some(url) = std::env::var("TIELINE_TOKEN_STORE").ok().filter(|url| !url.trim().is_empty()) else {
+        return Ok(None);
+    };
+    if url.trim().starts_with("dynamodb:") {
+        return Ok(sources().token_store(url.trim(), key_file).await?);
     }
+    Ok(token_stores::open(url.trim(), key_file, state_folder().as_deref()).await?)
 }
 
-fn master_key_file() -> Option<PathBuf> {
+/// Where connections' settings are, for this process.
+pub(crate) fn sources() -> Sources {
+    let clock = Arc::new(tieline_auth::SystemClock::default());
+    Sources::new(Arc::new(|name| std::env::var(name).ok()), clock, tieline_client::DEFAULT_API_VERSION)
+}
+
+pub(crate) fn master_key_file() -> Option<PathBuf> {
     std::env::var_os("TIELINE_MASTER_KEY_FILE").filter(|file| !file.is_empty()).map(PathBuf::from)
 }
 
 /// A file among this user's own. `None` where the user has no folder for that (a bare environment).
-fn own_token_store() -> Option<SharedStore> {
+pub(crate) fn own_token_store() -> Option<SharedStore> {
     let asked_for_memory = std::env::var_os("TIELINE_TOKEN_STORE").is_some_and(|url| !url.is_empty());
     let orgs = Orgs::open().ok().filter(|_| !asked_for_memory)?;
     orgs.token_store(orgs.key_place().unwrap_or(KeyPlace::File)).ok()

@@ -1,5 +1,6 @@
 //! The commands.
 
+pub(crate) mod broker;
 pub(crate) mod completions;
 pub(crate) mod demo;
 pub(crate) mod doctor;

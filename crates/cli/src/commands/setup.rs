@@ -55,6 +55,7 @@ impl Waiting {
   tieline setup jwt --instance-url https://acme.my.salesforce.com --username bot@acme.example
   tieline setup jwt --stage prod --output keys/prod --alias prod
   tieline setup jwt --key transit:transit/tieline    the key never leaves Vault
+  tieline setup jwt --key kms:alias/tieline          nor AWS KMS
   tieline setup jwt --dry-run                        shows what would be deployed
   tieline setup jwt --manual                         says where to click, then verifies
   tieline setup jwt --undo                           removes what it made
@@ -81,7 +82,7 @@ pub(crate) struct Jwt {
     /// Name of the app [default: JWT_Lambda_Integration, or by --stage]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
-    /// Where the private key is to be: file, keychain, or transit:MOUNT/NAME in Vault or OpenBao
+    /// Where the private key is to be: file, keychain, transit:MOUNT/NAME in Vault or OpenBao, or kms:KEY in AWS
     #[arg(long, value_name = "PLACE", default_value = "file")]
     key: Wanted,
     /// Bits of the key [default: 2048]
@@ -239,6 +240,9 @@ pub(crate) struct Rotate {
     /// Only if the certificate ends within 30 days
     #[arg(long, conflicts_with = "retire")]
     if_due: bool,
+    /// The new key, where it is in KMS: kms:KEY. Elsewhere it is made
+    #[arg(long, value_name = "PLACE", value_parser = in_kms)]
+    key: Option<Wanted>,
     /// Bits of the new key
     #[arg(long, value_name = "BITS", default_value = "2048", value_parser = ["2048", "3072", "4096"])]
     key_bits: String,
@@ -252,6 +256,11 @@ pub(crate) struct Rotate {
     json: bool,
 }
 
+fn in_kms(text: &str) -> Result<Wanted, String> {
+    let wanted = text.parse().ok().filter(|wanted| matches!(wanted, Wanted::Kms(_)));
+    wanted.ok_or_else(|| "write kms:KEY; keys elsewhere are made, not named".to_owned())
+}
+
 impl Rotate {
     async fn run(self) -> Result<(), Failure> {
         let json = self.json;
@@ -260,6 +269,7 @@ impl Rotate {
             cut_over: self.cut_over,
             retire: self.retire,
             if_due: self.if_due,
+            key: self.key,
             bits: self.key_bits.parse().unwrap_or(2_048),
             days: self.days,
             patience: self.waiting.patience(),

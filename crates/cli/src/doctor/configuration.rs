@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use tieline_auth::aws::Aws;
+use tieline_auth::aws::kms::KmsKey;
 use tieline_auth::certificate::{Certificate, Expiry};
 use tieline_auth::environment::complete_grants;
 use tieline_auth::{Grant, OrgConfig, PrivateKey};
@@ -40,8 +42,9 @@ async fn key_and_certificate(key: &PrivateKey, certificate: Option<PathBuf>, cho
         None => variable(name),
     };
     // A key service tells the public half; the key that only signs does not have it.
-    let asked = match told("TIELINE_SIGNING_KEY").as_deref().and_then(|place| place.strip_prefix("transit:")) {
-        Some(place) if key.public_key().is_none() => {
+    let place = told("TIELINE_SIGNING_KEY").filter(|_| key.public_key().is_none());
+    let asked = match place.as_deref().and_then(|place| place.split_once(':')) {
+        Some(("transit", place)) => {
             let (place, version) = place.split_once('@').unwrap_or((place, ""));
             let service = tieline_auth::environment::transit(&variable, place);
             match service {
@@ -49,6 +52,10 @@ async fn key_and_certificate(key: &PrivateKey, certificate: Option<PathBuf>, cho
                 Err(error) => Err(error),
             }
         }
+        Some(("kms", id)) => match Aws::from_env() {
+            Ok(aws) => KmsKey::key(aws, id).await,
+            Err(error) => Err(error),
+        },
         _ => Ok(key.clone()),
     };
     let key = match asked {

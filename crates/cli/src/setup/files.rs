@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 use tieline_auth::certificate::Certificate;
 
-use super::key::absolute;
+use super::key::{Place, absolute};
 use super::state::State;
 use crate::failure::Failure;
 use crate::orgs::write_whole;
@@ -48,8 +48,14 @@ pub(crate) fn variables(state: &State) -> Vec<(&'static str, String)> {
 /// Both files with what is in them.
 fn contents(state: &State, certificate: &Certificate) -> Result<[(&'static str, String); 2], Failure> {
     let mut text = "# Written by tieline setup jwt. Load it with: set -a; . ./.env.jwt; set +a\n".to_owned();
-    if state.key.variable(state.folder()).1.starts_with("transit:") {
-        text.push_str("# The key never leaves its service: VAULT_ADDR and VAULT_TOKEN must be set too.\n");
+    match &state.key {
+        Place::Transit { .. } => {
+            text.push_str("# The key never leaves its service: VAULT_ADDR and VAULT_TOKEN must be set too.\n");
+        }
+        Place::Kms { .. } => {
+            text.push_str("# The key never leaves KMS: AWS_REGION must be set, and kms:Sign allowed.\n");
+        }
+        _ => {}
     }
     for (name, value) in variables(state) {
         text.push_str(&format!("{name}={}\n", quoted(&value)));

@@ -9,6 +9,8 @@ use rcgen::{
 };
 use serde::{Deserialize, Serialize};
 use tieline_auth::PrivateKey;
+use tieline_auth::aws::Aws;
+use tieline_auth::aws::kms::KmsKey;
 use tieline_auth::certificate::Certificate;
 use tieline_auth::environment::transit;
 use tieline_auth::token_store::keychain;
@@ -26,14 +28,17 @@ pub(crate) enum Place {
     Keychain { name: String, certificate: String },
     /// In Vault's or OpenBao's transit engine, which it never leaves.
     Transit { key: String, version: u64, certificate: String },
+    /// In AWS KMS, which it never leaves.
+    Kms { key: String, certificate: String },
 }
 
-/// The key as it is asked for on the command line: `file`, `keychain`, `transit:MOUNT/NAME`.
+/// The key as it is asked for on the command line: `file`, `keychain`, `transit:MOUNT/NAME`, `kms:KEY`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Wanted {
     File,
     Keychain,
     Transit(String),
+    Kms(String),
 }
 
 impl std::str::FromStr for Wanted {
@@ -44,7 +49,8 @@ impl std::str::FromStr for Wanted {
             None if text == "file" => Ok(Wanted::File),
             None if text == "keychain" => Ok(Wanted::Keychain),
             Some(("transit", key)) if key.contains('/') => Ok(Wanted::Transit(key.to_owned())),
-            _ => Err("write file, keychain, or transit:MOUNT/NAME".to_owned()),
+            Some(("kms", key)) if !key.is_empty() => Ok(Wanted::Kms(key.to_owned())),
+            _ => Err("write file, keychain, transit:MOUNT/NAME, or kms:KEY".to_owned()),
         }
     }
 }
@@ -58,13 +64,16 @@ impl Wanted {
             Wanted::File => Place::File { file: format!("private_key{infix}.pem"), certificate },
             Wanted::Keychain => Place::Keychain { name: format!("{name}{infix}"), certificate },
             Wanted::Transit(key) => Place::Transit { key: key.clone(), version: 0, certificate },
+            Wanted::Kms(key) => Place::Kms { key: key.clone(), certificate },
         }
     }
 
     pub(crate) fn fits(&self, place: &Place) -> bool {
         match (self, place) {
             (Wanted::File, Place::File { .. }) | (Wanted::Keychain, Place::Keychain { .. }) => true,
-            (Wanted::Transit(wanted), Place::Transit { key, .. }) => wanted == key,
+            (Wanted::Transit(wanted), Place::Transit { key, .. }) | (Wanted::Kms(wanted), Place::Kms { key, .. }) => {
+                wanted == key
+            }
             _ => false,
         }
     }
@@ -99,7 +108,8 @@ impl Place {
         match self {
             Place::File { certificate, .. }
             | Place::Keychain { certificate, .. }
-            | Place::Transit { certificate, .. } => certificate,
+            | Place::Transit { certificate, .. }
+            | Place::Kms { certificate, .. } => certificate,
         }
     }
 
@@ -109,7 +119,7 @@ impl Place {
         match self {
             Place::File { file, .. } => things.push(file.clone()),
             Place::Keychain { name, .. } => things.push(format!("{IN_KEYCHAIN}{name}")),
-            Place::Transit { .. } => {}
+            Place::Transit { .. } | Place::Kms { .. } => {}
         }
         things
     }
@@ -120,6 +130,7 @@ impl Place {
             Place::File { .. } => Wanted::File,
             Place::Keychain { .. } => Wanted::Keychain,
             Place::Transit { key, .. } => Wanted::Transit(key.clone()),
+            Place::Kms { key, .. } => Wanted::Kms(key.clone()),
         }
     }
 
@@ -129,6 +140,7 @@ impl Place {
             Place::File { file, .. } => folder.join(file).display().to_string(),
             Place::Keychain { name, .. } => format!("the keychain (`{name}`)"),
             Place::Transit { key, version, .. } => format!("the key service ({key}, version {version})"),
+            Place::Kms { key, .. } => format!("AWS KMS ({key})"),
         }
     }
 
@@ -138,6 +150,7 @@ impl Place {
             Place::File { file, .. } => ("SF_PRIVATE_KEY_FILE", absolute(&folder.join(file)).display().to_string()),
             Place::Keychain { name, .. } => ("TIELINE_SIGNING_KEY", format!("keychain:{name}")),
             Place::Transit { key, version, .. } => ("TIELINE_SIGNING_KEY", format!("transit:{key}@{version}")),
+            Place::Kms { key, .. } => ("TIELINE_SIGNING_KEY", format!("kms:{key}")),
         }
     }
 
@@ -156,6 +169,7 @@ impl Place {
                 PrivateKey::from_pem(&pem.ok_or_else(gone)?)?
             }
             Place::Transit { key, version, .. } => transit(&variable, key)?.key(Some(*version)).await?.0,
+            Place::Kms { key, .. } => KmsKey::key(Aws::from_env()?, key).await?,
         };
         let path = folder.join(self.certificate());
         let certificate_pem = read(&path)?;
@@ -259,6 +273,8 @@ pub(crate) async fn ensure(place: &Place, shape: &Shape<'_>) -> Result<Pair, Fai
             *version = found;
             key
         }
+        // Made by whoever may make keys in the account; its users may only sign.
+        Place::Kms { key, .. } => KmsKey::key(Aws::from_env()?, key).await?,
     };
     let path = shape.folder.join(place.certificate());
     if !path.exists() {

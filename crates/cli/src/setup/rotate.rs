@@ -14,7 +14,7 @@ use tieline_client::Connection;
 
 use super::app::{app_is_there, client_id, close_secrets, deploy_app};
 use super::bootstrap::Bootstrap;
-use super::key::{self, Pair, Place, Shape};
+use super::key::{self, Pair, Place, Shape, Wanted};
 use super::outcome::update_saved_logins;
 use super::plan::Plan;
 use super::say::Say;
@@ -31,6 +31,8 @@ pub(crate) struct Rotation {
     pub(crate) retire: bool,
     /// Only when the certificate ends within 30 days.
     pub(crate) if_due: bool,
+    /// The new key, where it is made by somebody else.
+    pub(crate) key: Option<Wanted>,
     pub(crate) bits: usize,
     pub(crate) days: i64,
     pub(crate) patience: Patience,
@@ -110,7 +112,10 @@ impl Rotation {
 
     /// The new key. It is written down that it will be made before it is, and that nothing is there yet in its place.
     async fn new_pair(&self, admin: &Connection, state: &mut State, old: &Pair, say: Say) -> Result<Pair, Failure> {
-        if let Some(rotating) = state.rotating.clone().filter(|rotating| rotating.cut_over != self.cut_over) {
+        let differs = |rotating: &Rotating| {
+            rotating.cut_over != self.cut_over || self.key.as_ref().is_some_and(|key| !key.fits(&rotating.key))
+        };
+        if let Some(rotating) = state.rotating.clone().filter(differs) {
             // As long as nothing of it is in the org, it may be begun in the other way.
             if rotating.deployed && (rotating.cut_over || app_is_there(admin, &rotating.plan).await?) {
                 let way = if rotating.cut_over { "with --cut-over" } else { "without --cut-over" };
@@ -175,7 +180,22 @@ impl Rotation {
 
     /// A place of the same kind as the one in use, where nothing is. What an earlier rotation has left there goes.
     fn free_place(&self, state: &State) -> Result<Place, Failure> {
-        let wanted = state.key.wanted();
+        let wanted = match (&self.key, state.key.wanted()) {
+            (Some(named), Wanted::Kms(_)) => named.clone(),
+            (None, Wanted::Kms(key)) => {
+                return Err(Failure::usage(
+                    format!("the key kms:{key} cannot be replaced in its place: keys that sign do not rotate in KMS"),
+                    "make another one, and name it: --key kms:KEY",
+                ));
+            }
+            (Some(_), _) => {
+                return Err(Failure::usage(
+                    format!("the key in use is in {}, not in KMS", state.key.in_words(&self.folder)),
+                    "leave --key out: a new key is made in the same kind of place",
+                ));
+            }
+            (None, other) => other,
+        };
         let name = match &state.key {
             Place::Keychain { name, .. } => name.trim_end_matches("_2").to_owned(),
             _ => String::new(),

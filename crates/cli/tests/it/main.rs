@@ -1,6 +1,7 @@
 //! The program as people and scripts use it: transcripts, faults, real clients, a real browser.
 #![expect(clippy::print_stderr, reason = "a test says aloud what it skips and what it measured")]
 
+mod broker;
 mod clients;
 mod command_line;
 mod consent;
@@ -13,6 +14,9 @@ mod fleet;
 mod jobs;
 mod keychain;
 mod login;
+#[path = "../../../lambda/tests/it/moto.rs"]
+#[allow(dead_code, reason = "the suite beside it uses more of it")]
+mod moto;
 mod org;
 mod page;
 mod parts;

@@ -34,7 +34,12 @@ impl Org {
         let url = format!("{}/{path}", self.get("control_url"));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let text = runtime.block_on(async {
-            let request = reqwest::Client::builder().build().unwrap().request(method.parse().unwrap(), url);
+            let mut client = reqwest::Client::builder();
+            if let Some(file) = self.info["ca_file"].as_str() {
+                let authority = reqwest::Certificate::from_pem(&std::fs::read(file).unwrap()).unwrap();
+                client = client.add_root_certificate(authority);
+            }
+            let request = client.build().unwrap().request(method.parse().unwrap(), url);
             let request = if body.is_null() { request } else { request.json(body) };
             let response = request.send().await.unwrap();
             assert!(response.status().is_success(), "{method} {path}: {}", response.status());

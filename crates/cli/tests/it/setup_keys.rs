@@ -4,8 +4,10 @@ use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::json;
+use tieline_auth::aws::Service;
 
 use crate::desk::{Desk, apps};
+use crate::moto::Moto;
 use crate::org::{Org, PROGRAM, json as parse, run, tieline};
 use crate::parts::part;
 
@@ -159,5 +161,52 @@ fn the_private_key_never_leaves_the_key_service() {
     assert_eq!(with(&mut desk.setup(&org, &["rotate-certificate", "--retire"]), ROOT_TOKEN).0, 0);
     assert_eq!(with(&mut desk.setup(&org, &["--undo"]), ROOT_TOKEN).0, 0);
     assert_eq!(apps(&org), ["Salesforce CLI", "tieline local app"]);
+    assert!(desk.files().is_empty());
+}
+
+#[test]
+fn the_private_key_never_leaves_kms() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let Some(moto) = runtime.block_on(Moto::start()) else { return };
+    let make = |spec: &str| {
+        let body = json!({ "KeyUsage": "SIGN_VERIFY", "KeySpec": spec });
+        let made = runtime.block_on(moto.admin(Service::Kms, "CreateKey", body));
+        made["KeyMetadata"]["KeyId"].as_str().unwrap().to_owned()
+    };
+    let alias = json!({ "AliasName": "alias/salesforce", "TargetKeyId": make("RSA_2048") });
+    runtime.block_on(moto.admin(Service::Kms, "CreateAlias", alias));
+    let org = Org::start(&["--contacts", "2"]);
+    let desk = Desk::new();
+    let (code, _, err) = run(&mut desk.setup(&org, &["--key", "kms:alias/salesforce"]));
+    assert!(code == 2 && err.contains("AWS_REGION is not set"), "{err}");
+    let with = |command: &mut Command| run(command.envs(&moto.variables));
+    let (code, _, err) = with(&mut desk.setup(&org, &["--key", "kms:alias/absent"]));
+    assert!(code == 2 && err.contains("NotFoundException") && err.contains("hint: check the name"), "{err}");
+    let (code, _, err) = with(&mut desk.setup(&org, &["--key", &format!("kms:{}", make("ECC_NIST_P256"))]));
+    assert!(code == 2 && err.contains("is not RSA"), "{err}");
+    let (code, out, err) = with(&mut desk.setup(&org, &["--key", "kms:alias/salesforce"]));
+    assert_eq!(code, 0, "{out}{err}");
+    assert_eq!(parse(&out)["key"]["value"], "kms:alias/salesforce");
+    assert_eq!(desk.files(), [".env.jwt", ".tieline-setup.json", "jwt-config.json", "public.crt"], "no private key");
+
+    // The org takes what KMS has signed, and the program says what it needs where it does not have it.
+    assert_eq!(with(&mut tieline(&desk.login(), &["token"])).0, 0);
+    let (code, out, _) = with(tieline(&desk.login(), &["doctor", "--json"]).current_dir(desk.out()));
+    assert_eq!((code, &parse(&out)["result"]), (0, &json!("pass")), "{out}");
+    let mut away = tieline(&desk.login(), &["token"]);
+    let (code, _, err) = run(away.envs(&moto.variables).env("AWS_ENDPOINT_URL", "http://127.0.0.1:9"));
+    assert!(code == 4 && err.contains("the key alias/salesforce in KMS did not sign"), "{err}");
+
+    let (code, _, err) = with(&mut desk.setup(&org, &["rotate-certificate"]));
+    assert!(code == 2 && err.contains("hint: make another one, and name it: --key kms:KEY"), "{err}");
+    let (code, _, err) = with(&mut desk.setup(&org, &["rotate-certificate", "--key", "kms:alias/salesforce"]));
+    assert!(code == 1 && err.contains("is the one in use"), "{err}");
+    let other = format!("kms:{}", make("RSA_3072"));
+    let (code, out, err) = with(&mut desk.setup(&org, &["rotate-certificate", "--key", &other]));
+    assert_eq!(code, 0, "{out}{err}");
+    assert!(desk.read(".env.jwt").contains(&format!("TIELINE_SIGNING_KEY={other}")));
+    assert_eq!(with(&mut tieline(&desk.login(), &["token"])).0, 0);
+    assert_eq!(with(&mut desk.setup(&org, &["rotate-certificate", "--retire"])).0, 0);
+    assert_eq!(with(&mut desk.setup(&org, &["--undo"])).0, 0);
     assert!(desk.files().is_empty());
 }
