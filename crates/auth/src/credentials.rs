@@ -218,8 +218,10 @@ impl Credentials {
             renewal.given_refused.store(!self.is_renewable(), std::sync::atomic::Ordering::Release);
             match token.is_stillborn(&*self.0.clock) {
                 true => renewal.stillborn(),
-                // It has lived, so the org takes tokens that it issues.
-                false => renewal.reset_stillborn(),
+                // It has lived, so the org takes tokens that it issues. How one began that another process had, nobody
+                // here knows.
+                false if !token.is_adopted() => renewal.reset_stillborn(),
+                false => {}
             }
         }
     }

@@ -27,8 +27,8 @@ use crate::broker::{self, BindError, Broker, DEFAULT_CONNECTION, Listeners};
 use crate::metrics::{self, Metrics};
 use crate::sources::Sources;
 
-/// What orgs are called with unless told otherwise; that of the other crates.
-const API_VERSION: &str = "67.0";
+/// What orgs are called with unless told otherwise; that of the client, which this crate does without.
+pub const API_VERSION: &str = "67.0";
 /// How long the first invocation is held back for tokens that are fetched ahead. The function is starting meanwhile,
 /// which takes a tenth of a second or more; who needs the token then waits for it anyway.
 const AHEAD: Duration = Duration::from_secs(2);
@@ -94,7 +94,6 @@ pub struct Extension {
     metrics: Metrics,
     start: Start,
     ahead: Vec<String>,
-    clock: Arc<dyn Clock>,
 }
 
 impl Extension {
@@ -145,11 +144,11 @@ impl Extension {
             }
         };
         let metrics = Metrics::new(&variable, clock.clone());
-        let broker = Broker::new(&secret, orgs, clock.clone());
+        let broker = Broker::new(&secret, orgs, clock);
         // A frozen process cannot tell its callers that it has closed a connection.
         let broker = if start == Start::Managed { broker } else { broker.without_keep_alive() };
         broker.withhold(start == Start::Snapshot);
-        Ok(Self { listeners, broker, metrics, start, ahead, clock })
+        Ok(Self { listeners, broker, metrics, start, ahead })
     }
 
     /// The port.
@@ -163,7 +162,7 @@ impl Extension {
     /// # Errors
     /// Lambda's API does not answer as it should.
     pub async fn run(self, out: Box<dyn Write + Send>) -> Result<(), ExtensionError> {
-        let Self { listeners, broker, metrics, start, ahead, clock } = self;
+        let Self { listeners, broker, metrics, start, ahead } = self;
         let report = Report(Arc::new(Mutex::new((metrics, out))));
         if start == Start::Managed {
             // Nothing else tells that time has passed.
@@ -184,16 +183,17 @@ impl Extension {
         let (over, is_over) = oneshot::channel();
         let over = Arc::new(Mutex::new(Some(over)));
         let processor = service_fn(|event: LambdaEvent| {
-            let (broker, report, over, clock) = (broker.clone(), report.clone(), over.clone(), clock.clone());
+            let (broker, report, over) = (broker.clone(), report.clone(), over.clone());
             async move {
-                let is_end = matches!(event.next, NextEvent::Shutdown(_));
-                if let NextEvent::Invoke(invocation) = event.next {
-                    invoked(&broker, invocation.deadline_ms, start);
-                }
-                report.tell(&broker, is_end);
-                if is_end && let Some(over) = over.lock().ok().and_then(|mut over| over.take()) {
-                    tracing::debug!(now = %clock.now(), "the environment ends");
-                    let _ = over.send(());
+                match event.next {
+                    NextEvent::Invoke(invocation) => {
+                        invoked(&broker, invocation.deadline_ms, start);
+                        report.tell(&broker, false);
+                    }
+                    NextEvent::Shutdown(_) => {
+                        let over = over.lock().unwrap_or_else(PoisonError::into_inner).take();
+                        let _ = over.map(|over| over.send(()));
+                    }
                 }
                 Ok::<_, lambda_extension::Error>(())
             }
@@ -213,6 +213,8 @@ impl Extension {
         };
         drop(end);
         let _ = serving.await;
+        // After the last answers, which count too.
+        report.tell(&broker, true);
         outcome
     }
 }

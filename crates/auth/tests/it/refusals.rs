@@ -256,3 +256,21 @@ fn a_runtime_that_ends_in_the_middle_of_a_login_leaves_the_next_one_free() {
     let token = second.block_on(async { tokio::time::timeout(Duration::from_secs(10), credentials.token()).await });
     assert!(token.expect("nobody waits for ever").is_ok());
 }
+
+#[tokio::test]
+async fn a_token_that_another_process_had_says_nothing_about_our_own() {
+    let world = World::new().await;
+    let store = Arc::new(MemoryStore::default());
+    let (ours, theirs) = (open(world.jwt(), over(store.clone())), open(world.jwt(), over(store)));
+    // The org refuses all of them: in turn a token of ours, one that both had, and one of ours again.
+    let first = ours.token().await.unwrap();
+    ours.refused(&first);
+    theirs.refused(&theirs.token().await.unwrap());
+    theirs.token().await.unwrap();
+    let adopted = ours.token().await.unwrap();
+    assert!(adopted.is_adopted());
+    ours.refused(&adopted);
+    ours.refused(&ours.token().await.unwrap());
+    let error = ours.token().await.unwrap_err();
+    assert!(matches!(error.kind(), AuthErrorKind::FreshTokenRefused), "a fleet must not log in for ever: {error}");
+}

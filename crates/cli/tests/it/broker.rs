@@ -141,6 +141,11 @@ fn what_is_missing_is_told_before_anything_listens() {
     assert_eq!(nothing.status.code(), Some(2), "{}", String::from_utf8_lossy(&nothing.stderr));
 }
 
+#[test]
+fn the_extension_names_the_version_that_the_client_calls() {
+    assert_eq!(tieline_lambda::extension::API_VERSION, tieline_client::DEFAULT_API_VERSION);
+}
+
 /// The programs of docs/broker.md, as they stand there, with another port and a call at the end.
 fn program(language: &str, port: u16, call: &str) -> String {
     let page = include_str!("../../../../docs/broker.md");

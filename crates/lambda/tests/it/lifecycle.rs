@@ -18,14 +18,14 @@ fn with<const N: usize>(mut variables: BTreeMap<String, String>, more: [(&str, &
 async fn node_cold_warm_frozen_and_thawed() {
     let Some(function) = node() else { return };
     let world = World::new().await;
-    let variables = with(jwt(&world), [("TIELINE_TOKEN_REUSE", "4")]);
+    let variables = with(jwt(&world), [("TIELINE_TOKEN_REUSE", "10")]);
     let environment = Environment::start(&variables, Some(function)).await;
     let cold = environment.invoke(json!({})).await.unwrap();
     assert_eq!((&cold["totalSize"], &cold["refreshes"]), (&json!(3), &json!(0)));
     assert_eq!(world.logins().await, 1, "the token was fetched ahead, once");
     environment.frozen().await;
-    // Tokens of four seconds end while the environment is frozen.
-    tokio::time::sleep(Duration::from_millis(4_200)).await;
+    // Tokens of ten seconds end while the environment is frozen.
+    tokio::time::sleep(Duration::from_millis(10_200)).await;
     let thawed = environment.invoke(json!({})).await.unwrap();
     assert_eq!(thawed["refreshes"], 0, "a token that ended in the freeze is not handed out");
     assert_ne!(thawed["token"], cold["token"]);

@@ -67,6 +67,12 @@ async fn settings_come_from_every_place_that_aws_has_for_them() {
         });
         with
     };
+    // Another one is bound to nothing, as `aws kms encrypt` makes it; that works in a function too.
+    let plain = json!({ "KeyId": key, "Plaintext": STANDARD.encode(&info.client_secret) });
+    let plain = moto.admin(Service::Kms, "Encrypt", plain).await["CiphertextBlob"].take();
+    let mut unbound = client_credentials(&world);
+    unbound["SF_CLIENT_SECRET"] = format!("kms:{}", plain.as_str().unwrap()).into();
+    std::fs::write(&file, unbound.to_string()).unwrap();
     let running = broker(named("orders")).await;
     assert_eq!(running.broker.orgs().names().collect::<Vec<_>>(), ["crm", "default", "file", "managed", "own"]);
     for connection in ["default", "managed", "crm", "file", "own"] {
