@@ -7,6 +7,7 @@ use url::{Host, Url};
 use crate::error::ConfigError;
 use crate::grant::Grant;
 use crate::host::AllowedHosts;
+use crate::refresh_token_home::Home;
 use crate::secret::Secret;
 use crate::token_state::Fingerprint;
 
@@ -32,6 +33,9 @@ pub struct OrgConfig {
     /// Name of the entry in a token store. Without one it follows from host, app and credential, which is right
     /// unless a replaced refresh token is to take its predecessor's place.
     pub store_as: Option<String>,
+    /// Where a refresh token that the org replaces is kept besides the token store. With one, set
+    /// [`OrgConfig::store_as`] too: the token of a later reading is the same connection.
+    pub home: Option<Home>,
 }
 
 /// How long a token is used before another is asked for. Salesforce tells no lifetime: a session ends two hours (or
@@ -78,6 +82,7 @@ impl OrgConfig {
             reuse,
             hosts: AllowedHosts::default(),
             store_as: None,
+            home: None,
         })
     }
 

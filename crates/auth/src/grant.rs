@@ -75,6 +75,13 @@ impl Grant {
         }
     }
 
+    pub(crate) fn refresh_token(&self) -> Option<&Secret> {
+        match self {
+            Grant::RefreshToken { refresh_token } => Some(refresh_token),
+            _ => None,
+        }
+    }
+
     /// Who logs in, as far as it tells one login of an app from another. Secrets among it: to be digested only.
     pub(crate) fn subject(&self) -> &str {
         match self {

@@ -17,7 +17,8 @@
 //!
 //! Reading order, which is the order in which data flows: [`config`] (and [`environment`]) → [`grant`] →
 //! `token_endpoint` → [`token`] → `single_flight` (one process) → `renewal`, `login` and `record` (a fleet,
-//! through [`token_store`]; `cooldown` is what it does not try again yet) → [`credentials`]. Beside the road: [`secret`] (what cannot print), [`redact`]
+//! through [`token_store`]; `cooldown` is what it does not try again yet,
+//! [`refresh_token_home`] where a replaced refresh token outlives the store) → [`credentials`]. Beside the road: [`secret`] (what cannot print), [`redact`]
 //! (the last net), [`sealing`] (what lies at
 //! rest), [`host`] (where a token may go), [`certificate`], [`transit`] and `aws` (the key behind an assertion), [`clock`], [`event`], [`error`] and its [`catalogue`].
 
@@ -40,6 +41,7 @@ pub mod introspection;
 mod login;
 mod record;
 pub mod redact;
+pub mod refresh_token_home;
 mod renewal;
 pub mod revocation;
 pub mod sealing;

@@ -145,7 +145,7 @@ impl Renewal {
             chain.sent = false;
             chain.rotates = Some(issued.refresh_token.is_some());
             if let Some(new) = issued.refresh_token {
-                new.expose().clone_into(&mut chain.current);
+                chain.goes_on(&new);
             }
         }
         state.token = None;

@@ -26,6 +26,7 @@ impl Renewal {
         spent: Option<String>,
     ) -> Result<Option<Arc<Token>>, AuthError> {
         let rotated = matches!((&work.state.chain, &spent), (Some(chain), Some(spent)) if chain.current != *spent);
+        let is_home = rotated && self.bring_home(&work.state).await;
         let mut attempt = 1;
         loop {
             match self.save(&mut work).await {
@@ -52,7 +53,7 @@ impl Renewal {
         }
         if rotated {
             self.emit(EventKind::Rotated);
-            if !self.vault.store.is_durable() {
+            if !is_home && !self.vault.store.is_durable() {
                 tracing::warn!(
                     org = self.config.alias,
                     "the app rotates refresh tokens, and the new one lives in this process alone: set TIELINE_TOKEN_STORE"

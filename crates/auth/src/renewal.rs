@@ -21,7 +21,7 @@ use crate::grant::Grant;
 use crate::settings::Settings;
 use crate::stats::Counters;
 use crate::token::Token;
-use crate::token_state::{Chain, Failure, Fingerprint, SavedToken, TokenState};
+use crate::token_state::{Failure, Fingerprint, SavedToken, TokenState};
 use crate::token_store::{Lease, Take, new_owner};
 use crate::vault::Vault;
 
@@ -183,25 +183,6 @@ impl Renewal {
 
     pub(crate) fn issued(&self, saved: &SavedToken) -> Token {
         Token::issued(saved, self.config.reuse, self.default_life(), &*self.settings.clock)
-    }
-
-    /// The entry belongs to the refresh token that is configured here, or to no refresh token at all.
-    fn is_own_chain(&self, state: &TokenState) -> bool {
-        match (&self.config.grant, &state.chain) {
-            (Grant::RefreshToken { refresh_token }, Some(chain)) => {
-                chain.origin == Fingerprint::of(&[refresh_token.expose()])
-            }
-            _ => true,
-        }
-    }
-
-    /// Another refresh token in the configuration replaces the chain with all that came from it.
-    pub(crate) fn follow_chain(&self, state: &mut TokenState) {
-        if let Grant::RefreshToken { refresh_token } = &self.config.grant
-            && (state.chain.is_none() || !self.is_own_chain(state))
-        {
-            *state = TokenState { chain: Some(Chain::start(refresh_token.expose())), ..TokenState::default() };
-        }
     }
 
     /// Nothing that is written down speaks against a login.

@@ -7,7 +7,6 @@ use crate::config::AppRef;
 use crate::credentials::Credentials;
 use crate::error::{AuthError, AuthErrorKind};
 use crate::event::EventKind;
-use crate::grant::Grant;
 use crate::renewal::{Renewal, Work};
 use crate::token_endpoint::{Failed, Form, post, refused};
 use crate::token_state::{SavedToken, TokenState};
@@ -62,9 +61,8 @@ impl Credentials {
             revoke(&renewal.http, renewal.config.app(), token).await.map_err(|failed| renewal.error(failed.kind))
         };
         let current =
-            before.chain.as_ref().map(|chain| chain.current.clone()).or_else(|| match &renewal.config.grant {
-                Grant::RefreshToken { refresh_token } => Some(refresh_token.expose().to_owned()),
-                _ => None,
+            before.chain.as_ref().map(|chain| chain.current.clone()).or_else(|| {
+                renewal.config.grant.refresh_token().map(|token| token.expose().to_owned())
             });
         let refresh_token = match current {
             Some(token) => Some(end(&token).await),

@@ -87,12 +87,16 @@ impl MasterKey {
         Self::from_text(&new_key_text()?).ok()
     }
 
-    /// Reads 32 bytes in base64.
+    /// Reads 32 bytes in base64, or as 64 hexadecimal digits (what Secrets Manager can make by itself).
     ///
     /// # Errors
     /// What is wrong with the text, without the text.
     pub fn from_text(text: &str) -> Result<Self, &'static str> {
-        let bytes = Zeroizing::new(STANDARD.decode(text.trim()).map_err(|_| "it is not base64")?);
+        let text = text.trim();
+        let bytes = Zeroizing::new(match from_hex(text) {
+            Some(bytes) => bytes,
+            None => STANDARD.decode(text).map_err(|_| "it is not base64")?,
+        });
         let bytes = <&[u8; KEY]>::try_from(bytes.as_slice()).map_err(|_| "it is not 32 bytes in base64")?;
         let key = RandomizedNonceKey::new(&AES_256_GCM_SIV, bytes).map_err(|_| "the key was not accepted")?;
         let mut id = [0; ID];
@@ -133,6 +137,15 @@ impl MasterKey {
 }
 
 /// 32 random bytes in base64.
+/// As many hexadecimal digits as a key has; in base64 they would be another number of bytes.
+fn from_hex(text: &str) -> Option<Vec<u8>> {
+    if text.len() != 2 * KEY || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    let pairs = text.as_bytes().as_chunks::<2>().0;
+    pairs.iter().map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
+}
+
 pub(crate) fn new_key_text() -> Option<Zeroizing<String>> {
     let mut bytes = Zeroizing::new([0u8; KEY]);
     aws_lc_rs::rand::fill(&mut *bytes).ok()?;
@@ -178,6 +191,17 @@ mod tests {
         let other = MasterKey::load_or_create(&folder.path().join("other")).unwrap();
         assert_eq!(other.open(&sealed, "integrations:a:1").unwrap_err(), "it was sealed with another master key");
         assert!(!sealed.windows(7).any(|w| w == b"refresh"));
+    }
+
+    #[test]
+    fn a_key_is_read_in_either_of_two_forms() {
+        let sealed = MasterKey::from_text(&STANDARD.encode([0xabu8; KEY])).unwrap().seal(b"x", "a").unwrap();
+        for text in ["ab".repeat(KEY), "AB".repeat(KEY) + "\n"] {
+            assert_eq!(&**MasterKey::from_text(&text).unwrap().open(&sealed, "a").unwrap(), b"x");
+        }
+        for bad in ["ab".repeat(KEY - 1), "ab".repeat(KEY + 1), "g".repeat(2 * KEY)] {
+            assert!(MasterKey::from_text(&bad).is_err(), "{bad}");
+        }
     }
 
     #[cfg(unix)]

@@ -7,6 +7,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroize;
 
+use crate::refresh_token_home::Generation;
+use crate::secret::Secret;
+
 /// The first half of a secret's SHA-256: enough to tell secrets apart, useless to get one back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Fingerprint(String);
@@ -64,8 +67,11 @@ pub(crate) struct SavedToken {
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Chain {
     /// Of the refresh token that was configured: the same one in the configuration means that `current` is newer.
-    pub(crate) origin: Fingerprint,
+    origin: Fingerprint,
     pub(crate) current: String,
+    /// Of `current`, where the refresh token has a home.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) generation: Option<Generation>,
     /// Whether the org replaces refresh tokens; unknown before the first answer.
     pub(crate) rotates: Option<bool>,
     /// `current` has been sent, and no answer has been written down.
@@ -98,9 +104,21 @@ impl Drop for Chain {
 }
 
 impl Chain {
-    pub(crate) fn start(configured: &str) -> Self {
-        let origin = Fingerprint::of(&[configured]);
-        Self { origin, current: configured.to_owned(), rotates: None, sent: false }
+    pub(crate) fn start(configured: &Secret, generation: Option<Generation>) -> Self {
+        let origin = Fingerprint::of(&[configured.expose()]);
+        Self { origin, current: configured.expose().to_owned(), generation, rotates: None, sent: false }
+    }
+
+    pub(crate) fn comes_from(&self, configured: &Secret) -> bool {
+        self.origin == Fingerprint::of(&[configured.expose()])
+    }
+
+    /// The org has replaced `current`.
+    pub(crate) fn goes_on(&mut self, new: &Secret) {
+        new.expose().clone_into(&mut self.current);
+        if let Some(generation) = &mut self.generation {
+            generation.turn += 1;
+        }
     }
 
     /// Sending `current` once more could be the replay of a spent token, which kills the whole family.

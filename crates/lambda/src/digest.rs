@@ -33,6 +33,11 @@ impl Digest {
         Some(Self(out))
     }
 
+    /// As `sha256sum` writes it.
+    pub(crate) fn hex(&self) -> String {
+        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
     /// Takes the same time whatever the other is.
     pub(crate) fn is(&self, other: &Self) -> bool {
         verify_slices_are_equal(&self.0, &other.0).is_ok()
@@ -48,6 +53,7 @@ mod tests {
         let of = Digest::of(b"abc");
         let hex = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert!(Digest::from_hex(hex).unwrap().is(&of) && Digest::from_hex(&hex.to_uppercase()).unwrap().is(&of));
+        assert_eq!(of.hex(), hex);
         assert!(!Digest::of(b"abd").is(&of));
         for bad in ["", &hex[1..], &format!("+{}", &hex[1..]), &format!("{hex}0"), &"é".repeat(32)] {
             assert!(Digest::from_hex(bad).is_none(), "{bad}");

@@ -4,7 +4,7 @@
 //! any other host it is a sidecar (`tieline broker`). Both are the same [`broker`].
 //!
 //! Reading order: [`broker`] (a request's path) → [`orgs`] (whose token, from which settings) → [`sources`] (where
-//! settings are) → [`dynamodb`] (where a fleet shares tokens) → [`extension`] (Lambda's life cycle) → [`counters`] and [`metrics`].
+//! settings are; `secret_home`, which is written to as well) → [`dynamodb`] (where a fleet shares tokens) → [`extension`] (Lambda's life cycle) → [`counters`] and [`metrics`].
 
 pub mod broker;
 pub mod counters;
@@ -13,4 +13,5 @@ pub mod dynamodb;
 pub mod extension;
 pub mod metrics;
 pub mod orgs;
+mod secret_home;
 pub mod sources;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
+use tieline_auth::refresh_token_home::Home;
 use tieline_auth::{Clock, ConfigError, Credentials};
 use tokio::task::JoinHandle;
 use zeroize::Zeroize;
@@ -36,25 +37,30 @@ pub struct Org {
     pub api_version: String,
 }
 
-/// The names and values of a login's settings. The values are overwritten when they are dropped.
+/// A login's settings. The values are overwritten when they are dropped.
 #[derive(Default)]
-pub struct Variables(pub BTreeMap<String, String>);
+pub struct Variables {
+    /// Values by name (`SF_CLIENT_ID`, …).
+    pub values: BTreeMap<String, String>,
+    /// Where the refresh token among them is kept up to date.
+    pub home: Option<Home>,
+}
 
 impl std::fmt::Debug for Variables {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
+        f.debug_set().entries(self.values.keys()).finish()
     }
 }
 
 impl Drop for Variables {
     fn drop(&mut self) {
-        self.0.values_mut().for_each(Zeroize::zeroize);
+        self.values.values_mut().for_each(Zeroize::zeroize);
     }
 }
 
 impl Variables {
     fn digest(&self) -> Digest {
-        let mut text = serde_json::to_string(&self.0).unwrap_or_default();
+        let mut text = serde_json::to_string(&self.values).unwrap_or_default();
         let digest = Digest::of(text.as_bytes());
         text.zeroize();
         digest

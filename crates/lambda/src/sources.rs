@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `env` | the `SF_*` variables of this process |
 //! | `file:PATH` | a JSON object with them |
-//! | `secretsmanager:ID` (name or ARN) | the same as a secret, or a Salesforce secret that AWS itself rotates |
+//! | `secretsmanager:ID` (name or ARN) | the same as a secret, or a Salesforce secret that AWS itself rotates; a refresh token is kept up to date there |
 //! | `ssm:NAME` | the same as a parameter (SecureString) |
 //!
 //! In each of them a value may be written as a reference to where it is: `kms:BASE64` (encrypted with KMS),
@@ -20,14 +20,16 @@ use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 use tieline_auth::aws::{Aws, AwsError, Service, Variable, kms};
 use tieline_auth::environment::{KEY_SERVICE, SETTINGS};
+use tieline_auth::refresh_token_home::Home;
 use tieline_auth::sealing::MasterKey;
 use tieline_auth::token_store::memory::MemoryStore;
-use tieline_auth::{Clock, ConfigError, Credentials, OrgConfig, Settings, SharedStore};
+use tieline_auth::{Clock, ConfigError, Credentials, Grant, OrgConfig, Settings, SharedStore};
 use tokio::sync::OnceCell;
 
 use crate::broker::DEFAULT_CONNECTION;
 use crate::dynamodb::DynamoDbStore;
 use crate::orgs::{Org, OrgError, Orgs, Source, Variables};
+use crate::secret_home::{self, Current};
 
 /// The settings whose value may be a reference. Not `TIELINE_SIGNING_KEY`: there, `kms:` names a key.
 const MAY_REFER: [&str; 9] = [
@@ -41,6 +43,8 @@ const MAY_REFER: [&str; 9] = [
     "VAULT_TOKEN",
     "BAO_TOKEN",
 ];
+
+const REFRESH_TOKEN: &str = "SF_REFRESH_TOKEN";
 
 /// The names in a Salesforce secret that Secrets Manager rotates by itself, and ours for them. Source: Secrets Manager
 /// User Guide, "Salesforce Client Secret".
@@ -59,6 +63,28 @@ pub struct Sources {
 impl std::fmt::Debug for Sources {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Sources").finish_non_exhaustive()
+    }
+}
+
+/// A value that is somewhere else.
+enum Reference {
+    Kms(String),
+    Ssm(String),
+    /// Secret, and the field in it.
+    Secret(String, Option<String>),
+}
+
+impl Reference {
+    fn of(value: &str) -> Option<Self> {
+        match value.trim().split_once(':')? {
+            ("kms", ciphertext) => Some(Reference::Kms(ciphertext.to_owned())),
+            ("ssm", name) => Some(Reference::Ssm(name.to_owned())),
+            ("secretsmanager", rest) => Some(match rest.split_once('#') {
+                Some((id, field)) => Reference::Secret(id.to_owned(), Some(field.to_owned())),
+                None => Reference::Secret(rest.to_owned(), None),
+            }),
+            _ => None,
+        }
     }
 }
 
@@ -160,7 +186,10 @@ impl Sources {
         };
         let key = match (self.get("TIELINE_MASTER_KEY"), key_file) {
             (Some(text), _) => {
-                let text = self.resolved(&text).await?;
+                let text = match Reference::of(&text) {
+                    Some(reference) => self.resolved(&reference).await?.0,
+                    None => text,
+                };
                 MasterKey::from_text(&text).map_err(|reason| format!("TIELINE_MASTER_KEY cannot be used: {reason}"))
             }
             (None, Some(file)) => MasterKey::load(file).map_err(|e| e.to_string()),
@@ -173,35 +202,28 @@ impl Sources {
         Ok(Some(SharedStore { store: Arc::new(store), key }))
     }
 
-    /// The value itself, or the one that it refers to.
-    async fn resolved(&self, value: &str) -> Result<String, Failure> {
-        match value.trim().split_once(':') {
-            Some(("kms", ciphertext)) => self.decrypted(ciphertext).await,
-            Some(("ssm", name)) => self.parameter(name).await,
-            Some(("secretsmanager", rest)) => {
-                let (id, field) = match rest.split_once('#') {
-                    Some((id, field)) => (id, Some(field)),
-                    None => (rest, None),
-                };
-                let text = self.secret(id).await?;
-                let Some(field) = field else { return Ok(text) };
-                let object: Value = serde_json::from_str(&text).unwrap_or_default();
-                let value = object[field].as_str().map(str::to_owned);
-                value.ok_or_else(|| {
+    /// The value that is referred to; and where it lives, if it can be kept up to date there.
+    async fn resolved(&self, reference: &Reference) -> Result<(String, Option<Home>), Failure> {
+        match reference {
+            Reference::Kms(ciphertext) => Ok((self.decrypted(ciphertext).await?, None)),
+            Reference::Ssm(name) => Ok((self.parameter(name).await?, None)),
+            Reference::Secret(id, None) => Ok((self.secret(id).await?.text, None)),
+            Reference::Secret(id, Some(field)) => {
+                let secret = self.secret(id).await?;
+                let object: Value = serde_json::from_str(&secret.text).unwrap_or_default();
+                let value = object[field].as_str().map(str::to_owned).ok_or_else(|| {
                     let message = format!("the secret {id} has no field `{field}`");
-                    ConfigError::new(message, "a secret with fields is a JSON object of texts").into()
-                })
+                    ConfigError::new(message, "a secret with fields is a JSON object of texts")
+                })?;
+                Ok((value, secret.home(self.aws().await?, field)))
             }
-            _ => Ok(value.to_owned()),
         }
     }
 
-    async fn secret(&self, id: &str) -> Result<String, Failure> {
-        let body = json!({ "SecretId": id });
-        let answer = self.aws().await?.ask(Service::SecretsManager, "GetSecretValue", id, &body).await;
-        let answer = answer.map_err(|error| Failure::of(&format!("the secret {id}"), &error))?;
-        let text = answer["SecretString"].as_str().map(str::to_owned);
-        text.ok_or_else(|| ConfigError::new(format!("the secret {id} is binary"), "store it as text").into())
+    async fn secret(&self, id: &str) -> Result<Current, Failure> {
+        let found = secret_home::read(self.aws().await?, id).await;
+        let found = found.map_err(|error| Failure::of(&format!("the secret {id}"), &error))?;
+        found.ok_or_else(|| ConfigError::new(format!("the secret {id} is binary"), "store it as text").into())
     }
 
     async fn parameter(&self, name: &str) -> Result<String, Failure> {
@@ -265,10 +287,11 @@ impl Failure {
 impl Placed {
     async fn settings(&self) -> Result<Variables, Failure> {
         let sources = &*self.sources;
-        let mut variables = match &self.place {
+        let mut settings = match &self.place {
             Place::Environment => {
                 let names = SETTINGS.into_iter().chain(KEY_SERVICE);
-                Variables(names.filter_map(|name| Some((name.to_owned(), sources.get(name)?))).collect())
+                let values = names.filter_map(|name| Some((name.to_owned(), sources.get(name)?))).collect();
+                Variables { values, home: None }
             }
             Place::File(path) => {
                 let text = tokio::fs::read_to_string(path).await.map_err(|e| Failure::Unavailable {
@@ -277,12 +300,20 @@ impl Placed {
                 })?;
                 object(&text, &self.describe())?
             }
-            Place::SecretsManager(id) => object(&sources.secret(id).await?, &self.describe())?,
+            Place::SecretsManager(id) => {
+                let secret = sources.secret(id).await?;
+                let mut settings = object(&secret.text, &self.describe())?;
+                // What only refers to the token is not written over.
+                if settings.values.get(REFRESH_TOKEN).is_some_and(|value| Reference::of(value).is_none()) {
+                    settings.home = secret.home(sources.aws().await?, REFRESH_TOKEN);
+                }
+                settings
+            }
             Place::Ssm(name) => object(&sources.parameter(name).await?, &self.describe())?,
         };
         // The content counts: a key may be replaced in its place.
-        if let Some(file) = variables.0.remove("SF_PRIVATE_KEY_FILE")
-            && !variables.0.contains_key("SF_PRIVATE_KEY")
+        if let Some(file) = settings.values.remove("SF_PRIVATE_KEY_FILE")
+            && !settings.values.contains_key("SF_PRIVATE_KEY")
         {
             let pem = tokio::fs::read_to_string(&file).await.map_err(|e| {
                 ConfigError::new(
@@ -290,14 +321,20 @@ impl Placed {
                     "SF_PRIVATE_KEY_FILE must name a readable PEM file",
                 )
             })?;
-            variables.0.insert("SF_PRIVATE_KEY".to_owned(), pem);
+            settings.values.insert("SF_PRIVATE_KEY".to_owned(), pem);
         }
-        for (name, value) in &mut variables.0 {
-            if MAY_REFER.contains(&name.as_str()) {
-                *value = sources.resolved(value).await?;
+        for (name, value) in &mut settings.values {
+            if !MAY_REFER.contains(&name.as_str()) {
+                continue;
             }
+            let Some(reference) = Reference::of(value) else { continue };
+            let (resolved, home) = sources.resolved(&reference).await?;
+            if name == REFRESH_TOKEN {
+                settings.home = home;
+            }
+            *value = resolved;
         }
-        Ok(variables)
+        Ok(settings)
     }
 
     fn describe(&self) -> String {
@@ -318,11 +355,15 @@ impl Source for Placed {
     fn org<'a>(&'a self, name: &'a str, settings: &'a Variables) -> BoxFuture<'a, Result<Org, OrgError>> {
         Box::pin(async move {
             let sources = &*self.sources;
-            let get = |name: &str| settings.0.get(name).cloned();
+            let get = |name: &str| settings.values.get(name).cloned();
             let version = get("SF_API_VERSION").map(|text| text.trim().trim_start_matches('v').to_owned());
             let made = async {
                 let mut config = OrgConfig::from_variables(get)?;
                 config.alias = name.to_owned();
+                if matches!(config.grant, Grant::RefreshToken { .. }) {
+                    config.store_as = settings.home.as_ref().map(|home| home.place.describe());
+                    config.home.clone_from(&settings.home);
+                }
                 Ok(Credentials::with(config, sources.settings().await?)?)
             };
             let credentials = made.await.map_err(|failure: Failure| failure.at("the token store", name))?;
@@ -348,7 +389,7 @@ fn object(text: &str, place: &str) -> Result<Variables, ConfigError> {
             other => other.to_string(),
         };
         if SETTINGS.contains(&ours) || KEY_SERVICE.contains(&ours) {
-            variables.0.entry(ours.to_owned()).or_insert(value);
+            variables.values.entry(ours.to_owned()).or_insert(value);
         }
     }
     Ok(variables)
@@ -413,7 +454,7 @@ mod tests {
         let text = r#"{"consumerKey":"3MVG9","consumerSecret":"hush","baseUri":"https://acme.my.salesforce.com",
             "appId":"0x1","consumerId":"0y2","SF_API_VERSION":67.0,"SF_AUDIENCE":null}"#;
         let found = object(text, "the secret").unwrap();
-        let pairs: Vec<_> = found.0.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let pairs: Vec<_> = found.values.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         assert_eq!(
             pairs,
             [

@@ -49,6 +49,7 @@ impl BegunLogin {
             reuse,
             hosts,
             store_as: None,
+            home: None,
         };
         Ok(Self { config, access, at: now })
     }

@@ -6,6 +6,7 @@
 mod asked_for;
 mod callbacks;
 mod grants;
+mod home;
 mod hosts;
 mod interleavings;
 mod lifetimes;

@@ -42,7 +42,7 @@ impl Source for Place {
                 reason: "it is away".to_owned(),
                 hint: "wait".to_owned(),
             })?;
-            Ok(Variables([("SF_REFRESH_TOKEN".to_owned(), token)].into()))
+            Ok(Variables { values: [("SF_REFRESH_TOKEN".to_owned(), token)].into(), home: None })
         })
     }
 
@@ -53,7 +53,7 @@ impl Source for Place {
                 "SF_LOGIN_URL" => Some(login_url.clone()),
                 "SF_CLIENT_ID" => Some(client_id.clone()),
                 "SF_CLIENT_SECRET" => Some(client_secret.clone()),
-                name => settings.0.get(name).cloned(),
+                name => settings.values.get(name).cloned(),
             });
             let failed = |error: ConfigError| OrgError::Setting { connection: name.to_owned(), error };
             Ok(org(config.map_err(failed)?, self.clock.clone()))
