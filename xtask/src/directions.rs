@@ -13,7 +13,7 @@ mod tests {
         ("store", &["auth"]),
         ("sync", &["auth", "client", "store"]),
         ("server", &["auth", "client", "store", "sync"]),
-        ("lambda", &["auth"]),
+        ("lambda", &["auth", "client"]),
         ("cli", &["auth", "client", "store", "sync", "server", "lambda", "emulator"]),
         ("emulator", &[]),
     ];

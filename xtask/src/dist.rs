@@ -67,7 +67,14 @@ fn build(root: &Path, zigbuild: &Path, target: &str) -> Result<PathBuf> {
     say(&format!("building tieline-extension for {target}: cargo zigbuild --profile lambda"));
     let cargo = cargo(root);
     let mut command = Command::new(zigbuild);
-    command.current_dir(root).args(["zigbuild", "--profile", "lambda", "--package", "tieline-lambda"]);
+    command.current_dir(root).args([
+        "zigbuild",
+        "--profile",
+        "lambda",
+        "--package",
+        "tieline-lambda",
+        "--no-default-features",
+    ]);
     command.args(["--bin", "tieline-extension", "--target"]).arg(format!("{target}.{}.{}", GLIBC.0, GLIBC.1));
     // The library that brings TLS would otherwise gather randomness from timing jitter at each start, which costs up to
     // a second on a fraction of a processor; the kernel's randomness is what all other programs use.

@@ -10,7 +10,7 @@ const READ_TIMEOUT: Duration = Duration::from_secs(150);
 /// Idle connections are dropped before the other side does it: a request on a connection that is being
 /// closed fails after it was sent.
 const POOL_IDLE: Duration = Duration::from_secs(20);
-/// A login takes a second or two.
+/// A login takes a second or two, and no load balancer closes what has been idle for so short a time.
 const SERVICE_POOL_IDLE: Duration = Duration::from_secs(4);
 /// A token response that takes longer is lost anyway.
 const TOKEN_TIMEOUT: Duration = Duration::from_secs(30);
@@ -31,6 +31,16 @@ fn builder() -> reqwest::ClientBuilder {
 /// When the machine has no usable certificate store.
 pub fn api_client() -> reqwest::Result<reqwest::Client> {
     builder().build()
+}
+
+/// The client for API calls of a process that is frozen at times. What has been idle for longer than a few seconds is
+/// not used again: the other side may have closed it during the freeze, and a POST that fails on such a connection cannot
+/// be repeated. Time goes on in a freeze for the clock that this is counted by (aws-lambda-web-adapter#830, measured).
+///
+/// # Errors
+/// As [`api_client`].
+pub fn thawing_client() -> reqwest::Result<reqwest::Client> {
+    builder().pool_idle_timeout(SERVICE_POOL_IDLE).build()
 }
 
 /// The client for token requests. Each has a connection of its own: they are rare, and one that fails on a connection

@@ -60,10 +60,11 @@ impl Credentials {
         let end = async |token: &str| {
             revoke(&renewal.http, renewal.config.app(), token).await.map_err(|failed| renewal.error(failed.kind))
         };
-        let current =
-            before.chain.as_ref().map(|chain| chain.current.clone()).or_else(|| {
-                renewal.config.grant.refresh_token().map(|token| token.expose().to_owned())
-            });
+        let current = before
+            .chain
+            .as_ref()
+            .map(|chain| chain.current.clone())
+            .or_else(|| renewal.config.grant.refresh_token().map(|token| token.expose().to_owned()));
         let refresh_token = match current {
             Some(token) => Some(end(&token).await),
             None => None,

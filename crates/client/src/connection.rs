@@ -61,9 +61,15 @@ impl Connection {
     /// As [`Connection::new`].
     pub fn with(credentials: Credentials, version: &str, retry: RetryPolicy) -> Result<Self, ClientError> {
         let http = api_client().map_err(|e| ClientError::no_https(&credentials.config().alias, &e))?;
+        Ok(Self::sending_by(http, credentials, version, retry))
+    }
+
+    /// The same over an HTTP client of the caller's: one that follows no redirects and has timeouts, such as
+    /// [`tieline_auth::http::thawing_client`].
+    pub fn sending_by(http: reqwest::Client, credentials: Credentials, version: &str, retry: RetryPolicy) -> Self {
         let (calls, usage) = (AtomicU64::new(0), Mutex::new(None));
         let inner = Inner { credentials, http, version: version.to_owned(), retry, calls, usage };
-        Ok(Self(Arc::new(Handle(Arc::new(inner)))))
+        Self(Arc::new(Handle(Arc::new(inner))))
     }
 
     /// The same connection whose clones are counted apart: two cores that count in one place wait for each other

@@ -1,10 +1,12 @@
 //! The control API: what only the owner of a local org may do. Documented in docs/emulator.md.
 
+use std::sync::atomic::Ordering;
+
 use axum::Router;
 use axum::extract::{Json, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post, put};
+use axum::routing::{delete, get, post, put};
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::json;
@@ -27,6 +29,7 @@ pub(crate) fn router() -> Router<Shared> {
         .route("/commit-delay", put(commit_delay))
         .route("/limits", put(limits))
         .route("/faults", post(add_faults).delete(clear_faults))
+        .route("/connections", delete(forget_connections))
         .route("/reset", post(reset))
         .route("/tokens/revoke", post(revoke))
         .route("/refresh-tokens", post(new_refresh_token))
@@ -56,6 +59,11 @@ async fn ledger(State(shared): State<Shared>) -> Response {
         "api_calls": api_calls, "records_written": records_written, "deploys": deploys, "faults_injected": faults_injected,
     }))
     .into_response()
+}
+
+async fn forget_connections(State(shared): State<Shared>) -> StatusCode {
+    shared.forgotten.fetch_add(1, Ordering::Relaxed);
+    StatusCode::NO_CONTENT
 }
 
 #[derive(Deserialize)]

@@ -40,6 +40,7 @@ mod tls;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context;
@@ -113,6 +114,8 @@ pub struct OrgInfo {
 pub(crate) struct Shared {
     org: Arc<Mutex<Org>>,
     faults: Arc<Faults>,
+    /// Grows when all connections that are open are to be dead.
+    forgotten: Arc<AtomicU64>,
 }
 
 impl Shared {
@@ -183,7 +186,7 @@ impl Emulator {
         } else {
             None
         };
-        let shared = Shared { org: Arc::new(Mutex::new(org)), faults: Arc::default() };
+        let shared = Shared { org: Arc::new(Mutex::new(org)), faults: Arc::default(), forgotten: Arc::default() };
         let router = rest::router()
             .merge(oauth_routes::router())
             .merge(sign_in_routes::router())

@@ -1,6 +1,7 @@
 //! The listener: connections, TLS, faults, and paths as clients write them.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::Router;
@@ -60,9 +61,15 @@ async fn connection<I>(io: I, router: Router, shared: Shared)
 where
     I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
 {
+    let born = shared.forgotten.load(Ordering::Relaxed);
     let service = service_fn(move |request: Request<Incoming>| {
         let (router, shared) = (router.clone(), shared.clone());
-        async move { respond(request.map(Body::new), router, shared).await }
+        async move {
+            if shared.forgotten.load(Ordering::Relaxed) != born {
+                return Err("nobody knows this connection any more");
+            }
+            respond(request.map(Body::new), router, shared).await
+        }
     });
     // A client that goes away, or a fault that cuts the line, ends here; neither is news.
     let _ = hyper::server::conn::http1::Builder::new().serve_connection(io, service).await;

@@ -15,7 +15,6 @@
 use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use jiff::Timestamp;
 use lambda_extension::{LambdaEvent, NextEvent, service_fn};
@@ -23,16 +22,13 @@ use tieline_auth::aws::Variable;
 use tieline_auth::{Clock, ConfigError};
 use tokio::sync::oneshot;
 
-use crate::broker::{self, BindError, Broker, DEFAULT_CONNECTION, Listeners};
+use crate::broker::{self, BindError, Broker, Listeners};
 use crate::metrics::{self, Metrics};
+use crate::prefetch;
 use crate::sources::Sources;
 
 /// What orgs are called with unless told otherwise; that of the client, which this crate does without.
 pub const API_VERSION: &str = "67.0";
-/// How long the first invocation is held back for tokens that are fetched ahead. The function is starting meanwhile,
-/// which takes a tenth of a second or more; who needs the token then waits for it anyway.
-const AHEAD: Duration = Duration::from_secs(2);
-
 /// Why the extension cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum ExtensionError {
@@ -127,22 +123,7 @@ impl Extension {
         let listeners = Listeners::bind(SocketAddr::from(([127, 0, 0, 1], port))).await?;
         let orgs = Sources::new(variable.clone(), clock.clone(), API_VERSION).orgs()?;
         let start = Start::of(&variable);
-        let known = |name: &str| orgs.names().any(|known| known == name);
-        let ahead = match get("TIELINE_PREFETCH") {
-            None => Vec::from_iter(known(DEFAULT_CONNECTION).then(|| DEFAULT_CONNECTION.to_owned())),
-            Some(text) if text.trim() == "none" => Vec::new(),
-            Some(text) => {
-                let names: Vec<String> = text.split(',').map(|name| name.trim().to_owned()).collect();
-                if let Some(unknown) = names.iter().find(|name| !known(name)) {
-                    return Err(ConfigError::new(
-                        format!("TIELINE_PREFETCH names `{unknown}`, which is no connection"),
-                        "name connections of TIELINE_CONNECTIONS, or none",
-                    )
-                    .into());
-                }
-                names
-            }
-        };
+        let ahead = prefetch::wanted(&variable, &orgs)?;
         let metrics = Metrics::new(&variable, clock.clone());
         let broker = Broker::new(&secret, orgs, clock);
         // A frozen process cannot tell its callers that it has closed a connection.
@@ -202,10 +183,7 @@ impl Extension {
         let extension = lambda_extension::Extension::new().with_events(events).with_events_processor(processor);
         let registered = extension.register().await.map_err(failed)?;
         if start != Start::Snapshot && !ahead.is_empty() {
-            let fetching = ahead.iter().map(|name| broker.prefetch(name));
-            if tokio::time::timeout(AHEAD, futures_util::future::join_all(fetching)).await.is_err() {
-                tracing::info!("fetching tokens ahead takes longer than the first invocation should wait");
-            }
+            prefetch::wait_for(ahead.iter().map(|name| broker.prefetch(name))).await;
         }
         let outcome = tokio::select! {
             outcome = registered.run() => outcome.map_err(failed),
@@ -227,7 +205,7 @@ impl Report {
     fn tell(&self, broker: &Broker, at_any_rate: bool) {
         let mut report = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (metrics, out) = &mut *report;
-        if let Some(line) = metrics.line(broker, at_any_rate) {
+        if let Some(line) = metrics.line(broker.counters(), broker.orgs(), None, at_any_rate) {
             // A log that is gone is no reason to fail an invocation.
             let _ = writeln!(out, "{line}").and_then(|()| out.flush());
         }

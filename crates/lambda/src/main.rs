@@ -1,18 +1,14 @@
 //! `tieline-extension`: the token broker as an AWS Lambda extension. Lambda starts it from `/opt/extensions`.
 
-use std::io::{stderr, stdout};
+use std::io::stdout;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use tieline_auth::redact::Masked;
 use tieline_auth::{Clock, SystemClock};
 use tieline_lambda::extension::{Extension, ExtensionError};
-use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
-    let filter = EnvFilter::try_from_env("TIELINE_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
-    let writer = || Masked::new(stderr());
-    tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).with_writer(writer).init();
+    tieline_lambda::logging::start();
     // More than one crypto provider in a graph makes rustls guess, and guessing panics.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     // One thread: it waits for the network, and shares the function's fraction of a processor.

@@ -12,23 +12,21 @@ use serde_json::{Value, json};
 use tieline_auth::aws::Variable;
 use tieline_auth::{Clock, Stats};
 
-use crate::broker::Broker;
-use crate::counters::Counted;
+use crate::counters::{Counted, Counters};
+use crate::orgs::Orgs;
 
 /// Lines are this far apart, unless there is a failure to tell of: a function that is invoked a thousand times a
 /// second would pay for its log.
 pub(crate) const EVERY: Duration = Duration::from_secs(10);
 
-/// The metrics, in the order of the line: name and unit.
-const METRICS: [(&str, &str); 7] = [
-    ("TokensServed", "Count"),
-    ("TokenCacheHits", "Count"),
-    ("TokenRequests", "Count"),
-    ("TokenRefusals", "Count"),
-    ("AuthFailures", "Count"),
-    ("TokenErrors", "Count"),
-    ("TokenWait", "Milliseconds"),
-];
+/// Calls that an org has left today, and how many it has a day; of the one that has the smallest share left.
+#[derive(Debug, Clone, Copy)]
+pub struct ApiCalls {
+    /// Left until the end of the 24 hours.
+    pub left: u64,
+    /// Allowed within 24 hours.
+    pub allowed: u64,
+}
 
 /// Codes of answers that mean: the org does not let us in.
 const AUTH: [&str; 2] = ["reauth_required", "login_limit"];
@@ -75,9 +73,15 @@ impl Metrics {
     }
 
     /// The line for what has happened since the last one, if it is time for it and there is anything to tell.
-    pub fn line(&mut self, broker: &Broker, at_any_rate: bool) -> Option<String> {
+    pub fn line(
+        &mut self,
+        counters: &Counters,
+        orgs: &Orgs,
+        api_calls: Option<ApiCalls>,
+        at_any_rate: bool,
+    ) -> Option<String> {
         let namespace = self.namespace.clone()?;
-        self.pending.add(broker.counters().take());
+        self.pending.add(counters.take());
         let failed = self.pending.refused.keys().any(|code| !STRANGERS.contains(code));
         let now = self.clock.now();
         let waited = self.told_at.is_none_or(|at| now.duration_since(at).unsigned_abs() >= EVERY);
@@ -85,31 +89,41 @@ impl Metrics {
             return None;
         }
         let mut total = Stats::default();
-        for org in broker.orgs().loaded() {
+        let mut certificate_ends: Option<Timestamp> = None;
+        for org in orgs.loaded() {
             let stats = org.credentials.stats();
             total.token_requests += stats.token_requests;
             total.refusals += stats.refusals;
+            certificate_ends = certificate_ends.into_iter().chain(org.certificate_ends).min();
         }
         let counted = std::mem::take(&mut self.pending);
         let of = |wanted: &[&str], them: bool| -> u64 {
             counted.refused.iter().filter(|(code, _)| wanted.contains(code) == them).map(|(_, count)| count).sum()
         };
         let waits: Vec<f64> = counted.waits.iter().map(|wait| (wait.as_secs_f64() * 1e5).round() / 1e2).collect();
-        let values = [
-            json!(counted.served),
-            json!(counted.from_cache),
+        let mut metrics = vec![
+            ("TokensServed", "Count", json!(counted.served)),
+            ("TokenCacheHits", "Count", json!(counted.from_cache)),
             // Credentials that were replaced take their counts along.
-            json!(total.token_requests.saturating_sub(self.before.token_requests)),
-            json!(total.refusals.saturating_sub(self.before.refusals)),
-            json!(of(&AUTH, true)),
-            json!(of(&STRANGERS, false)),
-            json!(waits),
+            ("TokenRequests", "Count", json!(total.token_requests.saturating_sub(self.before.token_requests))),
+            ("TokenRefusals", "Count", json!(total.refusals.saturating_sub(self.before.refusals))),
+            ("AuthFailures", "Count", json!(of(&AUTH, true))),
+            ("TokenErrors", "Count", json!(of(&STRANGERS, false))),
         ];
+        if !waits.is_empty() {
+            metrics.push(("TokenWait", "Milliseconds", json!(waits)));
+        }
+        if let Some(end) = certificate_ends {
+            metrics.push(("CertificateDaysLeft", "Count", json!(end.duration_since(now).as_hours().div_euclid(24))));
+        }
+        if let Some(ApiCalls { left, allowed }) = api_calls {
+            let percent = (left as f64 * 1e3 / allowed.max(1) as f64).round() / 10.0;
+            metrics.push(("ApiCallsLeft", "Count", json!(left)));
+            metrics.push(("ApiCallsLeftPercent", "Percent", json!(percent)));
+        }
         (self.before, self.told_at) = (total, Some(now));
-        let told = |value: &Value| value.as_array().is_none_or(|values| !values.is_empty());
-        let named: Vec<_> = METRICS.into_iter().zip(values).filter(|(_, value)| told(value)).collect();
         let definitions: Vec<Value> =
-            named.iter().map(|((name, unit), _)| json!({ "Name": name, "Unit": unit })).collect();
+            metrics.iter().map(|(name, unit, _)| json!({ "Name": name, "Unit": unit })).collect();
         let mut line = json!({
             "_aws": {
                 "Timestamp": now.as_millisecond(),
@@ -119,7 +133,7 @@ impl Metrics {
             "FunctionVersion": self.version,
             "Refused": counted.refused,
         });
-        for ((name, _), value) in named {
+        for (name, _, value) in metrics {
             line[name] = value;
         }
         Some(line.to_string())

@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use tieline_auth::refresh_token_home::Home;
-use tieline_auth::{Clock, ConfigError, Credentials};
+use tieline_auth::{AuthError, Clock, ConfigError, Credentials};
 use tokio::task::JoinHandle;
 use zeroize::Zeroize;
 
@@ -35,6 +35,8 @@ pub struct Org {
     pub credentials: Credentials,
     /// The version of the API that callers should use, such as `67.0`.
     pub api_version: String,
+    /// When the certificate ends that the app has, where it is known (`SF_CERTIFICATE`).
+    pub certificate_ends: Option<Timestamp>,
 }
 
 /// A login's settings. The values are overwritten when they are dropped.
@@ -118,6 +120,15 @@ impl OrgError {
     }
 }
 
+/// There is no token.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NoToken {
+    #[error(transparent)]
+    Org(#[from] OrgError),
+    #[error(transparent)]
+    Login(#[from] AuthError),
+}
+
 /// Orgs by name. Cheap to clone; clones share all.
 #[derive(Clone)]
 pub struct Orgs {
@@ -154,7 +165,8 @@ struct State {
 #[derive(Clone)]
 pub(crate) struct Loaded {
     pub(crate) org: Org,
-    generation: u64,
+    /// Another one has other settings.
+    pub(crate) generation: u64,
 }
 
 impl Orgs {
@@ -199,6 +211,25 @@ impl Orgs {
     /// There is no such org, or its settings do not lead to a login.
     pub async fn check(&self, name: &str) -> Result<(), OrgError> {
         self.get(name).await.map(drop)
+    }
+
+    /// What `ask` gets of the org of that name. If the login is refused and the settings have changed where they are kept,
+    /// it is asked of the org that those lead to: what failed was the old ones.
+    pub(crate) async fn ask<T, F: Future<Output = Result<T, AuthError>>>(
+        &self,
+        name: &str,
+        ask: impl Fn(Org) -> F,
+    ) -> Result<(Loaded, T), NoToken> {
+        let mut loaded = self.get(name).await?;
+        let mut outcome = ask(loaded.org.clone()).await;
+        if let Err(error) = &outcome
+            && error.needs_person()
+            && let Some(newer) = self.newer(name, &loaded).await
+        {
+            outcome = ask(newer.org.clone()).await;
+            loaded = newer;
+        }
+        Ok((loaded, outcome?))
     }
 
     /// The org of that name, with settings that are not out of date.

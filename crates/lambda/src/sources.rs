@@ -17,8 +17,10 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::future::BoxFuture;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use tieline_auth::aws::{Aws, AwsError, Service, Variable, kms};
+use tieline_auth::certificate::Certificate;
 use tieline_auth::environment::{KEY_SERVICE, SETTINGS};
 use tieline_auth::refresh_token_home::Home;
 use tieline_auth::sealing::MasterKey;
@@ -32,7 +34,7 @@ use crate::orgs::{Org, OrgError, Orgs, Source, Variables};
 use crate::secret_home::{self, Current};
 
 /// The settings whose value may be a reference. Not `TIELINE_SIGNING_KEY`: there, `kms:` names a key.
-const MAY_REFER: [&str; 9] = [
+const MAY_REFER: [&str; 10] = [
     "SF_CLIENT_ID",
     "SF_CLIENT_SECRET",
     "SF_USERNAME",
@@ -42,9 +44,12 @@ const MAY_REFER: [&str; 9] = [
     "SF_ACCESS_TOKEN",
     "VAULT_TOKEN",
     "BAO_TOKEN",
+    CERTIFICATE,
 ];
 
 const REFRESH_TOKEN: &str = "SF_REFRESH_TOKEN";
+/// The app's certificate, in PEM. No login needs it: it is there to be warned about before it ends.
+const CERTIFICATE: &str = "SF_CERTIFICATE";
 
 /// The names in a Salesforce secret that Secrets Manager rotates by itself, and ours for them. Source: Secrets Manager
 /// User Guide, "Salesforce Client Secret".
@@ -289,8 +294,7 @@ impl Placed {
         let sources = &*self.sources;
         let mut settings = match &self.place {
             Place::Environment => {
-                let names = SETTINGS.into_iter().chain(KEY_SERVICE);
-                let values = names.filter_map(|name| Some((name.to_owned(), sources.get(name)?))).collect();
+                let values = names().filter_map(|name| Some((name.to_owned(), sources.get(name)?))).collect();
                 Variables { values, home: None }
             }
             Place::File(path) => {
@@ -367,8 +371,26 @@ impl Source for Placed {
                 Ok(Credentials::with(config, sources.settings().await?)?)
             };
             let credentials = made.await.map_err(|failure: Failure| failure.at("the token store", name))?;
-            Ok(Org { credentials, api_version: version.unwrap_or_else(|| sources.api_version.clone()) })
+            let certificate_ends = get(CERTIFICATE).and_then(|pem| certificate_ends(name, &pem));
+            let api_version = version.unwrap_or_else(|| sources.api_version.clone());
+            Ok(Org { credentials, api_version, certificate_ends })
         })
+    }
+}
+
+/// The names of all settings.
+fn names() -> impl Iterator<Item = &'static str> {
+    SETTINGS.into_iter().chain(KEY_SERVICE).chain([CERTIFICATE])
+}
+
+/// When the certificate ends. One that cannot be read is no reason not to log in.
+fn certificate_ends(connection: &str, pem: &str) -> Option<Timestamp> {
+    match Certificate::from_pem(pem) {
+        Ok(certificate) => Some(certificate.not_after),
+        Err(error) => {
+            tracing::warn!(connection, "{CERTIFICATE}: {error} (hint: {})", error.hint());
+            None
+        }
     }
 }
 
@@ -388,7 +410,7 @@ fn object(text: &str, place: &str) -> Result<Variables, ConfigError> {
             Value::Null => continue,
             other => other.to_string(),
         };
-        if SETTINGS.contains(&ours) || KEY_SERVICE.contains(&ours) {
+        if names().any(|known| known == ours) {
             variables.values.entry(ours.to_owned()).or_insert(value);
         }
     }

@@ -86,7 +86,8 @@ impl Broker {
 }
 
 fn org(connection: &Connection) -> Org {
-    Org { credentials: connection.credentials().clone(), api_version: connection.api_version().to_owned() }
+    let (credentials, api_version) = (connection.credentials().clone(), connection.api_version().to_owned());
+    Org { credentials, api_version, certificate_ends: None }
 }
 
 fn secret() -> Result<String, Failure> {

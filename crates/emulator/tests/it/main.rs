@@ -66,6 +66,30 @@ async fn answer(response: Response) -> (u16, Value) {
 const JWT: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 
 #[tokio::test]
+async fn a_connection_that_was_forgotten_breaks_at_its_next_request() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let org = Org::start().await;
+    let mut kept = tokio::net::TcpStream::connect(&org.emulator.info().instance_url["http://".len()..]).await.unwrap();
+    let mut ask = async || {
+        let _ = kept.write_all(b"GET /services/data HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        let mut answer = [0; 12];
+        kept.read(&mut answer).await.unwrap_or(0)
+    };
+    assert_eq!(ask().await, 12);
+    let control = format!("{}/connections", org.emulator.info().control_url);
+    assert_eq!(org.http.delete(control).send().await.unwrap().status(), 204);
+    // What was left of the first answer, and then the end.
+    let mut left = 0;
+    while ask().await > 0 {
+        left += 1;
+        assert!(left < 1_000, "it is still answered");
+    }
+    let another = Client::builder().build().unwrap();
+    let answer = another.get(org.url("/services/data")).send().await.unwrap();
+    assert_eq!(answer.status(), 200, "others come through");
+}
+
+#[tokio::test]
 async fn assertions_pass_in_every_form_that_real_clients_send() {
     let org = Org::start().await;
     let info = org.emulator.info();

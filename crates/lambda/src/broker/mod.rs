@@ -12,9 +12,9 @@
 
 mod guard;
 pub mod listen;
-mod refusal;
-mod request;
-mod token;
+pub(crate) mod refusal;
+pub(crate) mod request;
+pub(crate) mod token;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -33,7 +33,7 @@ use self::refusal::Refusal;
 use self::request::TokenRequest;
 use self::token::Handed;
 use crate::counters::Counters;
-use crate::orgs::Orgs;
+use crate::orgs::{NoToken, Orgs};
 
 pub use self::listen::{BindError, Listeners, serve};
 pub use self::request::DEFAULT_CONNECTION;
@@ -59,7 +59,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// use tieline_lambda::orgs::{Org, Orgs};
 ///
 /// let clock = Arc::new(SystemClock::default());
-/// let orgs = Orgs::new(clock.clone()).with("default", Org { credentials, api_version: "67.0".to_owned() });
+/// let orgs = Orgs::new(clock.clone()).with("default", Org { credentials, api_version: "67.0".to_owned(), certificate_ends: None });
 /// let broker = Broker::new("a secret of sixteen bytes or more", orgs, clock);
 /// let listeners = Listeners::bind("127.0.0.1:0".parse()?).await?;
 /// serve(listeners, broker, async { tokio::signal::ctrl_c().await.unwrap_or(()) }).await;
@@ -209,22 +209,16 @@ impl Broker {
     async fn token(&self, asked: &TokenRequest) -> Result<Handed, Refusal> {
         let Inner { orgs, clock, .. } = &*self.0;
         let deadline = *self.0.deadline.lock().unwrap_or_else(PoisonError::into_inner);
-        let loaded = orgs.get(&asked.connection).await.map_err(|error| {
-            tracing::warn!(connection = asked.connection, %error, hint = error.hint(), "no token");
-            Refusal::org(&error)
+        let fetch = |org| async move { token::fetch(&org, asked, deadline, &**clock).await };
+        let (_, handed) = orgs.ask(&asked.connection, fetch).await.map_err(|error| {
+            let (refusal, hint) = match &error {
+                NoToken::Org(error) => (Refusal::org(error), error.hint().to_owned()),
+                NoToken::Login(error) => (Refusal::login(error, clock.now()), error.hint()),
+            };
+            tracing::warn!(connection = asked.connection, %error, hint, "no token");
+            refusal
         })?;
-        let mut outcome = token::fetch(&loaded.org, asked, deadline, &**clock).await;
-        if let Err(error) = &outcome
-            && error.needs_person()
-            && let Some(newer) = orgs.newer(&asked.connection, &loaded).await
-        {
-            // The credentials have been rotated where they are kept: what failed was the old ones.
-            outcome = token::fetch(&newer.org, asked, deadline, &**clock).await;
-        }
-        outcome.map_err(|error| {
-            tracing::warn!(connection = asked.connection, %error, hint = error.hint(), "no token");
-            Refusal::login(&error, clock.now())
-        })
+        Ok(handed)
     }
 }
 

@@ -39,7 +39,7 @@ pub(crate) async fn fetch(
     Ok(Handed { token, api_version: org.api_version.clone(), from_cache })
 }
 
-async fn lasting(
+pub(crate) async fn lasting(
     credentials: &Credentials,
     min_ttl: Duration,
     deadline: Option<Timestamp>,

@@ -211,7 +211,8 @@ async fn another_process_that_logs_in_and_does_not_finish_is_told() {
     let lease = store.lease(&config.digest(), "somebody", Duration::from_secs(14), Take::IfFree).await.unwrap();
     assert!(matches!(lease, tieline_auth::token_store::Lease::Held { .. }));
     let credentials = Credentials::with(config, settings).unwrap();
-    let orgs = Orgs::new(system()).with("default", Org { credentials, api_version: "67.0".to_owned() });
+    let orgs = Orgs::new(system())
+        .with("default", Org { credentials, api_version: "67.0".to_owned(), certificate_ends: None });
     let broker = run(Broker::new(SECRET, orgs, system())).await;
     let url = broker.url("/v1/token");
     let asked = tokio::spawn(world.http.get(url).header("X-Tieline-Token", SECRET).send());

@@ -34,7 +34,7 @@ impl Drop for Process {
 
 pub(crate) struct Environment {
     simulator: Simulator,
-    pub(crate) extension: Process,
+    pub(crate) extension: Option<Process>,
     function: Option<Process>,
     pub(crate) port: u16,
     folder: tempfile::TempDir,
@@ -75,6 +75,27 @@ pub(crate) fn python() -> Option<Command> {
 impl Environment {
     /// Starts the extension, waits until it has registered, then starts the function: the order that Lambda keeps.
     pub(crate) async fn start(variables: &BTreeMap<String, String>, function: Option<Command>) -> Self {
+        let mut environment = Self::empty().await;
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tieline-extension"));
+        command.env_clear().envs(environment.simulator.lambda_env_vars());
+        command.env("AWS_SESSION_TOKEN", SESSION).env("TIELINE_BROKER_PORT", environment.port.to_string());
+        command.envs(variables).stdout(environment.file("metrics")).stderr(environment.file("log"));
+        environment.extension = Some(environment.spawned(command));
+        environment.registered().await;
+        if let Some(function) = function {
+            environment.add(function);
+        }
+        environment
+    }
+
+    /// A function without the extension.
+    pub(crate) async fn alone(function: Command) -> Self {
+        let mut environment = Self::empty().await;
+        environment.add(function);
+        environment
+    }
+
+    async fn empty() -> Self {
         let simulator = Simulator::builder()
             .function_name("orders")
             .freeze_mode(FreezeMode::Process)
@@ -84,30 +105,26 @@ impl Environment {
             .unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let folder = tempfile::tempdir().unwrap();
-        let log = |name: &str| Stdio::from(std::fs::File::create(folder.path().join(name)).unwrap());
-        let with = |command: &mut Command| {
-            command.env_clear().envs(simulator.lambda_env_vars());
-            command.env("AWS_SESSION_TOKEN", SESSION).env("TIELINE_BROKER_PORT", port.to_string());
-        };
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tieline-extension"));
-        with(&mut command);
-        let extension = command.envs(variables).stdout(log("metrics")).stderr(log("log")).spawn().unwrap();
-        simulator.register_freeze_pid(extension.id());
-        let extension = Process(extension);
-        let mut environment = Environment { simulator, extension, function: None, port, folder, is_warm: false.into() };
-        environment.registered().await;
-        if let Some(mut function) = function {
-            let own: Vec<_> =
-                function.get_envs().map(|(name, value)| (name.to_owned(), value.unwrap().to_owned())).collect();
-            let simulated = environment.simulator.lambda_env_vars();
-            function.env_clear().envs(simulated).envs(own).env("AWS_SESSION_TOKEN", SESSION);
-            function.env("TIELINE_BROKER_PORT", port.to_string());
-            let log = std::fs::File::create(environment.folder.path().join("function")).unwrap();
-            let function = function.stdout(Stdio::null()).stderr(log).spawn().unwrap();
-            environment.simulator.register_freeze_pid(function.id());
-            environment.function = Some(Process(function));
-        }
-        environment
+        Environment { simulator, extension: None, function: None, port, folder, is_warm: false.into() }
+    }
+
+    fn add(&mut self, mut function: Command) {
+        let own: Vec<_> =
+            function.get_envs().map(|(name, value)| (name.to_owned(), value.unwrap().to_owned())).collect();
+        function.env_clear().envs(self.simulator.lambda_env_vars()).envs(own).env("AWS_SESSION_TOKEN", SESSION);
+        function.env("TIELINE_BROKER_PORT", self.port.to_string());
+        function.stdout(self.file("function-metrics")).stderr(self.file("function"));
+        self.function = Some(self.spawned(function));
+    }
+
+    fn file(&self, name: &str) -> Stdio {
+        Stdio::from(std::fs::File::create(self.folder.path().join(name)).unwrap())
+    }
+
+    fn spawned(&self, mut command: Command) -> Process {
+        let process = command.spawn().unwrap();
+        self.simulator.register_freeze_pid(process.id());
+        Process(process)
     }
 
     async fn registered(&self) {
@@ -136,7 +153,7 @@ impl Environment {
     pub(crate) async fn finished(&self, id: &str) -> Result<Value, String> {
         let state = self.simulator.wait_for_invocation_complete(id, LONG).await;
         let state = state.unwrap_or_else(|e| {
-            let states = (self.extension.state(), self.function.as_ref().map(Process::state));
+            let states = [&self.extension, &self.function].map(|process| process.as_ref().map(Process::state));
             panic!("{e}; extension and function are {states:?}: {} {}", self.log(), self.read("function"))
         });
         match state.status {
@@ -147,10 +164,13 @@ impl Environment {
 
     /// Lambda freezes the environment when everybody is done.
     pub(crate) async fn frozen(&self) {
-        self.simulator.wait_for_frozen(LONG).await.unwrap();
-        // The simulator says so before it has stopped the last process; a thaw in between would miss it.
         let started = Instant::now();
-        for process in [Some(&self.extension), self.function.as_ref()].into_iter().flatten() {
+        // The simulator does not notice a freeze between its look and its wait, so the wait is short.
+        while self.simulator.wait_for_frozen(Duration::from_millis(50)).await.is_err() {
+            assert!(started.elapsed() < LONG, "it is not frozen: {}", self.log());
+        }
+        // It says so before it has stopped the last process; a thaw in between would miss it.
+        for process in [&self.extension, &self.function].into_iter().flatten() {
             while process.state() != 'T' {
                 assert!(started.elapsed() < LONG, "a process is not stopped");
                 tokio::time::sleep(Duration::from_millis(2)).await;
@@ -162,7 +182,7 @@ impl Environment {
     /// what it wrote.
     pub(crate) async fn shut_down(self) -> (Duration, bool, String, String) {
         self.frozen().await;
-        let (simulator, mut extension) = (self.simulator, self.extension);
+        let (simulator, mut extension) = (self.simulator, self.extension.unwrap());
         let started = Instant::now();
         let ended = tokio::spawn(async move {
             loop {
@@ -185,6 +205,16 @@ impl Environment {
 
     pub(crate) fn log(&self) -> String {
         self.read("log")
+    }
+
+    /// What the function has logged.
+    pub(crate) fn function_log(&self) -> String {
+        self.read("function")
+    }
+
+    /// The metrics that the function has written so far.
+    pub(crate) fn function_metrics(&self) -> Vec<Value> {
+        self.read("function-metrics").lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
     /// The metrics that the extension has written so far.

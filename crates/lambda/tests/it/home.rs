@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tieline_auth::aws::{Service, Variable};
 use tieline_auth::ManualClock;
+use tieline_auth::aws::{Service, Variable};
 use tieline_lambda::broker::Broker;
 use tieline_lambda::sources::Sources;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

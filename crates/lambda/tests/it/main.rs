@@ -6,6 +6,7 @@ mod answers;
 mod environment;
 mod fleet;
 mod guarded;
+mod handlers;
 mod home;
 mod lifecycle;
 mod listening;

@@ -102,7 +102,8 @@ async fn the_package_asks_the_broker() {
         let mut config = world.jwt();
         config.reuse = tieline_auth::Reuse::UntilRefused;
         let credentials = tieline_auth::Credentials::with(config, quick(system())).unwrap();
-        let orgs = Orgs::new(system()).with("default", Org { credentials, api_version: "67.0".to_owned() });
+        let orgs = Orgs::new(system())
+            .with("default", Org { credentials, api_version: "67.0".to_owned(), certificate_ends: None });
         let broker = run(Broker::new(SECRET, orgs, system())).await;
         let more = [("TIELINE_BROKER_TOKEN", SECRET.to_owned()), ("TIELINE_BROKER_PORT", broker.port.to_string())];
         tokio::task::block_in_place(|| passes(node, modules, "broker.test.mjs", &world, &more));

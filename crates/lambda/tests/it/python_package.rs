@@ -20,7 +20,8 @@ async fn the_package_works_with_simple_salesforce() {
         .add_root_certificate(reqwest::Certificate::from_pem(&std::fs::read(&authority).unwrap()).unwrap());
     let settings = tieline_auth::Settings { http: Some(http.build().unwrap()), ..quick(system()) };
     let credentials = tieline_auth::Credentials::with(config, settings).unwrap();
-    let orgs = Orgs::new(system()).with("default", Org { credentials, api_version: "67.0".to_owned() });
+    let orgs = Orgs::new(system())
+        .with("default", Org { credentials, api_version: "67.0".to_owned(), certificate_ends: None });
     let broker = run(Broker::new(SECRET, orgs, system())).await;
     let package = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../packages/python");
     let output = tokio::task::block_in_place(|| {

@@ -102,7 +102,11 @@ pub(crate) fn quick(clock: Arc<dyn Clock>) -> Settings {
 }
 
 pub(crate) fn org(config: OrgConfig, clock: Arc<dyn Clock>) -> Org {
-    Org { credentials: Credentials::with(config, quick(clock)).unwrap(), api_version: "67.0".to_owned() }
+    Org {
+        credentials: Credentials::with(config, quick(clock)).unwrap(),
+        api_version: "67.0".to_owned(),
+        certificate_ends: None,
+    }
 }
 
 pub(crate) async fn run(broker: Broker) -> Running {
