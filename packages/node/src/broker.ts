@@ -1,11 +1,11 @@
 import { existsSync } from 'node:fs';
-import { Agent, get } from 'node:http';
 
 import { TielineError } from './errors.js';
 import { allowedHost, isLoopback } from './hosts.js';
+import { ask, parsed, reason } from './request.js';
 import { digest, type Token, type TokenSource } from './token.js';
 
-/** The broker answers within a minute. */
+/** It answers within a minute. */
 const PATIENCE = 65_000;
 const PORT = '2774';
 const EXTENSION = '/opt/extensions/tieline-extension';
@@ -53,7 +53,8 @@ export class BrokerSource implements TokenSource {
     let after: number;
     let text: string;
     try {
-      ({ status, after, text } = await ask(`${this.#address.url}/v1/token?${query}`, this.#address.secret));
+      const url = new URL(`${this.#address.url}/v1/token?${query}`);
+      ({ status, after, text } = await ask(url, { patience: PATIENCE, headers: { 'X-Tieline-Token': this.#address.secret } }));
     } catch (error) {
       throw new TielineError('broker_unreachable', `the broker at ${this.#address.url} does not answer (${reason(error)})`, {
         hint: 'see that it runs: the layer in Lambda, `tieline broker` elsewhere; TIELINE_BROKER=off does without it',
@@ -77,40 +78,4 @@ export class BrokerSource implements TokenSource {
       expiresAt: Number.isNaN(end) ? undefined : end,
     };
   }
-}
-
-/** One request on a connection of its own: `fetch` and the usual agent may go through a proxy, and the secret with it. */
-function ask(url: string, secret: string): Promise<{ status: number; after: number; text: string }> {
-  return new Promise((resolve, reject) => {
-    const options = { agent: new Agent(), headers: { 'X-Tieline-Token': secret }, signal: AbortSignal.timeout(PATIENCE) };
-    const request = get(url, options, (answer) => {
-      const chunks: Buffer[] = [];
-      answer.on('data', (chunk: Buffer) => chunks.push(chunk));
-      answer.on('error', reject);
-      answer.on('end', () => {
-        const after = Number(answer.headers['retry-after']);
-        resolve({ status: answer.statusCode ?? 0, after, text: Buffer.concat(chunks).toString('utf8') });
-      });
-    });
-    request.on('error', reject);
-  });
-}
-
-/** The members of a JSON object; none of what is no JSON. */
-export function parsed(text: string): Record<string, string | undefined> {
-  try {
-    const value: unknown = JSON.parse(text);
-    return typeof value === 'object' && value !== null ? (value as Record<string, string | undefined>) : {};
-  } catch {
-    return {};
-  }
-}
-
-/** The innermost cause of a failed request: `ECONNREFUSED` rather than `fetch failed`. */
-export function reason(error: unknown): string {
-  let cause = error;
-  while (cause instanceof Error && cause.cause !== undefined) cause = cause.cause;
-  if (cause instanceof AggregateError && cause.errors.length > 0) cause = cause.errors[0];
-  const code = (cause as { code?: unknown } | undefined)?.code;
-  return typeof code === 'string' ? code : cause instanceof Error ? cause.message : String(cause);
 }

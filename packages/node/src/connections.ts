@@ -5,6 +5,8 @@ import { Connection, type ConnectionConfig } from 'jsforce';
 import { BrokerSource, brokerFromEnvironment } from './broker.js';
 import { misconfigured } from './errors.js';
 import { apart } from './login.js';
+import { watchCalls } from './metrics.js';
+import { thawSafe } from './thaw.js';
 import { digest, SharedToken, type Token, type TokenSource } from './token.js';
 
 /** Connections that are kept; the one that was used least recently goes first. */
@@ -96,7 +98,7 @@ export class Connections extends EventEmitter<ManagerEvents> {
     const token = await entry.token.get();
     // Somebody has logged it out: jsforce then renews nothing any more.
     if (entry.connection !== undefined && entry.connection._refreshDelegate == null) entry.connection = undefined;
-    entry.connection ??= open(entry.token, token, settings);
+    entry.connection ??= thawSafe(watchCalls(open(entry.token, token, settings)));
     return entry.connection;
   }
 

@@ -1,8 +1,8 @@
 import { createPrivateKey, createSign, type KeyObject } from 'node:crypto';
 
-import { parsed, reason } from './broker.js';
 import { misconfigured, TielineError } from './errors.js';
 import { allowedHost, isLoopback } from './hosts.js';
+import { ask, parsed, reason, type Answer } from './request.js';
 import { digest, type Token, type TokenSource } from './token.js';
 
 /** Life of an assertion in seconds: Salesforce's documents say three minutes; this leaves room for clocks that differ. */
@@ -15,7 +15,7 @@ const PATIENCE = 30_000;
 const MEMORY = { first: 5_000, longest: 15 * 60_000 };
 
 /** Failures before a request was sent. */
-const NOT_SENT = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH', 'UND_ERR_CONNECT_TIMEOUT']);
+const NOT_SENT = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH']);
 
 /** What every login needs. */
 export interface AppSettings {
@@ -91,18 +91,16 @@ abstract class Login implements TokenSource {
   }
 
   /** Asks an OAuth endpoint of the login host. */
-  protected async post(endpoint: string, fields: Record<string, string>): Promise<{ answer: Response; text: string }> {
+  protected post(endpoint: string, fields: Record<string, string>): Promise<Answer> {
     const { clientId, clientSecret } = this.settings;
-    const url = new URL(`/services/oauth2/${endpoint}`, this.loginUrl);
-    const body = new URLSearchParams({ ...fields, client_id: clientId });
-    if (clientSecret) body.set('client_secret', clientSecret);
-    const answer = await fetch(url, { method: 'POST', body, redirect: 'manual', signal: AbortSignal.timeout(PATIENCE) });
-    return { answer, text: await answer.text() };
+    const form = new URLSearchParams({ ...fields, client_id: clientId });
+    if (clientSecret) form.set('client_secret', clientSecret);
+    return ask(new URL(`/services/oauth2/${endpoint}`, this.loginUrl), { patience: PATIENCE, form });
   }
 
   async #logIn(): Promise<Token> {
     const host = this.loginUrl.origin;
-    const { answer, text } = await this.post('token', this.form()).catch((error: unknown) => {
+    const answer = await this.post('token', this.form()).catch((error: unknown) => {
       const what = reason(error);
       if (!NOT_SENT.has(what)) this.onLost();
       throw new TielineError('upstream_unreachable', `${host} cannot be reached (${what})`, {
@@ -110,8 +108,8 @@ abstract class Login implements TokenSource {
         retryable: true,
       });
     });
-    const told = parsed(text);
-    if (!answer.ok || !told['access_token'] || !told['instance_url']) {
+    const told = parsed(answer.text);
+    if (answer.status !== 200 || !told['access_token'] || !told['instance_url']) {
       // A gateway's page, or half an answer: the org may have done its part.
       if (!told['error']) this.onLost();
       throw refusal(host, answer, told);
@@ -269,7 +267,7 @@ function audience(loginUrl: URL): string {
   return host.endsWith('.my.salesforce.com') ? 'https://login.salesforce.com' : loginUrl.origin;
 }
 
-function refusal(host: string, answer: Response, told: Record<string, string | undefined>): TielineError {
+function refusal(host: string, answer: Answer, told: Record<string, string | undefined>): TielineError {
   const { error, error_description: description = '' } = told;
   if (!error) {
     return new TielineError('upstream', `${host} answered HTTP ${answer.status} with something that is no token response`, {

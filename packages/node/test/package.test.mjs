@@ -204,3 +204,13 @@ test('everything can be let go of', async () => {
   assert.equal(manager.getCacheStats().size, 0);
   assert.equal(await contacts(await manager.getConnection(jwt)), 3);
 });
+
+// The last one: no connection of the org's works after it.
+test('a login does not go by a connection of before, which may be dead', async () => {
+  const manager = SalesforceConnectionManager.getInstance();
+  const { refresh_token: token } = await control('POST', 'refresh-tokens', {});
+  await manager.getConnection({ ...refresh, reuse: 0.01 }, token);
+  await control('DELETE', 'connections');
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  await manager.getConnection({ ...refresh, reuse: 0.01 }, token);
+});

@@ -65,6 +65,13 @@ pub(crate) fn node() -> Option<Command> {
     Some(command)
 }
 
+/// A function with the package `tieline`, whose folder of modules is given.
+pub(crate) fn with_package(modules: &Path) -> Command {
+    let mut command = Command::new(std::env::var_os("TIELINE_TEST_NODE").unwrap());
+    command.arg(functions("package.mjs")).env("TIELINE_TEST_MODULES", modules).env("LAMBDA_TASK_ROOT", "/var/task");
+    command
+}
+
 pub(crate) fn python() -> Option<Command> {
     let mut command = Command::new(crate::parts::part("python", "TIELINE_TEST_PYTHON")?);
     command.args(["-m", "awslambdaric", "python_function.handler"]).env("PYTHONPATH", functions(""));

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::environment::{Environment, SESSION, jwt, node, python};
+use crate::environment::{Environment, SESSION, jwt, node, python, with_package};
 use crate::moto::Moto;
+use crate::node_package::project;
 use crate::world::World;
 
 fn with<const N: usize>(mut variables: BTreeMap<String, String>, more: [(&str, &str); N]) -> BTreeMap<String, String> {
@@ -56,6 +57,39 @@ async fn a_session_that_the_org_ended_hours_ago_costs_one_login_and_no_failure()
     let again = environment.invoke(json!({})).await.unwrap();
     assert_eq!(again["totalSize"], 4);
     assert_eq!(world.logins().await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s13_s16_a_function_with_the_package_thaws_with_dead_connections_and_says_when_the_broker_is_gone() {
+    if node().is_none() {
+        return;
+    }
+    let world = World::new().await;
+    let modules = project("TIELINE_TEST_NODE_MODULES");
+    let mut function = with_package(&modules.path().join("node_modules"));
+    function.env("TIELINE_BROKER", "on");
+    let variables = with(jwt(&world), [("TIELINE_TOKEN_REUSE", "until_refused")]);
+    let mut environment = Environment::start(&variables, Some(function)).await;
+    assert_eq!(environment.invoke(json!({})).await.unwrap()["totalSize"], 3);
+    for count in 4..=5 {
+        environment.frozen().await;
+        world.control("DELETE", "connections", Value::Null).await;
+        tokio::time::sleep(Duration::from_millis(1_200)).await;
+        environment.invoke(json!({"do": "create", "name": "Once"})).await.unwrap();
+        assert_eq!(environment.invoke(json!({})).await.unwrap()["totalSize"], count);
+    }
+    // The session ends with nobody to ask for another one.
+    world.control("PUT", "clock", json!({"advance_seconds": 5 * 60 * 60})).await;
+    environment.frozen().await;
+    let id = environment.begin(json!({"do": "hold", "ms": 300})).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    environment.extension = None;
+    let error = environment.finished(&id).await.unwrap_err();
+    assert!(error.contains("the broker at http://localhost:") && error.contains("does not answer"), "{error}");
+    assert_eq!(world.logins().await, 1);
+    let line = environment.function_metrics().remove(0);
+    assert_eq!(line["_aws"]["CloudWatchMetrics"][0]["Metrics"][1]["Name"], "ApiCallsLeftPercent");
+    assert!(line["ApiCallsLeft"].as_u64().unwrap() > 0 && line["FunctionName"] == "orders");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

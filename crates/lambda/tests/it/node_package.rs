@@ -38,7 +38,7 @@ fn package() -> &'static Path {
 }
 
 /// A folder in which a program finds the package and one version of jsforce.
-fn project(modules: &str) -> TempDir {
+pub(crate) fn project(modules: &str) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let here = folder.path().join("node_modules");
     // A copy: what a link leads to would look for jsforce beside itself.
