@@ -3,10 +3,11 @@
 import os
 import re
 import threading
+import time
 from pathlib import Path
 
 import requests
-from tieline import Broker, TielineError, connect
+from tieline import Broker, Salesforce, TielineError, connect
 
 CONTROL = os.environ["CONTROL_URL"]
 
@@ -60,6 +61,15 @@ exec(first, names)
 assert names["found"]["totalSize"] == 4
 exec(second, names)
 assert names["handler"]({"lastName": "From a handler"}, None)["success"]
+
+# In Lambda, connections that have died during a freeze cost neither a call nor a duplicate.
+os.environ["AWS_LAMBDA_FUNCTION_NAME"] = "orders"
+frozen = Salesforce(Broker.from_environment())
+before = frozen.query("SELECT Id FROM Contact")["totalSize"]
+control("DELETE", "connections")
+time.sleep(1.1)
+frozen.Contact.create({"LastName": "Once"})
+assert frozen.query("SELECT Id FROM Contact")["totalSize"] == before + 1
 
 assert code_of(lambda: connect("absent")) == "unknown_connection"
 assert code_of(lambda: Broker("wrong secret", int(os.environ["TIELINE_BROKER_PORT"])).token()) == "forbidden"

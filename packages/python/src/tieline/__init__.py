@@ -11,10 +11,12 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
+import time
 from typing import Any, Dict, Optional, Tuple
 from urllib.parse import urlsplit
 
 import requests
+import requests.adapters
 import simple_salesforce
 
 __all__ = ["Broker", "Salesforce", "TielineError", "connect"]
@@ -88,6 +90,25 @@ class Broker:
         return f"Broker({self._url})"
 
 
+class _AfterAPause(requests.adapters.HTTPAdapter):
+    """Sends nothing on a connection from before a pause.
+
+    A Lambda function is frozen between its invocations. A gateway may forget its connections meanwhile, and nobody can
+    tell it: the first call after the thaw would fail, and one that creates something must not be made again.
+    """
+
+    _used_at = 0.0
+
+    def send(self, *args: Any, **kwargs: Any) -> requests.Response:
+        if not 0 <= time.time() - self._used_at <= 1:
+            self.close()
+        self._used_at = time.time()
+        try:
+            return super().send(*args, **kwargs)
+        finally:
+            self._used_at = time.time()
+
+
 class Salesforce(simple_salesforce.Salesforce):
     """simple-salesforce's client; a token that the org refuses is replaced, and the call made again.
 
@@ -104,6 +125,8 @@ class Salesforce(simple_salesforce.Salesforce):
         told = broker.token(connection)
         arguments.setdefault("version", told["api_version"])
         super().__init__(session_id=told["access_token"], instance_url=told["instance_url"], **arguments)
+        if os.environ.get("AWS_LAMBDA_FUNCTION_NAME") and "session" not in arguments:
+            self.session.mount("https://", _AfterAPause())
         # simple-salesforce calls this when the org has answered INVALID_SESSION_ID.
         self._salesforce_login_partial = self._other_token
 
