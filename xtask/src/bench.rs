@@ -29,31 +29,66 @@ const PYTHON: [&str; 3] = ["lookup", "sign", "herd"];
 
 /// Runs a benchmark and prints what it found.
 pub(crate) fn run(root: &Path, options: &BenchOptions) -> Result<()> {
-    if options.name != "tokens" {
-        bail!("there is no benchmark {:?}\nhint: the benchmarks are: tokens", options.name);
-    }
-    let variable = |part: Part, name: &str| -> Result<PathBuf> {
-        match find_or_install(part, root)? {
-            Found::Here(values) => values
-                .into_iter()
-                .find(|(key, _)| *key == name)
-                .map(|(_, value)| PathBuf::from(value))
-                .with_context(|| format!("{part} does not say where {name} is")),
-            Found::CannotBeInstalled(reason) => bail!("{part}: {reason}"),
-        }
+    let found = match options.name.as_str() {
+        "tokens" => tokens(root, options.runs)?,
+        "lambda" => lambda(root, options.runs)?,
+        other => bail!("there is no benchmark {other:?}\nhint: the benchmarks are: tokens, lambda"),
     };
-    let node = variable(Part::Node, "TIELINE_TEST_NODE")?;
-    let modules = variable(Part::Node, "TIELINE_TEST_NODE_MODULES")?;
-    let python = variable(Part::Python, "TIELINE_TEST_PYTHON")?;
+    found.print(&options.name, options.json);
+    Ok(())
+}
+
+/// Where a part's variable points to.
+fn variable(root: &Path, part: Part, name: &str) -> Result<PathBuf> {
+    match find_or_install(part, root)? {
+        Found::Here(values) => values
+            .into_iter()
+            .find(|(key, _)| *key == name)
+            .map(|(_, value)| PathBuf::from(value))
+            .with_context(|| format!("{part} does not say where {name} is")),
+        Found::CannotBeInstalled(reason) => bail!("{part}: {reason}"),
+    }
+}
+
+/// The extension as it is shipped, and functions in Node with and without it, in simulated environments.
+fn lambda(root: &Path, runs: usize) -> Result<Measurements> {
+    let node = variable(root, Part::Node, "TIELINE_TEST_NODE")?;
+    let modules = variable(root, Part::Node, "TIELINE_TEST_NODE_MODULES")?;
+    let moto = variable(root, Part::Moto, "TIELINE_TEST_MOTO")?;
+    let package = ["--package", "tieline-lambda"];
+    say("building the extension as it is shipped: cargo build --profile lambda --package tieline-lambda");
+    let mut build = cargo(root);
+    build.args(["build", "--profile", "lambda", "--no-default-features", "--bin", "tieline-extension"]).args(package);
+    // As for the layer: see `dist`.
+    run_shown(build.env("AWS_LC_SYS_NO_JITTER_ENTROPY", "1"))?;
+    say("building the environments: cargo bench --package tieline-lambda --bench lambda");
+    run_shown(cargo(root).args(["bench", "--no-run", "--bench", "lambda"]).args(package))?;
+    let mut found = Measurements::default();
+    for turn in 1..=runs {
+        say(&format!("run {turn} of {runs}"));
+        let mut bench = cargo(root);
+        bench.args(["bench", "--quiet", "--bench", "lambda"]).args(package);
+        bench.env("TIELINE_BENCH_EXTENSION", root.join("target/lambda/tieline-extension"));
+        bench.env("TIELINE_TEST_NODE", &node).env("TIELINE_TEST_NODE_MODULES", &modules);
+        found.take(&output(bench.env("TIELINE_TEST_MOTO", &moto).env_remove("TIELINE_TEST_SKIP"))?)?;
+    }
+    Ok(found)
+}
+
+/// Our side and the peers' of having tokens, each against an org of its own.
+fn tokens(root: &Path, runs: usize) -> Result<Measurements> {
+    let node = variable(root, Part::Node, "TIELINE_TEST_NODE")?;
+    let modules = variable(root, Part::Node, "TIELINE_TEST_NODE_MODULES")?;
+    let python = variable(root, Part::Python, "TIELINE_TEST_PYTHON")?;
     say("building our side: cargo build --release --package tieline-bench");
     run_shown(cargo(root).args(["build", "--release", "--package", "tieline-bench"]))?;
     let ours = root.join("target/release/tieline-bench");
 
     let mut found = Measurements::default();
-    for turn in 1..=options.runs {
+    for turn in 1..=runs {
         for (who, cases) in [("tieline", &OURS[..]), ("node", &NODE[..]), ("python", &PYTHON[..])] {
             for case in cases {
-                say(&format!("run {turn} of {}: {who} {case}", options.runs));
+                say(&format!("run {turn} of {runs}: {who} {case}"));
                 // Each case has an org of its own: no peer finds what another has left.
                 let org = Org::start(&ours)?;
                 let mut command = match who {
@@ -80,8 +115,7 @@ pub(crate) fn run(root: &Path, options: &BenchOptions) -> Result<()> {
             }
         }
     }
-    found.print(&options.name, options.json);
-    Ok(())
+    Ok(found)
 }
 
 /// A local org in a process of its own; it ends when its input does.

@@ -51,6 +51,7 @@ Parts:
   sf        the Salesforce CLI, into target/parts/sf (half a gigabyte)
   openbao   OpenBao's server, the open twin of HashiCorp Vault, into target/parts/openbao
   moto      moto, which stands for AWS, into target/parts/moto
+  deploy    AWS SAM, CDK, cfn-lint, esbuild and a reader of Terraform's language, into target/parts/deploy
   fixtures  the recorded files in ../shared/fixtures; skipped by itself where they are not there
 
 A part that cannot be had makes the command fail unless it is skipped.
@@ -67,6 +68,8 @@ Environment of the tests:
   TIELINE_TEST_SF            the Salesforce CLI
   TIELINE_TEST_OPENBAO       the program `bao`
   TIELINE_TEST_MOTO          the program `moto_server`
+  TIELINE_TEST_DEPLOY_MODULES   the folder node_modules with CDK and esbuild
+  TIELINE_TEST_DEPLOY_PROGRAMS  the folder with `sam` and `cfn-lint`
   TIELINE_TEST_FIXTURES      the folder of recorded files
   TIELINE_TEST_SKIP          the skipped parts, separated by commas; empty if there are none
   TIELINE_TEST_LONG          1 with --long, otherwise not set
@@ -80,6 +83,7 @@ Usage: cargo xtask bench <NAME> [--runs <N>] [--json]
 
 Benchmarks:
   tokens  Finding a token, signing an assertion, and a thousand that ask at once: beside jsforce and simple-salesforce
+  lambda  The extension as it is shipped, and functions in Node with it and without, in frozen environments
 
 Options:
       --runs <N>  How often each case runs [default: 3]

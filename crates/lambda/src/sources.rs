@@ -371,7 +371,8 @@ impl Source for Placed {
                 Ok(Credentials::with(config, sources.settings().await?)?)
             };
             let credentials = made.await.map_err(|failure: Failure| failure.at("the token store", name))?;
-            let certificate_ends = get(CERTIFICATE).and_then(|pem| certificate_ends(name, &pem));
+            let certificate = get(CERTIFICATE).filter(|pem| !pem.trim().is_empty());
+            let certificate_ends = certificate.and_then(|pem| certificate_ends(name, &pem));
             let api_version = version.unwrap_or_else(|| sources.api_version.clone());
             Ok(Org { credentials, api_version, certificate_ends })
         })

@@ -2,6 +2,7 @@
 
 mod apt;
 mod chromium;
+mod deploy;
 mod node;
 pub(crate) mod python;
 mod servers;
@@ -37,13 +38,15 @@ pub(crate) enum Part {
     Openbao,
     /// moto, which stands for AWS.
     Moto,
+    /// SAM, CDK and linters, for what is deployed to AWS.
+    Deploy,
     /// The recorded files next to the repository.
     Fixtures,
 }
 
 impl Part {
     /// Every part, in the order in which they are made ready.
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Node,
         Self::Python,
         Self::Chromium,
@@ -53,6 +56,7 @@ impl Part {
         Self::Sf,
         Self::Openbao,
         Self::Moto,
+        Self::Deploy,
         Self::Fixtures,
     ];
 
@@ -68,6 +72,7 @@ impl Part {
             Self::Sf => "sf",
             Self::Openbao => "openbao",
             Self::Moto => "moto",
+            Self::Deploy => "deploy",
             Self::Fixtures => "fixtures",
         }
     }
@@ -104,6 +109,7 @@ pub(crate) fn find_or_install(part: Part, root: &Path) -> Result<Found> {
         Part::Sf => sf::find_or_install(root).map(Found::Here),
         Part::Openbao => python::openbao(root).map(Found::Here),
         Part::Moto => python::moto(root).map(Found::Here),
+        Part::Deploy => deploy::find_or_install(root).map(Found::Here),
         Part::Fixtures => Ok(find_fixtures(root)),
     }
 }

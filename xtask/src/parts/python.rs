@@ -64,7 +64,7 @@ pub(crate) fn zigbuild(root: &Path) -> Result<PathBuf> {
 }
 
 /// Makes a new virtual environment with these packages in it, and stamps it.
-fn environment_with(root: &Path, folder: &Path, packages: &[&str], log: &str) -> Result<()> {
+pub(super) fn environment_with(root: &Path, folder: &Path, packages: &[&str], log: &str) -> Result<()> {
     make_environment(root, folder)?;
     run_logged(
         Command::new(folder.join("bin/python"))

@@ -8,16 +8,19 @@ use serde_json::{Value, json};
 use crate::org::{Org, PROGRAM, json as parse, run, tieline};
 use crate::parts::part;
 
-const SECRET: &str = "planted-secret-of-the-broker-0123456789";
+pub(crate) const SECRET: &str = "planted-secret-of-the-broker-0123456789";
 
 /// A broker on a free port; ends with the value.
-struct Broker {
+pub(crate) struct Broker {
     process: Child,
-    port: u16,
+    pub(crate) port: u16,
 }
 
 impl Broker {
-    fn start<'a>(environment: impl IntoIterator<Item = (&'a String, &'a String)>, arguments: &[&str]) -> Self {
+    pub(crate) fn start<'a>(
+        environment: impl IntoIterator<Item = (&'a String, &'a String)>,
+        arguments: &[&str],
+    ) -> Self {
         let mut process = tieline(environment, &["broker", "--listen", "127.0.0.1:0"])
             .args(arguments)
             .env("TIELINE_BROKER_TOKEN", SECRET)

@@ -6,6 +6,7 @@ mod clients;
 mod command_line;
 mod consent;
 mod crashes;
+mod deploy;
 mod desk;
 mod doctor;
 mod failures;
@@ -20,6 +21,9 @@ mod moto;
 mod org;
 mod page;
 mod parts;
+#[path = "../../../lambda/tests/it/project.rs"]
+#[allow(dead_code, reason = "the suite beside it uses more of it")]
+mod project;
 mod secrets;
 mod servers;
 mod setup;

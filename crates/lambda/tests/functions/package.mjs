@@ -7,7 +7,6 @@ import { createRequire } from 'node:module';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 
-const started = process.hrtime.bigint();
 const modules = process.env.TIELINE_TEST_MODULES;
 const from = async (name) => {
   const resolved = createRequire(path.join(modules, 'x.cjs')).resolve(name);
@@ -54,7 +53,7 @@ async function handler(connect, event) {
 const connect = process.env.MANAGER === 'map' ? await mapped() : await managed();
 // A function is ready when its modules are loaded; one that logs in ahead of its first event says so.
 if (process.env.LOG_IN_FIRST) await connect();
-const ready = Number(process.hrtime.bigint() - started) / 1e6;
+const ready = process.uptime() * 1000;
 
 const api = `http://${process.env.AWS_LAMBDA_RUNTIME_API}/2018-06-01/runtime/invocation`;
 for (;;) {

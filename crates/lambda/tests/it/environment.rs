@@ -83,7 +83,9 @@ impl Environment {
     /// Starts the extension, waits until it has registered, then starts the function: the order that Lambda keeps.
     pub(crate) async fn start(variables: &BTreeMap<String, String>, function: Option<Command>) -> Self {
         let mut environment = Self::empty().await;
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tieline-extension"));
+        // A benchmark measures the program as it is shipped.
+        let shipped = std::env::var_os("TIELINE_BENCH_EXTENSION");
+        let mut command = Command::new(shipped.unwrap_or_else(|| env!("CARGO_BIN_EXE_tieline-extension").into()));
         command.env_clear().envs(environment.simulator.lambda_env_vars());
         command.env("AWS_SESSION_TOKEN", SESSION).env("TIELINE_BROKER_PORT", environment.port.to_string());
         command.envs(variables).stdout(environment.file("metrics")).stderr(environment.file("log"));
@@ -138,18 +140,23 @@ impl Environment {
         let started = Instant::now();
         while self.simulator.extension_count().await == 0 {
             assert!(started.elapsed() < LONG, "the extension did not register: {}", self.log());
-            tokio::time::sleep(Duration::from_millis(2)).await;
+            tokio::time::sleep(Duration::from_micros(300)).await;
         }
     }
 
     /// Invokes the function, and answers what it says; its error where it fails.
     pub(crate) async fn invoke(&self, event: Value) -> Result<Value, String> {
-        // The simulator may freeze for the invocation before after it has thawed for this one.
-        if self.is_warm.swap(true, std::sync::atomic::Ordering::Relaxed) {
-            self.frozen().await;
-        }
+        self.frozen_if_warm().await;
+        self.is_warm.store(true, std::sync::atomic::Ordering::Relaxed);
         let id = self.begin(event).await;
         self.finished(&id).await
+    }
+
+    /// The simulator may freeze for the invocation before after it has thawed for the next one.
+    pub(crate) async fn frozen_if_warm(&self) {
+        if self.is_warm.load(std::sync::atomic::Ordering::Relaxed) {
+            self.frozen().await;
+        }
     }
 
     /// Queues an invocation that nobody waits for.

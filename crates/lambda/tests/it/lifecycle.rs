@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::environment::{Environment, SESSION, jwt, node, python, with_package};
 use crate::moto::Moto;
-use crate::node_package::project;
+use crate::project::project;
 use crate::world::World;
 
 fn with<const N: usize>(mut variables: BTreeMap<String, String>, more: [(&str, &str); N]) -> BTreeMap<String, String> {

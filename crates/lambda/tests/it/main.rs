@@ -15,6 +15,7 @@ mod moto;
 mod node_package;
 #[path = "../../../cli/tests/it/parts.rs"]
 mod parts;
+mod project;
 mod python_package;
 mod rotated;
 mod secrets;

@@ -1,58 +1,15 @@
 //! The Node package (`packages/node`), built from its source and run with the real jsforce: on Node 22 and 20, alone and
 //! beside a broker.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
-use std::sync::OnceLock;
 
-use tempfile::TempDir;
 use tieline_lambda::broker::Broker;
 use tieline_lambda::orgs::{Org, Orgs};
 
 use crate::parts::part;
+use crate::project::project;
 use crate::world::{SECRET, World, quick, run, system};
-
-/// The package as somebody would install it, compiled once for all tests.
-fn package() -> &'static Path {
-    static BUILT: OnceLock<TempDir> = OnceLock::new();
-    let folder = BUILT.get_or_init(|| {
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../packages/node");
-        let folder = tempfile::tempdir().unwrap();
-        for file in ["package.json", "tsconfig.json", "tsconfig.cjs.json", "README.md"] {
-            std::fs::copy(source.join(file), folder.path().join(file)).unwrap();
-        }
-        std::os::unix::fs::symlink(source.join("src"), folder.path().join("src")).unwrap();
-        let modules = PathBuf::from(std::env::var_os("TIELINE_TEST_NODE_MODULES").unwrap());
-        std::os::unix::fs::symlink(&modules, folder.path().join("node_modules")).unwrap();
-        for project in ["tsconfig.json", "tsconfig.cjs.json"] {
-            let mut compiler = Command::new(std::env::var_os("TIELINE_TEST_NODE").unwrap());
-            compiler.arg(modules.join("typescript/bin/tsc")).args(["-p", project]).current_dir(folder.path());
-            compiler.arg("--preserveSymlinks");
-            let output = compiler.output().unwrap();
-            assert!(output.status.success(), "{project}: {}", String::from_utf8_lossy(&output.stdout));
-        }
-        std::fs::write(folder.path().join("dist/cjs/package.json"), r#"{"type":"commonjs"}"#).unwrap();
-        folder
-    });
-    folder.path()
-}
-
-/// A folder in which a program finds the package and one version of jsforce.
-pub(crate) fn project(modules: &str) -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    let here = folder.path().join("node_modules");
-    // A copy: what a link leads to would look for jsforce beside itself.
-    let tieline = here.join("tieline");
-    std::fs::create_dir_all(&tieline).unwrap();
-    let mut copy = Command::new("cp");
-    copy.arg("-r").args([package().join("dist"), package().join("package.json")]).arg(&tieline);
-    assert!(copy.status().unwrap().success());
-    for entry in std::fs::read_dir(std::env::var_os(modules).unwrap()).unwrap() {
-        let entry = entry.unwrap();
-        std::os::unix::fs::symlink(entry.path(), here.join(entry.file_name())).unwrap();
-    }
-    folder
-}
 
 /// Runs a test file of the package.
 fn passes(node: &str, modules: &str, file: &str, world: &World, more: &[(&str, String)]) {
