@@ -39,8 +39,8 @@ Options:
   -h, --help         Print this text
 
 Parts:
-  node      Node 22 with jsforce, playwright-core and TypeScript, and Node 20 with the newest jsforce that loads there, into
-            target/parts/node and node20
+  node      Node 22 with jsforce, playwright-core and TypeScript, and Node 20 and 18 with the newest jsforce that loads there,
+            into target/parts/node, node20 and node18
             (npm itself comes from the Debian package `npm` if it is missing)
   python    simple-salesforce and the Lambda runtime in a virtual environment, into target/parts/python
             (`python3-venv` comes from Debian if it is missing)
@@ -59,7 +59,7 @@ A part that cannot be had makes the command fail unless it is skipped.
 Environment of the tests:
   TIELINE_TEST_NODE          the node binary
   TIELINE_TEST_NODE_MODULES  the folder node_modules with jsforce and playwright-core
-  TIELINE_TEST_NODE20        the node binary of Node 20; …_MODULES its folder node_modules
+  TIELINE_TEST_NODE20        the node binary of Node 20 (NODE18: of Node 18); …_MODULES its folder node_modules
   TIELINE_TEST_PYTHON        the python that has simple-salesforce
   TIELINE_TEST_CHROMIUM      the browser
   TIELINE_TEST_REDIS         the redis-server

@@ -12,11 +12,13 @@ use crate::parts::{Found, Part, find_or_install};
 use crate::steps::{cargo, readable_duration, run_shown, say, say_loudly};
 
 /// The variables through which the tests learn of a part; a part that is skipped leaves them unset.
-const PART_VARIABLES: [&str; 15] = [
+const PART_VARIABLES: [&str; 17] = [
     "TIELINE_TEST_NODE",
     "TIELINE_TEST_NODE_MODULES",
     "TIELINE_TEST_NODE20",
     "TIELINE_TEST_NODE20_MODULES",
+    "TIELINE_TEST_NODE18",
+    "TIELINE_TEST_NODE18_MODULES",
     "TIELINE_TEST_PYTHON",
     "TIELINE_TEST_CHROMIUM",
     "TIELINE_TEST_REDIS",

@@ -1,5 +1,5 @@
-//! The part `node`: Node 22, and the npm packages that the tests drive Tieline with; Node 20 with the newest jsforce that
-//! loads there.
+//! The part `node`: Node 22, and the npm packages that the tests drive Tieline with; Node 20 and 18 with the newest jsforce
+//! that loads there.
 
 use std::ffi::OsString;
 use std::fs;
@@ -15,19 +15,23 @@ use crate::steps::{answer, run_logged, say};
 pub(super) const NODE: &str = "22.23.3";
 /// The packages that the test programs use, with their versions.
 const PACKAGES: [&str; 4] = ["jsforce@3.10.26", "playwright-core@1.65.1", "typescript@7.0.2", "@types/node@22.20.5"];
-/// The oldest Node that is looked after, and what the Node package is tested with there.
+/// Older ones that the Node package is tested with, and what beside it.
 const NODE_20: &str = "20.20.2";
-const PACKAGES_20: [&str; 1] = ["jsforce@3.10.16"];
+const NODE_18: &str = "18.20.8";
+const PACKAGES_OLD: [&str; 1] = ["jsforce@3.10.16"];
 
 /// Makes Node and the packages ready.
 pub(super) fn find_or_install(root: &Path) -> Result<Vec<(&'static str, OsString)>> {
     let (node, modules) = ready(root, "node", NODE, &PACKAGES)?;
-    let (node_20, modules_20) = ready(root, "node20", NODE_20, &PACKAGES_20)?;
+    let (node_20, modules_20) = ready(root, "node20", NODE_20, &PACKAGES_OLD)?;
+    let (node_18, modules_18) = ready(root, "node18", NODE_18, &PACKAGES_OLD)?;
     Ok(vec![
         ("TIELINE_TEST_NODE", node),
         ("TIELINE_TEST_NODE_MODULES", modules),
         ("TIELINE_TEST_NODE20", node_20),
         ("TIELINE_TEST_NODE20_MODULES", modules_20),
+        ("TIELINE_TEST_NODE18", node_18),
+        ("TIELINE_TEST_NODE18_MODULES", modules_18),
     ])
 }
 

@@ -4,6 +4,7 @@
 
 mod answers;
 mod environment;
+mod faults;
 mod fleet;
 mod guarded;
 mod handlers;

@@ -1,4 +1,4 @@
-//! The Node package (`packages/node`), built from its source and run with the real jsforce: on Node 22 and 20, alone and
+//! The Node package (`packages/node`), built from its source and run with the real jsforce: on Node 22, 20 and 18, alone and
 //! beside a broker.
 
 use std::path::Path;
@@ -35,8 +35,11 @@ fn passes(node: &str, modules: &str, file: &str, world: &World, more: &[(&str, S
     assert!(told.contains("# pass") && !told.contains("# pass 0"), "{told}");
 }
 
-const NODES: [(&str, &str); 2] =
-    [("TIELINE_TEST_NODE", "TIELINE_TEST_NODE_MODULES"), ("TIELINE_TEST_NODE20", "TIELINE_TEST_NODE20_MODULES")];
+const NODES: [(&str, &str); 3] = [
+    ("TIELINE_TEST_NODE", "TIELINE_TEST_NODE_MODULES"),
+    ("TIELINE_TEST_NODE20", "TIELINE_TEST_NODE20_MODULES"),
+    ("TIELINE_TEST_NODE18", "TIELINE_TEST_NODE18_MODULES"),
+];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_package_logs_in_by_itself() {
