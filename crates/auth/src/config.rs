@@ -33,8 +33,7 @@ pub struct OrgConfig {
     /// Name of the entry in a token store. Without one it follows from host, app and credential, which is right
     /// unless a replaced refresh token is to take its predecessor's place.
     pub store_as: Option<String>,
-    /// Where a refresh token that the org replaces is kept besides the token store. With one, set
-    /// [`OrgConfig::store_as`] too: the token of a later reading is the same connection.
+    /// Where a refresh token that the org replaces is kept besides the token store.
     pub home: Option<Home>,
 }
 
@@ -117,11 +116,12 @@ impl OrgConfig {
     /// Names this login without telling anything of it: a digest of host, app and user (or refresh token, or
     /// [`OrgConfig::store_as`]), in lower-case hexadecimal. A token store keeps it under this name.
     pub fn digest(&self) -> String {
-        let name = match &self.store_as {
-            Some(name) => Fingerprint::of(&["name", name]),
-            None => {
-                Fingerprint::of(&[&origin(&self.login_url), &self.client_id, self.grant.name(), self.grant.subject()])
-            }
+        let host = origin(&self.login_url);
+        let name = match (&self.store_as, &self.home) {
+            (Some(name), _) => Fingerprint::of(&["name", name]),
+            // The token of a later reading is the same login.
+            (None, Some(home)) => Fingerprint::of(&["home", &home.place.name(), &host, &self.client_id]),
+            (None, None) => Fingerprint::of(&[&host, &self.client_id, self.grant.name(), self.grant.subject()]),
         };
         // Keys are lower case in every store, and hexadecimal is.
         name.as_str().bytes().map(|byte| format!("{byte:02x}")).collect()
@@ -136,7 +136,10 @@ impl OrgConfig {
         };
         let secret = self.client_secret.as_ref().map_or("", |secret| secret.expose());
         let (host, audience) = (origin(&self.login_url), self.audience());
-        Fingerprint::of(&[&host, &audience, &self.client_id, secret, self.grant.name(), self.grant.subject(), &key])
+        // All who have read a token of the same chain remember the same failure.
+        let since = self.home.as_ref().map(|home| home.generation.since.to_string());
+        let subject = since.as_deref().unwrap_or_else(|| self.grant.subject());
+        Fingerprint::of(&[&host, &audience, &self.client_id, secret, self.grant.name(), subject, &key])
     }
 }
 

@@ -34,6 +34,10 @@ impl Renewal {
 
     /// Keeps askers from trying again at once. How long depends on who can help.
     pub(crate) fn remember_here(&self, error: AuthError) -> AuthError {
+        if let AuthErrorKind::HomeChanged { .. } = error.kind() {
+            // The org has not been asked. Whoever reads the settings again has credentials of his own.
+            return error;
+        }
         let failures = {
             let mut local = self.local();
             local.failures += 1;

@@ -118,6 +118,20 @@ pub enum AuthErrorKind {
     /// The token store did not answer.
     #[error("{0}")]
     Store(TokenStoreError),
+    /// The refresh token's home cannot be read, and the token store does not know the newest one.
+    #[error("the newest refresh token is in {home}, which cannot be read: {reason}")]
+    Home {
+        /// Where.
+        home: String,
+        /// What is wrong, and the next act.
+        reason: String,
+    },
+    /// Somebody has put another refresh token there since the configuration was read, perhaps with another host or app.
+    #[error("the settings in {home} have changed since they were read")]
+    HomeChanged {
+        /// Where.
+        home: String,
+    },
     /// Another process holds the lease for longer than a login can take.
     #[error("another process has been getting a token for {seconds} s and has not finished")]
     Busy {
@@ -182,7 +196,10 @@ impl AuthError {
             AuthErrorKind::Refused { error, description, .. } => {
                 catalogue::explain(error, description).is_some_and(|row| row.remedy != Remedy::Person)
             }
-            AuthErrorKind::Store(_) | AuthErrorKind::Busy { .. } => true,
+            AuthErrorKind::Store(_)
+            | AuthErrorKind::Busy { .. }
+            | AuthErrorKind::Home { .. }
+            | AuthErrorKind::HomeChanged { .. } => true,
             AuthErrorKind::KeyService { passing, .. } => *passing,
             _ => false,
         }
@@ -229,6 +246,8 @@ impl AuthError {
             }
             AuthErrorKind::Revoked { .. } => "log in again, or reinstate the grant".to_owned(),
             AuthErrorKind::Store(_) => "check TIELINE_TOKEN_STORE, and that the store can be reached".to_owned(),
+            AuthErrorKind::Home { .. } => "see that this program may reach and read it, and try again".to_owned(),
+            AuthErrorKind::HomeChanged { .. } => "read the settings again, and try again".to_owned(),
             AuthErrorKind::Busy { .. } => "try again; if it stays, look for a process that hangs".to_owned(),
             AuthErrorKind::Sealed { .. } => {
                 "use the master key with which it was sealed (TIELINE_MASTER_KEY_FILE), or name another store"

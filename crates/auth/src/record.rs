@@ -26,7 +26,8 @@ impl Renewal {
         spent: Option<String>,
     ) -> Result<Option<Arc<Token>>, AuthError> {
         let rotated = matches!((&work.state.chain, &spent), (Some(chain), Some(spent)) if chain.current != *spent);
-        let is_home = rotated && self.bring_home(&work.state).await;
+        // Both at once: whichever is written when this process dies, the next one finds the newest.
+        let sent_home = spent.as_deref().filter(|_| rotated).and_then(|spent| self.send_home(&work.state, spent));
         let mut attempt = 1;
         loop {
             match self.save(&mut work).await {
@@ -53,7 +54,13 @@ impl Renewal {
         }
         if rotated {
             self.emit(EventKind::Rotated);
-            if !is_home && !self.vault.store.is_durable() {
+            let is_home = self.came_home(sent_home).await;
+            if is_home && !self.vault.store.is_durable() {
+                tracing::info!(
+                    org = self.config.alias,
+                    "the new refresh token is at home; processes that run at the same time need TIELINE_TOKEN_STORE besides"
+                );
+            } else if !self.vault.store.is_durable() {
                 tracing::warn!(
                     org = self.config.alias,
                     "the app rotates refresh tokens, and the new one lives in this process alone: set TIELINE_TOKEN_STORE"

@@ -144,7 +144,8 @@ impl Renewal {
         }
         self.is_allowed(&state)?;
         let mut work = Work { owner: owner.to_owned(), fence: Some(fence), version, state };
-        self.follow_chain(&mut work.state);
+        self.reconcile(&mut work.state).await.map_err(|kind| self.error(kind))?;
+        self.is_allowed(&work.state)?;
         let unsaved = self.local().unsaved.take();
         if let Some((spent, mine)) = unsaved
             && work.state.chain.as_ref().is_some_and(|chain| chain.current == spent)

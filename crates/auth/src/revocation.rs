@@ -60,15 +60,14 @@ impl Credentials {
         let end = async |token: &str| {
             revoke(&renewal.http, renewal.config.app(), token).await.map_err(|failed| renewal.error(failed.kind))
         };
-        let current = before
-            .chain
-            .as_ref()
-            .map(|chain| chain.current.clone())
-            .or_else(|| renewal.config.grant.refresh_token().map(|token| token.expose().to_owned()));
-        let refresh_token = match current {
-            Some(token) => Some(end(&token).await),
-            None => None,
-        };
+        let mut refresh_token = None;
+        for token in renewal.tokens_to_end(&before).await {
+            let ended = end(&token).await;
+            // One that lives on is worth telling, whatever became of the others.
+            if !matches!(refresh_token, Some(Err(_))) {
+                refresh_token = Some(ended);
+            }
+        }
         let access_token = match &before.token {
             Some(token) => Some(end(&token.access_token).await),
             None => None,
@@ -97,7 +96,7 @@ impl Renewal {
     pub(crate) async fn begin_chain(&self, token: SavedToken) -> Result<(), AuthError> {
         self.overwrite(|state| {
             *state = TokenState::default();
-            self.follow_chain(state);
+            self.follow_configured(state);
             state.token = Some(token.clone());
         })
         .await?;
@@ -114,7 +113,7 @@ impl Renewal {
             let (version, before) = self.vault.load().await.map_err(failed)?;
             let mut state =
                 TokenState { chain: before.chain.clone(), audience: before.audience.clone(), ..TokenState::default() };
-            self.follow_chain(&mut state);
+            self.follow_configured(&mut state);
             state.revoked_at = before.revoked_at;
             change(&mut state);
             let mut work = Work { owner: owner.clone(), fence: Some(fence), version, state };

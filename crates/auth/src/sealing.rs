@@ -93,10 +93,10 @@ impl MasterKey {
     /// What is wrong with the text, without the text.
     pub fn from_text(text: &str) -> Result<Self, &'static str> {
         let text = text.trim();
-        let bytes = Zeroizing::new(match from_hex(text) {
+        let bytes = match from_hex(text) {
             Some(bytes) => bytes,
-            None => STANDARD.decode(text).map_err(|_| "it is not base64")?,
-        });
+            None => Zeroizing::new(STANDARD.decode(text).map_err(|_| "it is not base64")?),
+        };
         let bytes = <&[u8; KEY]>::try_from(bytes.as_slice()).map_err(|_| "it is not 32 bytes in base64")?;
         let key = RandomizedNonceKey::new(&AES_256_GCM_SIV, bytes).map_err(|_| "the key was not accepted")?;
         let mut id = [0; ID];
@@ -136,16 +136,19 @@ impl MasterKey {
     }
 }
 
-/// 32 random bytes in base64.
 /// As many hexadecimal digits as a key has; in base64 they would be another number of bytes.
-fn from_hex(text: &str) -> Option<Vec<u8>> {
+fn from_hex(text: &str) -> Option<Zeroizing<Vec<u8>>> {
     if text.len() != 2 * KEY || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;
     }
-    let pairs = text.as_bytes().as_chunks::<2>().0;
-    pairs.iter().map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
+    let mut bytes = Zeroizing::new(vec![0; KEY]);
+    for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().as_chunks::<2>().0) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(bytes)
 }
 
+/// 32 random bytes in base64.
 pub(crate) fn new_key_text() -> Option<Zeroizing<String>> {
     let mut bytes = Zeroizing::new([0u8; KEY]);
     aws_lc_rs::rand::fill(&mut *bytes).ok()?;

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroize;
 
-use crate::refresh_token_home::Generation;
+use crate::refresh_token_home::{AtHome, Generation};
 use crate::secret::Secret;
 
 /// The first half of a secret's SHA-256: enough to tell secrets apart, useless to get one back.
@@ -69,6 +69,9 @@ pub(crate) struct Chain {
     /// Of the refresh token that was configured: the same one in the configuration means that `current` is newer.
     origin: Fingerprint,
     pub(crate) current: String,
+    /// Of the one that `current` was issued for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    previous: Option<Fingerprint>,
     /// Of `current`, where the refresh token has a home.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) generation: Option<Generation>,
@@ -106,7 +109,35 @@ impl Drop for Chain {
 impl Chain {
     pub(crate) fn start(configured: &Secret, generation: Option<Generation>) -> Self {
         let origin = Fingerprint::of(&[configured.expose()]);
-        Self { origin, current: configured.expose().to_owned(), generation, rotates: None, sent: false }
+        Self { origin, current: configured.expose().to_owned(), previous: None, generation, rotates: None, sent: false }
+    }
+
+    /// A chain that goes on with what is at home.
+    pub(crate) fn at_home(found: &AtHome) -> Self {
+        let mut chain = Self::start(&found.token, Some(found.generation));
+        if let Some(first) = &found.first {
+            chain.origin = Fingerprint(first.clone());
+        }
+        chain
+    }
+
+    /// The token at home came before `current`, as far as is known here.
+    pub(crate) fn has_spent(&self, found: &AtHome) -> bool {
+        let fingerprint = Fingerprint::of(&[found.token.expose()]);
+        let Generation { since, turn } = found.generation;
+        fingerprint == self.origin
+            || self.previous.as_ref() == Some(&fingerprint)
+            || self.generation.is_some_and(|known| known.since == since && turn < known.turn)
+    }
+
+    /// The chain is the one that is at home, whatever else was edited there since.
+    pub(crate) fn belongs_to(&mut self, found: &AtHome) {
+        let turn = self.generation.map_or(0, |known| known.turn);
+        self.generation = Some(Generation { since: found.generation.since, turn: turn.max(found.generation.turn) });
+    }
+
+    pub(crate) fn origin(&self) -> &str {
+        self.origin.as_str()
     }
 
     pub(crate) fn comes_from(&self, configured: &Secret) -> bool {
@@ -115,6 +146,7 @@ impl Chain {
 
     /// The org has replaced `current`.
     pub(crate) fn goes_on(&mut self, new: &Secret) {
+        self.previous = Some(Fingerprint::of(&[&self.current]));
         new.expose().clone_into(&mut self.current);
         if let Some(generation) = &mut self.generation {
             generation.turn += 1;

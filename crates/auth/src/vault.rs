@@ -26,11 +26,16 @@ pub(crate) struct Vault {
 impl Vault {
     /// The state and its version; an empty one of version 0 where there is none.
     pub(crate) async fn load(&self) -> Result<(u64, TokenState), AuthErrorKind> {
-        let Some(entry) = self.patiently(|| self.store.load(&self.name)).await? else {
+        self.load_from(&self.name).await
+    }
+
+    /// The same of another entry.
+    pub(crate) async fn load_from(&self, name: &str) -> Result<(u64, TokenState), AuthErrorKind> {
+        let Some(entry) = self.patiently(|| self.store.load(name)).await? else {
             return Ok((0, TokenState::default()));
         };
         let sealed = |reason: &str| AuthErrorKind::Sealed { store: self.store.describe(), reason: reason.to_owned() };
-        let text = self.key.open(&entry.sealed, &self.place()).map_err(sealed)?;
+        let text = self.key.open(&entry.sealed, &place(name)).map_err(sealed)?;
         let state = serde_json::from_slice(&text).map_err(|_| sealed("it was written by another version"))?;
         Ok((entry.version, state))
     }
@@ -61,7 +66,7 @@ impl Vault {
     pub(crate) async fn save(&self, expected: u64, fence: u64, state: &TokenState) -> Result<Swap, AuthErrorKind> {
         let sealed = || {
             let text = Zeroizing::new(serde_json::to_vec(state).ok()?);
-            self.key.seal(&text, &self.place())
+            self.key.seal(&text, &place(&self.name))
         };
         let sealed = sealed().ok_or_else(|| AuthErrorKind::Sealed {
             store: self.store.describe(),
@@ -76,8 +81,9 @@ impl Vault {
             tracing::warn!(%error, "a lease could not be given back");
         }
     }
+}
 
-    fn place(&self) -> String {
-        format!("tokens:{}", self.name)
-    }
+/// What an entry is sealed for.
+fn place(name: &str) -> String {
+    format!("tokens:{name}")
 }

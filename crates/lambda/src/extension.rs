@@ -27,8 +27,9 @@ use crate::metrics::{self, Metrics};
 use crate::prefetch;
 use crate::sources::Sources;
 
-/// What orgs are called with unless told otherwise; that of the client, which this crate does without.
+/// What orgs are called with unless told otherwise; that of the client, which the extension does without.
 pub const API_VERSION: &str = "67.0";
+
 /// Why the extension cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum ExtensionError {

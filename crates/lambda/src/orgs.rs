@@ -10,12 +10,14 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
+use tieline_auth::error::AuthErrorKind;
 use tieline_auth::refresh_token_home::Home;
 use tieline_auth::{AuthError, Clock, ConfigError, Credentials};
 use tokio::task::JoinHandle;
 use zeroize::Zeroize;
 
 use crate::digest::Digest;
+use crate::sources::REFRESH_TOKEN;
 
 /// Settings older than this are read again before the next login. As long as AWS's agent for secrets keeps a secret.
 const KEPT_FOR: Duration = Duration::from_secs(300);
@@ -62,7 +64,11 @@ impl Drop for Variables {
 
 impl Variables {
     fn digest(&self) -> Digest {
-        let mut text = serde_json::to_string(&self.values).unwrap_or_default();
+        // A refresh token that comes home is no other setting: only one that a person has put there is.
+        let own = |name: &str| self.home.is_none() || name != REFRESH_TOKEN;
+        let values: BTreeMap<_, _> = self.values.iter().filter(|(name, _)| own(name)).collect();
+        let home = self.home.as_ref().map(|home| (home.place.name(), home.generation.since));
+        let mut text = serde_json::to_string(&(values, home)).unwrap_or_default();
         let digest = Digest::of(text.as_bytes());
         text.zeroize();
         digest
@@ -223,8 +229,8 @@ impl Orgs {
         let mut loaded = self.get(name).await?;
         let mut outcome = ask(loaded.org.clone()).await;
         if let Err(error) = &outcome
-            && error.needs_person()
-            && let Some(newer) = self.newer(name, &loaded).await
+            && let Some(pause) = worth_reading_again(error)
+            && let Some(newer) = self.newer(name, &loaded, pause).await
         {
             outcome = ask(newer.org.clone()).await;
             loaded = newer;
@@ -257,12 +263,12 @@ impl Orgs {
     }
 
     /// The same org with newer settings than `used` has, if there are any: the org has refused those.
-    pub(crate) async fn newer(&self, name: &str, used: &Loaded) -> Option<Loaded> {
+    async fn newer(&self, name: &str, used: &Loaded, pause: Duration) -> Option<Loaded> {
         let slot = self.slots.get(name)?;
         let generation = used.generation;
         let is_due = move |slot: &Slot, clock: &dyn Clock| {
             let state = slot.state();
-            state.generation == generation && state.age(clock) >= PAUSE
+            state.generation == generation && state.age(clock) >= pause
         };
         if is_due(slot, &*self.clock) {
             let _ = tokio::time::timeout(LONGEST_WAIT, self.read(name, slot, is_due)).await;
@@ -347,6 +353,15 @@ impl State {
         let by_monotonic = clock.monotonic().saturating_sub(monotonic);
         // A wall clock that was set back says nothing.
         Duration::try_from(by_wall).unwrap_or_default().max(by_monotonic)
+    }
+}
+
+/// After how long settings that a login has failed with are read again; `None`: they are not the reason.
+fn worth_reading_again(error: &AuthError) -> Option<Duration> {
+    match error.kind() {
+        AuthErrorKind::HomeChanged { .. } => Some(Duration::ZERO),
+        _ if error.needs_person() => Some(PAUSE),
+        _ => None,
     }
 }
 

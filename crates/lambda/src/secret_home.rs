@@ -4,9 +4,9 @@
 //! moved only away from the version that one says it is on (API Reference, `UpdateSecretVersionStage`). So a new
 //! version is put there under a label of ours, and then made the current one, if nobody was faster.
 //!
-//! Beside the token stands of which generation it is: `SF_REFRESH_TOKEN_GENERATION`, `{"since", "turn", "of"}`. `of` is
-//! the token's digest: where it is that of another token, a person has put that one there, and a new chain begins with
-//! it.
+//! Beside the token stands where it is in its chain: `SF_REFRESH_TOKEN_GENERATION`, a text as all values of such a secret
+//! are, with `{"since", "turn", "first", "of"}` in it. `of` is the token's digest: where it is that of another token, a
+//! person has put that one there, and the record says nothing about it.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use tieline_auth::Secret;
 use tieline_auth::aws::{Aws, AwsError, Service};
-use tieline_auth::refresh_token_home::{Generation, Home, RefreshTokenHome};
+use tieline_auth::refresh_token_home::{AtHome, Generation, Home, RefreshTokenHome, Replaced, Successor};
 use tieline_auth::token_store::random_seed;
 
 use crate::digest::Digest;
@@ -53,6 +53,7 @@ pub(crate) async fn read(aws: &Aws, id: &str) -> Result<Option<Current>, AwsErro
 struct Record {
     #[serde(flatten)]
     generation: Generation,
+    first: String,
     of: String,
 }
 
@@ -61,19 +62,27 @@ fn record_name(field: &str) -> String {
 }
 
 impl Current {
+    fn object(&self) -> Option<Map<String, Value>> {
+        serde_json::from_str(&self.text).ok()
+    }
+
     /// The home of the refresh token in this field, if there is one.
     pub(crate) fn home(&self, aws: &Aws, field: &str) -> Option<Home> {
-        let object: Map<String, Value> = serde_json::from_str(&self.text).ok()?;
-        let generation = self.generation(&object, field)?;
+        let AtHome { generation, .. } = self.token(&self.object()?, field)?;
         let place = Arc::new(SecretHome { aws: aws.clone(), arn: self.arn.clone(), field: field.to_owned() });
         Some(Home { generation, place })
     }
 
-    fn generation(&self, object: &Map<String, Value>, field: &str) -> Option<Generation> {
+    fn token(&self, object: &Map<String, Value>, field: &str) -> Option<AtHome> {
         let token = object.get(field)?.as_str()?;
-        let record = object.get(&record_name(field)).and_then(|record| Record::deserialize(record).ok());
+        let record = object.get(&record_name(field)).and_then(Value::as_str);
+        let record = record.and_then(|text| serde_json::from_str::<Record>(text).ok());
         let own = record.filter(|record| record.of == Digest::of(token.as_bytes()).hex());
-        Some(own.map_or(Generation { since: self.created, turn: 0 }, |record| record.generation))
+        let (generation, first) = match own {
+            Some(record) => (record.generation, Some(record.first)),
+            None => (Generation { since: self.created, turn: 0 }, None),
+        };
+        Some(AtHome { token: Secret::new(token), generation, first })
     }
 }
 
@@ -86,25 +95,37 @@ struct SecretHome {
 }
 
 impl SecretHome {
-    /// False: somebody else has written meanwhile.
-    async fn replace_once(&self, generation: Generation, token: &Secret) -> Result<bool, AwsError> {
-        let current = read(&self.aws, &self.arn).await?;
-        let object = current.as_ref().and_then(|current| serde_json::from_str(&current.text).ok());
-        let (Some(current), Some(mut object)) = (current, object) else { return Ok(true) };
-        // A person has taken the token out, or put a newer one in; or this one is there already.
-        if current.generation(&object, &self.field).is_none_or(|there| there >= generation) {
-            return Ok(true);
+    /// The secret, its content, and the token in it.
+    async fn look(&self) -> Result<(Current, Map<String, Value>, AtHome), String> {
+        let current = read(&self.aws, &self.arn).await.map_err(|error| told(&error))?;
+        let gone = || format!("there is no text {} in it any more (hint: put it back)", self.field);
+        let current = current.ok_or_else(gone)?;
+        let object = current.object().ok_or_else(gone)?;
+        let token = current.token(&object, &self.field).ok_or_else(gone)?;
+        Ok((current, object, token))
+    }
+
+    /// `None`: somebody else has written meanwhile.
+    async fn replace_once(&self, successor: &Successor) -> Result<Option<Replaced>, String> {
+        let (current, mut object, there) = self.look().await?;
+        let Successor { token, generation, first, .. } = successor;
+        if there.token.expose() == token.expose() {
+            return Ok(Some(Replaced::Done));
+        }
+        if !successor.may_replace(&there) {
+            return Ok(Some(Replaced::Kept));
         }
         let of = Digest::of(token.expose().as_bytes()).hex();
+        let record = json!(Record { generation: *generation, first: first.clone(), of });
         object.insert(self.field.clone(), token.expose().into());
-        object.insert(record_name(&self.field), json!(Record { generation, of }));
+        object.insert(record_name(&self.field), record.to_string().into());
         let body = json!({
             "SecretId": self.arn,
             "SecretString": Value::Object(object).to_string(),
             "VersionStages": [NEXT],
             "ClientRequestToken": format!("{:016x}{:016x}", random_seed(), random_seed()),
         });
-        let written = self.ask("PutSecretValue", &body).await?;
+        let written = self.ask("PutSecretValue", &body).await.map_err(|error| told(&error))?;
         let body = json!({
             "SecretId": self.arn,
             "VersionStage": CURRENT,
@@ -112,9 +133,9 @@ impl SecretHome {
             "MoveToVersionId": written["VersionId"],
         });
         match self.ask("UpdateSecretVersionStage", &body).await {
-            Ok(_) => Ok(true),
-            Err(error) if error.code == "InvalidParameterException" => Ok(false),
-            Err(error) => Err(error),
+            Ok(_) => Ok(Some(Replaced::Done)),
+            Err(error) if error.code == "InvalidParameterException" => Ok(None),
+            Err(error) => Err(told(&error)),
         }
     }
 
@@ -123,18 +144,28 @@ impl SecretHome {
     }
 }
 
+fn told(error: &AwsError) -> String {
+    format!("{error} (hint: {})", error.hint())
+}
+
 impl RefreshTokenHome for SecretHome {
     fn describe(&self) -> String {
+        format!("the field {} of the secret {}", self.field, self.arn)
+    }
+
+    fn name(&self) -> String {
         format!("secretsmanager:{}#{}", self.arn, self.field)
     }
 
-    fn replace<'a>(&'a self, generation: Generation, token: &'a Secret) -> BoxFuture<'a, Result<(), String>> {
+    fn read(&self) -> BoxFuture<'_, Result<AtHome, String>> {
+        Box::pin(async { Ok(self.look().await?.2) })
+    }
+
+    fn replace<'a>(&'a self, successor: &'a Successor) -> BoxFuture<'a, Result<Replaced, String>> {
         Box::pin(async move {
             for _ in 0..ATTEMPTS {
-                match self.replace_once(generation, token).await {
-                    Ok(true) => return Ok(()),
-                    Ok(false) => {}
-                    Err(error) => return Err(format!("{error} (hint: {})", error.hint())),
+                if let Some(outcome) = self.replace_once(successor).await? {
+                    return Ok(outcome);
                 }
             }
             Err("others write to it at the same time (hint: see who does)".to_owned())

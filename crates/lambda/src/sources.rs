@@ -47,7 +47,7 @@ const MAY_REFER: [&str; 10] = [
     CERTIFICATE,
 ];
 
-const REFRESH_TOKEN: &str = "SF_REFRESH_TOKEN";
+pub(crate) const REFRESH_TOKEN: &str = "SF_REFRESH_TOKEN";
 /// The app's certificate, in PEM. No login needs it: it is there to be warned about before it ends.
 const CERTIFICATE: &str = "SF_CERTIFICATE";
 
@@ -365,7 +365,6 @@ impl Source for Placed {
                 let mut config = OrgConfig::from_variables(get)?;
                 config.alias = name.to_owned();
                 if matches!(config.grant, Grant::RefreshToken { .. }) {
-                    config.store_as = settings.home.as_ref().map(|home| home.place.describe());
                     config.home.clone_from(&settings.home);
                 }
                 Ok(Credentials::with(config, sources.settings().await?)?)

@@ -128,6 +128,11 @@ impl Refusal {
             AuthErrorKind::Store(_) | AuthErrorKind::Sealed { .. } => {
                 refused(503, "token_store", "the token store cannot be used".to_owned())
             }
+            AuthErrorKind::Home { .. } | AuthErrorKind::HomeChanged { .. } => refused(
+                503,
+                "secret_unavailable",
+                format!("the newest refresh token for {org} cannot be read at the moment"),
+            ),
             AuthErrorKind::Unreachable { .. } => {
                 refused(504, "upstream_unreachable", format!("{org} cannot be reached"))
             }

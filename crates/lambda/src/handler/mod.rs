@@ -88,7 +88,9 @@ impl Salesforce {
         // More than one crypto provider in a graph makes rustls guess, and guessing panics.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let orgs = Sources::new(variable.clone(), clock.clone(), API_VERSION).orgs()?;
-        let ahead = prefetch::wanted(&variable, &orgs)?;
+        // A snapshot is kept for days, and started many times: nothing secret belongs into it.
+        let snapshot = variable("AWS_LAMBDA_INITIALIZATION_TYPE").is_some_and(|how| how == "snap-start");
+        let ahead = if snapshot { Vec::new() } else { prefetch::wanted(&variable, &orgs)? };
         let http = thawing_client().map_err(|error| {
             ConfigError::new(format!("could not prepare HTTPS: {error}"), "build the function for provided.al2023")
         })?;
@@ -112,7 +114,8 @@ impl Salesforce {
         report.served(from_cache, clock.monotonic().saturating_sub(started));
         let mut connections = connections.lock().unwrap_or_else(PoisonError::into_inner);
         match connections.get(name) {
-            Some((generation, connection)) if *generation == loaded.generation => Ok(connection.clone()),
+            // Of the same settings, or of newer ones than a caller has who was late.
+            Some((generation, connection)) if *generation >= loaded.generation => Ok(connection.clone()),
             _ => {
                 let org = loaded.org;
                 let connection = Connection::sending_by(http.clone(), org.credentials, &org.api_version, RETRY);
@@ -143,7 +146,10 @@ impl Invocation {
     /// There is no such connection, or no token for it.
     pub async fn connection(&self, name: &str) -> Result<Connection, HandlerError> {
         let connection = self.salesforce.connection(name, Some(self.deadline));
-        tokio::time::timeout(self.time_left(), connection).await.unwrap_or(Err(HandlerError::Deadline))
+        tokio::time::timeout(self.time_left(), connection).await.unwrap_or_else(|_| {
+            self.salesforce.0.report.refused(&HandlerError::Deadline);
+            Err(HandlerError::Deadline)
+        })
     }
 
     /// How long the work may still take. What is left after that is for telling how it went.
@@ -178,7 +184,9 @@ where
         let (salesforce, handle) = (salesforce.clone(), handle.clone());
         async move {
             let deadline = i64::try_from(event.context.deadline).ok();
-            let deadline = deadline.and_then(|at| Timestamp::from_millisecond(at).ok()).unwrap_or(Timestamp::MAX);
+            let deadline = deadline.and_then(|at| Timestamp::from_millisecond(at).ok());
+            // `cargo lambda watch` tells a duration instead of a moment: what is over on arrival is none.
+            let deadline = deadline.filter(|at| *at > salesforce.0.clock.now()).unwrap_or(Timestamp::MAX);
             let invocation = salesforce.invocation(deadline);
             let left = invocation.time_left();
             let outcome = match tokio::time::timeout(left, handle(event, invocation)).await {

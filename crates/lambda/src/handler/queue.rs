@@ -3,11 +3,12 @@
 //! With `ReportBatchItemFailures` on the event source, Lambda gives back to the queue the messages that the answer names,
 //! and no others. Without an answer it gives back all: one bad message would have the work of the good ones done again.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 
 use super::{HandlerError, Invocation, error};
 
@@ -40,11 +41,15 @@ where
     let done = futures_util::stream::iter(event.records).map(|message| async move {
         // Lambda takes an answer without a name to mean all of them.
         let id = message.message_id.clone().unwrap_or_default();
-        if stopped.load(Ordering::Relaxed) {
+        let left = invocation.time_left().saturating_sub(RESERVE);
+        if stopped.load(Ordering::Relaxed) || left.is_zero() {
             return Some(id);
         }
-        let outcome = match tokio::time::timeout(invocation.time_left().saturating_sub(RESERVE), work(message)).await {
-            Ok(outcome) => outcome,
+        // One that panics must not have the work of the others done again.
+        let done = AssertUnwindSafe(async { work(message).await }).catch_unwind();
+        let outcome = match tokio::time::timeout(left, done).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_)) => Err("the work on it panicked".into()),
             Err(_) => Err(HandlerError::Deadline.into()),
         };
         let error = outcome.err()?;
@@ -53,7 +58,7 @@ where
         tracing::warn!(message = id, code = told.error_type, "{}", told.error_message);
         Some(id)
     });
-    let failed: Vec<Option<String>> = done.buffered(at_once).collect().await;
+    let failed: Vec<Option<String>> = done.buffer_unordered(at_once).collect().await;
     let mut answer = SqsBatchResponse::default();
     answer.batch_item_failures = failed.into_iter().flatten().map(named).collect();
     answer

@@ -34,7 +34,8 @@ impl Report {
         match error {
             HandlerError::Org(error) => self.counters.refused(Refusal::org(error).code),
             HandlerError::Login(error) => self.counters.refused(Refusal::login(error, self.clock.now()).code),
-            HandlerError::Config(_) | HandlerError::Client(_) | HandlerError::Deadline => {}
+            HandlerError::Deadline => self.counters.refused("deadline"),
+            HandlerError::Config(_) | HandlerError::Client(_) => {}
         }
     }
 

@@ -74,7 +74,10 @@ async fn s03_environments_with_a_refresh_token_that_rotates_renew_once_each_time
         assert_eq!(world.call(&tokens[0]).await, 200);
         let ledger = ledger(&world).await;
         assert_eq!(ledger["token_requests"]["refresh_token"], round, "{ledger}");
-        assert_eq!((&ledger["spent_refresh_tokens_replayed"], &ledger["refresh_families"]["alive"]), (&json!(0), &json!(1)));
+        assert_eq!(
+            (&ledger["spent_refresh_tokens_replayed"], &ledger["refresh_families"]["alive"]),
+            (&json!(0), &json!(1))
+        );
         // All of them report the same dead token next.
         query = format!("?seen={}", hex(&tokens[0]));
         // A token that was refused right after it was issued makes credentials careful; these have lived.
@@ -104,7 +107,10 @@ async fn s04_an_extension_that_is_killed_while_the_org_answers_costs_no_grant() 
     let found = token(&world, &second, "").await;
     assert_eq!(world.call(&found).await, 200);
     let ledger = ledger(&world).await;
-    assert_eq!((&ledger["spent_refresh_tokens_replayed"], &ledger["refresh_families"]["alive"]), (&json!(0), &json!(1)));
+    assert_eq!(
+        (&ledger["spent_refresh_tokens_replayed"], &ledger["refresh_families"]["alive"]),
+        (&json!(0), &json!(1))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -172,12 +172,15 @@ async fn failed(invocation: &Invocation, event: SqsEvent, at_once: usize, seen: 
             let body = message.body.unwrap();
             tokio::time::sleep(Duration::from_millis(if body.starts_with("slow") { 60_000 } else { 20 })).await;
             now.fetch_sub(1, Ordering::Relaxed);
+            assert!(!body.starts_with("panic"), "this one panics");
             if body.starts_with("bad") { Err("this one is bad".into()) } else { Ok(()) }
         }
     };
     let answer = queue::each(invocation, event, at_once, work).await;
     assert!(most.load(Ordering::Relaxed) <= at_once);
-    answer.batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect()
+    let mut failed: Vec<_> = answer.batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect();
+    failed.sort();
+    failed
 }
 
 #[tokio::test]
@@ -186,14 +189,21 @@ async fn only_the_messages_that_failed_come_again() {
     let salesforce = salesforce(&world);
     let seen = AtomicUsize::new(0);
     let long = invocation(&salesforce, Duration::from_secs(60));
-    let ids = ["a", "bad-b", "c", "d", "bad-e", "f"];
-    assert_eq!(failed(&long, batch(&ids, "orders"), 3, &seen).await, ["bad-b", "bad-e"]);
+    let ids = ["a", "bad-b", "c", "panic-d", "bad-e", "f"];
+    assert_eq!(failed(&long, batch(&ids, "orders"), 3, &seen).await, ["bad-b", "bad-e", "panic-d"]);
     assert_eq!(seen.swap(0, Ordering::Relaxed), 6);
-    // In order: nothing is done after the first that fails.
-    assert_eq!(failed(&long, batch(&ids, "orders.fifo"), 1, &seen).await, ["bad-b", "c", "d", "bad-e", "f"]);
+    // In order: one at a time whatever is asked for, and nothing is done after the first that fails.
+    let rest = ["bad-b", "bad-e", "c", "f", "panic-d"];
+    assert_eq!(failed(&long, batch(&ids, "orders.fifo"), 3, &seen).await, rest);
     assert_eq!(seen.swap(0, Ordering::Relaxed), 2);
-    // What there is no time for comes again; what is done does not.
-    let short = invocation(&salesforce, Duration::from_millis(900));
-    assert_eq!(failed(&short, batch(&["a", "slow-b", "c"], "orders"), 3, &seen).await, ["slow-b"]);
+    // What there is no time for comes again; what is done does not, and one that hangs holds up nobody.
+    let short = invocation(&salesforce, Duration::from_millis(1_500));
+    let ids = ["slow-a", "b", "c", "d", "e", "f", "g"];
+    assert_eq!(failed(&short, batch(&ids, "orders"), 2, &seen).await, ["slow-a"]);
+    assert_eq!(seen.swap(0, Ordering::Relaxed), 7);
     assert!(short.time_left() > Duration::ZERO, "there is time left for the answer");
+    // And nothing is begun that there is no time for.
+    let over = invocation(&salesforce, Duration::ZERO);
+    assert_eq!(failed(&over, batch(&["a", "b"], "orders"), 2, &seen).await, ["a", "b"]);
+    assert_eq!(seen.load(Ordering::Relaxed), 0);
 }
