@@ -4,7 +4,7 @@
 //! a master key that is lost, would take the grant along, and somebody would have to log in again. A home outlives it.
 //!
 //! Two places have a copy now, and a person may write to one of them. So before a refresh token is sent, under the lease,
-//! the home is read, and what is there is compared with the store ([`Renewal::reconcile`]):
+//! the home is read, and what is there is compared with the store (`reconcile`):
 //!
 //! | at home is | then |
 //! | --- | --- |
