@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 
 import { TielineError } from './errors.js';
 import { allowedHost, isLoopback } from './hosts.js';
-import { ask, parsed, reason } from './request.js';
+import { ask, parsed, type NoAnswer } from './request.js';
 import { digest, type Token, type TokenSource } from './token.js';
 
 /** It answers within a minute. */
@@ -56,7 +56,7 @@ export class BrokerSource implements TokenSource {
       const url = new URL(`${this.#address.url}/v1/token?${query}`);
       ({ status, after, text } = await ask(url, { patience: PATIENCE, headers: { 'X-Tieline-Token': this.#address.secret } }));
     } catch (error) {
-      throw new TielineError('broker_unreachable', `the broker at ${this.#address.url} does not answer (${reason(error)})`, {
+      throw new TielineError('broker_unreachable', `the broker at ${this.#address.url} does not answer (${(error as NoAnswer).message})`, {
         hint: 'see that it runs: the layer in Lambda, `tieline broker` elsewhere; TIELINE_BROKER=off does without it',
         retryable: true,
         retryAfter: 1,

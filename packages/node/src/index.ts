@@ -7,3 +7,4 @@ export type { CacheStats, ConnectionSettings, ManagerEvents } from './connection
 export { TielineError } from './errors.js';
 export type { AppSettings, JwtSettings } from './login.js';
 export { JWTConnectionManager, SalesforceConnectionManager, type JwtConfig, type SalesforceConfig } from './managers.js';
+export { useDispatcher } from './thaw.js';

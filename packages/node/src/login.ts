@@ -2,7 +2,7 @@ import { createPrivateKey, createSign, type KeyObject } from 'node:crypto';
 
 import { misconfigured, TielineError } from './errors.js';
 import { allowedHost, isLoopback } from './hosts.js';
-import { ask, parsed, reason, type Answer } from './request.js';
+import { ask, parsed, type Answer, type NoAnswer } from './request.js';
 import { digest, type Token, type TokenSource } from './token.js';
 
 /** Life of an assertion in seconds: Salesforce's documents say three minutes; this leaves room for clocks that differ. */
@@ -13,9 +13,6 @@ const REUSE = { jwt: 150, refresh: 30 * 60 };
 const PATIENCE = 30_000;
 /** How long a refusal is remembered: twice as long each time. A broken credential must not eat the login limit. */
 const MEMORY = { first: 5_000, longest: 15 * 60_000 };
-
-/** Failures before a request was sent. */
-const NOT_SENT = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH']);
 
 /** What every login needs. */
 export interface AppSettings {
@@ -100,10 +97,9 @@ abstract class Login implements TokenSource {
 
   async #logIn(): Promise<Token> {
     const host = this.loginUrl.origin;
-    const answer = await this.post('token', this.form()).catch((error: unknown) => {
-      const what = reason(error);
-      if (!NOT_SENT.has(what)) this.onLost();
-      throw new TielineError('upstream_unreachable', `${host} cannot be reached (${what})`, {
+    const answer = await this.post('token', this.form()).catch((error: NoAnswer) => {
+      if (error.sent) this.onLost();
+      throw new TielineError('upstream_unreachable', `${host} cannot be reached (${error.message})`, {
         hint: 'check the network, and that loginUrl is right',
         retryable: true,
       });
@@ -237,8 +233,8 @@ export class RefreshLogin extends Login {
       if (this.#rotates === false) return;
       throw uncertain;
     }
-    const { text } = await this.post('introspect', { token: this.#refreshToken, token_type_hint: 'refresh_token' }).catch((error: unknown) => {
-      throw new TielineError('upstream_unreachable', `${this.loginUrl.origin} cannot be reached (${reason(error)})`, {
+    const { text } = await this.post('introspect', { token: this.#refreshToken, token_type_hint: 'refresh_token' }).catch((error: NoAnswer) => {
+      throw new TielineError('upstream_unreachable', `${this.loginUrl.origin} cannot be reached (${error.message})`, {
         hint: 'check the network; the org must say what became of the last refresh',
         retryable: true,
       });

@@ -4,9 +4,24 @@ import * as request from 'jsforce/lib/request.js';
 /** What has been idle for longer may be dead. */
 const IDLE = 1_000;
 
-/** Newer versions of jsforce keep connections open, in a pool that can be replaced. */
-const { setDispatcher } = request as { setDispatcher?: () => void };
-let usedAt = 0;
+/** Newer versions of jsforce keep connections open, in a pool (undici's `Dispatcher`) that can be replaced. */
+const { setDispatcher } = request as { setDispatcher?: (pool?: unknown) => void };
+let make: (() => unknown) | undefined;
+let usedAt: number | undefined;
+
+/**
+ * Has jsforce send all calls of this process by a pool of the caller's, made by `pool` whenever a new one is needed: one
+ * that goes through a proxy, or trusts a certificate authority of its own. Use this in AWS Lambda instead of jsforce's
+ * `setDispatcher`, whose pool would be replaced after the first freeze.
+ *
+ * ```ts
+ * useDispatcher(() => new EnvHttpProxyAgent());
+ * ```
+ */
+export function useDispatcher(pool: () => unknown): void {
+  make = pool;
+  setDispatcher?.(pool());
+}
 
 /**
  * In AWS Lambda, has no call sent on a connection from before a pause.
@@ -20,10 +35,14 @@ export function thawSafe(connection: Connection): Connection {
   const transport = connection._transport;
   const send = transport.httpRequest.bind(transport);
   transport.httpRequest = (...call) => {
-    if (Date.now() - usedAt > IDLE) setDispatcher();
-    usedAt = Date.now();
+    const began = Date.now();
+    if (usedAt !== undefined && began - usedAt > IDLE) setDispatcher(make?.());
+    usedAt = began;
     const sent = send(...call);
-    const over = () => void (usedAt = Date.now());
+    // A call that was under way in a freeze says nothing about the connections beside it.
+    const over = () => {
+      if (Date.now() - began <= IDLE) usedAt = Date.now();
+    };
     sent.then(over, over);
     return sent;
   };

@@ -6,7 +6,7 @@ import { createRequire } from 'node:module';
 import { createServer } from 'node:net';
 import { test } from 'node:test';
 
-import { JWTConnectionManager, SalesforceConnectionManager, TielineError } from 'tieline';
+import { JWTConnectionManager, SalesforceConnectionManager, TielineError, useDispatcher } from 'tieline';
 
 const env = (name) => process.env[name] ?? assert.fail(`${name} is not set`);
 const control = async (method, path, body) => {
@@ -192,6 +192,7 @@ test('both module systems have the same', () => {
     'SalesforceConnectionManager',
     'TielineError',
     'brokerFromEnvironment',
+    'useDispatcher',
   ]);
   assert.equal(typeof common.JWTConnectionManager.getInstance().getConnection, 'function');
 });
@@ -203,6 +204,47 @@ test('everything can be let go of', async () => {
   assert.ok(manager.clearAllConnections() > 0);
   assert.equal(manager.getCacheStats().size, 0);
   assert.equal(await contacts(await manager.getConnection(jwt)), 3);
+});
+
+test('what was not sent is not lost', async () => {
+  // It takes connections, and ends them before a word is said.
+  const server = createServer((socket) => socket.destroy()).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const loginUrl = `https://127.0.0.1:${server.address().port}`;
+  for (let attempt = 0; attempt < 3; attempt += 1) {
+    // An app without a secret cannot ask what became of a refresh token that it has sent.
+    const asked = SalesforceConnectionManager.getInstance().getConnection({ clientId: 'x', loginUrl }, 'a refresh token');
+    await assert.rejects(asked, (error) => error.code === 'upstream_unreachable' && error.retryable);
+  }
+  server.close();
+});
+
+test('in Lambda calls after a pause go by a new pool, of the kind that was asked for', async (t) => {
+  const request = createRequire(import.meta.url)('jsforce/lib/request.js');
+  if (request.setDispatcher === undefined) return t.skip('this jsforce keeps no connections');
+  const { Agent } = createRequire(createRequire(import.meta.url).resolve('jsforce/lib/request.js'))('undici');
+  const pools = [];
+  useDispatcher(() => pools[pools.push(new Agent()) - 1]);
+  process.env.AWS_LAMBDA_FUNCTION_NAME = 'orders';
+  process.env.TIELINE_METRICS = 'off';
+  const pause = () => new Promise((resolve) => setTimeout(resolve, 1_100));
+  try {
+    const conn = await JWTConnectionManager.getInstance().getConnection({ ...jwt, version: '66.0' });
+    await contacts(conn);
+    await contacts(conn);
+    assert.equal(pools.length, 1, 'the one that is there is not replaced for nothing');
+    await pause();
+    await contacts(conn);
+    assert.equal(pools.length, 2);
+    // A call that was under way all the time says nothing about the other connections.
+    await control('POST', 'faults', { path: '/services/data', delay_ms: 1_200, times: 1 });
+    await contacts(conn);
+    await contacts(conn);
+    assert.equal(pools.length, 3);
+  } finally {
+    delete process.env.AWS_LAMBDA_FUNCTION_NAME;
+    request.setDispatcher();
+  }
 });
 
 // The last one: no connection of the org's works after it.

@@ -97,16 +97,24 @@ class _AfterAPause(requests.adapters.HTTPAdapter):
     tell it: the first call after the thaw would fail, and one that creates something must not be made again.
     """
 
-    _used_at = 0.0
+    def __init__(self) -> None:
+        super().__init__()
+        self._used_at = 0.0
+        self._turn = threading.Lock()
 
     def send(self, *args: Any, **kwargs: Any) -> requests.Response:
-        if not 0 <= time.time() - self._used_at <= 1:
-            self.close()
-        self._used_at = time.time()
+        began = time.time()
+        with self._turn:
+            if not 0 <= began - self._used_at <= 1:
+                # A new one, not an emptied one: another thread may be about to use the old one.
+                self.init_poolmanager(self._pool_connections, self._pool_maxsize, block=self._pool_block)
+            self._used_at = began
         try:
             return super().send(*args, **kwargs)
         finally:
-            self._used_at = time.time()
+            with self._turn:
+                # A call that was under way in a freeze says nothing about the connections beside it.
+                self._used_at = time.time() if 0 <= time.time() - began <= 1 else 0.0
 
 
 class Salesforce(simple_salesforce.Salesforce):
@@ -125,7 +133,7 @@ class Salesforce(simple_salesforce.Salesforce):
         told = broker.token(connection)
         arguments.setdefault("version", told["api_version"])
         super().__init__(session_id=told["access_token"], instance_url=told["instance_url"], **arguments)
-        if os.environ.get("AWS_LAMBDA_FUNCTION_NAME") and "session" not in arguments:
+        if os.environ.get("AWS_LAMBDA_FUNCTION_NAME") and arguments.get("session") is None:
             self.session.mount("https://", _AfterAPause())
         # simple-salesforce calls this when the org has answered INVALID_SESSION_ID.
         self._salesforce_login_partial = self._other_token
