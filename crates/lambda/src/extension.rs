@@ -190,6 +190,9 @@ impl Extension {
             outcome = registered.run() => outcome.map_err(failed),
             _ = is_over => Ok(()),
         };
+        // After Lambda's last event the loop asks for another one, and there may be nobody left to ask.
+        let is_ending = over.lock().unwrap_or_else(PoisonError::into_inner).is_none();
+        let outcome = if is_ending { Ok(()) } else { outcome };
         drop(end);
         let _ = serving.await;
         // After the last answers, which count too.

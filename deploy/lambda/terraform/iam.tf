@@ -55,12 +55,6 @@ data "aws_iam_policy_document" "data_key" {
       type        = "Service"
       identifiers = ["cloudwatch.amazonaws.com"]
     }
-
-    condition {
-      test     = "StringEquals"
-      variable = "aws:SourceAccount"
-      values   = [local.account]
-    }
   }
 }
 

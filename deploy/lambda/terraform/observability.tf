@@ -135,7 +135,8 @@ resource "aws_cloudwatch_metric_alarm" "simple" {
   datapoints_to_alarm = try(each.value.periods - 1, null)
   comparison_operator = can(each.value.below) ? "LessThanThreshold" : "GreaterThanThreshold"
   threshold           = try(each.value.below, each.value.above)
-  treat_missing_data  = "notBreaching"
+  # The days that a certificate has left are told only when a token is asked for.
+  treat_missing_data  = each.key == "certificate" ? "ignore" : "notBreaching"
   alarm_actions       = [aws_sns_topic.alarms.arn]
 }
 

@@ -141,9 +141,9 @@ variable "route_table_ids" {
 }
 
 variable "vpc_endpoints" {
-  description = "Endpoints for AWS's services; false if the VPC has them already"
+  description = "Endpoints for AWS's services, which admit this function alone. Only in a VPC that is its own"
   type        = bool
-  default     = true
+  default     = false
 }
 
 variable "master_key_secret_arn" {

@@ -208,7 +208,7 @@ test('everything can be let go of', async () => {
 
 test('what was not sent is not lost', async () => {
   // It takes connections, and ends them before a word is said.
-  const server = createServer((socket) => socket.destroy()).listen(0, '127.0.0.1');
+  const server = createServer((socket) => socket.destroy()).listen(0, '127.0.0.1').unref();
   await once(server, 'listening');
   const loginUrl = `https://127.0.0.1:${server.address().port}`;
   for (let attempt = 0; attempt < 3; attempt += 1) {

@@ -185,6 +185,7 @@ if with_vpc:
     ec2 = client("ec2")
     parameters["VpcId"] = ec2.describe_vpcs()["Vpcs"][0]["VpcId"]
     parameters["SubnetIds"] = ",".join(subnet["SubnetId"] for subnet in ec2.describe_subnets()["Subnets"][:2])
+    parameters["VpcEndpoints"] = "true"
     parameters["RouteTableIds"] = ec2.describe_route_tables()["RouteTables"][0]["RouteTableId"]
 cloudformation = client("cloudformation")
 cloudformation.create_stack(

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use lambda_runtime::Diagnostic;
-use tieline_auth::{AuthError, ConfigError};
+use tieline_auth::AuthError;
 use tieline_client::ClientError;
 
 use crate::broker::refusal::Refusal;
@@ -17,29 +17,19 @@ pub enum HandlerError {
     /// The login.
     #[error(transparent)]
     Login(#[from] AuthError),
-    /// The function's own settings.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// What could not be prepared.
-    #[error(transparent)]
-    Client(#[from] ClientError),
     /// The time that the invocation has is over.
     #[error("the invocation's time is over")]
     Deadline,
 }
 
 impl HandlerError {
-    /// A word for programs: those of the broker (`reauth_required`, `login_limit`, …), `deadline`, and for calls that
-    /// failed Salesforce's own code, `outcome_unknown` or `upstream`.
-    pub fn code(&self) -> String {
-        let word = match self {
+    /// A word for programs: one of the broker's (`reauth_required`, `login_limit`, …), or `deadline`.
+    pub fn code(&self) -> &'static str {
+        match self {
             HandlerError::Org(error) => Refusal::org(error).code,
             HandlerError::Login(error) => login(error),
-            HandlerError::Config(_) => "configuration",
-            HandlerError::Client(error) => return code_of(error),
             HandlerError::Deadline => "deadline",
-        };
-        word.to_owned()
+        }
     }
 
     /// The next act.
@@ -47,8 +37,6 @@ impl HandlerError {
         match self {
             HandlerError::Org(error) => error.hint().to_owned(),
             HandlerError::Login(error) => error.hint(),
-            HandlerError::Config(error) => error.hint().to_owned(),
-            HandlerError::Client(error) => error.hint(),
             HandlerError::Deadline => "give the function more time, or less to do at a time".to_owned(),
         }
     }
@@ -77,10 +65,11 @@ fn code_of(error: &ClientError) -> String {
     }
 }
 
-/// What Lambda is told of an error: its type is a word that one can branch on, its message ends with the hint.
+/// What Lambda is told of an error: its type is a word that one can branch on (of a call that failed Salesforce's own code,
+/// `outcome_unknown` or `upstream`), its message ends with the hint.
 pub(crate) fn diagnostic(error: &(dyn std::error::Error + Send + Sync + 'static)) -> Diagnostic {
     let (error_type, hint) = if let Some(error) = error.downcast_ref::<HandlerError>() {
-        (error.code(), Some(error.hint()))
+        (error.code().to_owned(), Some(error.hint()))
     } else if let Some(error) = error.downcast_ref::<ClientError>() {
         (code_of(error), Some(error.hint()))
     } else {

@@ -9,7 +9,6 @@ use tieline_auth::aws::Variable;
 use tieline_client::Connection;
 
 use super::HandlerError;
-use crate::broker::refusal::Refusal;
 use crate::counters::Counters;
 use crate::metrics::{ApiCalls, Metrics};
 use crate::orgs::Orgs;
@@ -17,13 +16,11 @@ use crate::orgs::Orgs;
 pub(super) struct Report {
     counters: Counters,
     metrics: Mutex<Metrics>,
-    clock: Arc<dyn Clock>,
 }
 
 impl Report {
     pub(super) fn new(variable: &Variable, clock: Arc<dyn Clock>) -> Self {
-        let metrics = Mutex::new(Metrics::new(variable, clock.clone()));
-        Self { counters: Counters::default(), metrics, clock }
+        Self { counters: Counters::default(), metrics: Mutex::new(Metrics::new(variable, clock)) }
     }
 
     pub(super) fn served(&self, from_cache: bool, wait: Duration) {
@@ -31,12 +28,7 @@ impl Report {
     }
 
     pub(super) fn refused(&self, error: &HandlerError) {
-        match error {
-            HandlerError::Org(error) => self.counters.refused(Refusal::org(error).code),
-            HandlerError::Login(error) => self.counters.refused(Refusal::login(error, self.clock.now()).code),
-            HandlerError::Deadline => self.counters.refused("deadline"),
-            HandlerError::Config(_) | HandlerError::Client(_) => {}
-        }
+        self.counters.refused(error.code());
     }
 
     /// Writes a line if it is time for one. Standard output is the function's log.

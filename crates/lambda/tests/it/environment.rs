@@ -83,9 +83,7 @@ impl Environment {
     /// Starts the extension, waits until it has registered, then starts the function: the order that Lambda keeps.
     pub(crate) async fn start(variables: &BTreeMap<String, String>, function: Option<Command>) -> Self {
         let mut environment = Self::empty().await;
-        // A benchmark measures the program as it is shipped.
-        let shipped = std::env::var_os("TIELINE_BENCH_EXTENSION");
-        let mut command = Command::new(shipped.unwrap_or_else(|| env!("CARGO_BIN_EXE_tieline-extension").into()));
+        let mut command = Command::new(crate::extension());
         command.env_clear().envs(environment.simulator.lambda_env_vars());
         command.env("AWS_SESSION_TOKEN", SESSION).env("TIELINE_BROKER_PORT", environment.port.to_string());
         command.envs(variables).stdout(environment.file("metrics")).stderr(environment.file("log"));

@@ -138,7 +138,7 @@ async fn invocations_at_the_same_time_share_a_login_and_a_connection() {
     assert!(connections.iter().all(|org| org.api_calls() == 50), "they are one");
     let other = invocation(&salesforce, Duration::from_secs(10)).connection("other").await.unwrap_err();
     assert_eq!(
-        (other.code().as_str(), other.hint().as_str()),
+        (other.code(), other.hint().as_str()),
         ("unknown_connection", "name one of the connections that there are")
     );
 }

@@ -22,3 +22,8 @@ mod rotated;
 mod secrets;
 mod signed;
 mod world;
+
+/// The extension that the tests run.
+fn extension() -> std::path::PathBuf {
+    env!("CARGO_BIN_EXE_tieline-extension").into()
+}

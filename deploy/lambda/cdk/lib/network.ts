@@ -17,7 +17,7 @@ export interface NetworkProps {
 export class Network extends Construct {
   readonly functionSecurityGroup: CfnSecurityGroup;
 
-  constructor(scope: Construct, id: string, stage: string, { vpcId, subnetIds, routeTableIds = [], endpoints = true }: NetworkProps) {
+  constructor(scope: Construct, id: string, stage: string, { vpcId, subnetIds, routeTableIds = [], endpoints = false }: NetworkProps) {
     super(scope, id);
     this.functionSecurityGroup = new CfnSecurityGroup(this, 'FunctionSecurityGroup', {
       groupDescription: `tieline ${stage}: the function`,

@@ -169,7 +169,8 @@ export class Observability extends Construct {
         comparisonOperator: below === undefined ? ComparisonOperator.GREATER_THAN_THRESHOLD : ComparisonOperator.LESS_THAN_THRESHOLD,
         evaluationPeriods: periods,
         ...(periods > 1 && { datapointsToAlarm: periods - 1 }),
-        treatMissingData: TreatMissingData.NOT_BREACHING,
+        // The days that a certificate has left are told only when a token is asked for.
+        treatMissingData: id === 'Certificate' ? TreatMissingData.IGNORE : TreatMissingData.NOT_BREACHING,
       });
       alarm.addAlarmAction(new SnsAction(this.topic));
     }
