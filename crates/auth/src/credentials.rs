@@ -188,7 +188,7 @@ impl Credentials {
         if token.fingerprint != Fingerprint::of(&[refused.expose()]) {
             return Ok((token, from_cache));
         }
-        self.refused(&token);
+        self.refused_elsewhere(&token);
         self.token_and_source().await
     }
 
@@ -224,6 +224,15 @@ impl Credentials {
                 false => {}
             }
         }
+    }
+
+    /// The same, as another program has reported it that was given the token. Such programs tell of refusals alone, never
+    /// that the org has taken a token: one that they have had for some seconds counts as taken.
+    pub fn refused_elsewhere(&self, token: &Token) {
+        if token.has_served(&*self.0.clock) {
+            self.accepted(token);
+        }
+        self.refused(token);
     }
 
     /// The org has taken this token.

@@ -45,6 +45,8 @@ fn before_the_end(life: SignedDuration) -> SignedDuration {
 }
 /// A token that lives longer than this was not dead from the start.
 const STILLBORN: Duration = Duration::from_secs(60);
+/// Who asks for a token uses it at once. One that other programs have had for longer, without a word, has worked.
+const SERVED: Duration = Duration::from_secs(5);
 
 impl Token {
     /// The token of a store as this process will use it. `None`: its time is over already, or nobody knows its age.
@@ -115,6 +117,11 @@ impl Token {
     pub(crate) fn mark_accepted(&self) -> bool {
         // Read first: almost every call finds it so, and a write would take the line from the other cores.
         !self.accepted.load(Ordering::Relaxed) && !self.accepted.swap(true, Ordering::AcqRel)
+    }
+
+    /// Somebody else has it, and has not complained for so long that the org must have taken it.
+    pub(crate) fn has_served(&self, clock: &dyn Clock) -> bool {
+        clock.monotonic().saturating_sub(self.born) >= SERVED
     }
 
     /// Refused within a minute of its issue, before it was taken once.

@@ -78,7 +78,8 @@ impl Listeners {
         Err(BindError {
             address,
             reason: error.to_string(),
-            hint: "another program listens there: choose another port (TIELINE_BROKER_PORT, or --listen), or 0 for any \
+            hint: "another program listens there: choose another port (--listen or TIELINE_BROKER_LISTEN, and \
+                   TIELINE_BROKER_PORT for those who ask; in Lambda that alone), or 0 for any \
                    free one",
         })
     }

@@ -33,7 +33,7 @@ pub(crate) async fn fetch(
         && Digest::of(token.access_token().expose().as_bytes()).is(seen)
     {
         // Whoever comes late names a token that has been replaced already, and gets the new one.
-        credentials.refused(&token);
+        credentials.refused_elsewhere(&token);
         (token, from_cache) = lasting(credentials, request.min_ttl, deadline, clock).await?;
     }
     Ok(Handed { token, api_version: org.api_version.clone(), from_cache })

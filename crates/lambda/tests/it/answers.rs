@@ -116,6 +116,25 @@ async fn a_token_that_has_lived_clears_the_ones_that_were_dead_from_the_start() 
     assert!(after.is_some());
 }
 
+#[tokio::test]
+async fn sessions_that_an_administrator_ends_time_and_again_are_no_reason_to_pause() {
+    let world = World::new().await;
+    let clock = Arc::new(ManualClock::at(system().now()));
+    let mut config = world.jwt();
+    config.reuse = tieline_auth::Reuse::UntilRefused;
+    let orgs = Orgs::new(clock.clone()).with("default", org(config, clock.clone()));
+    let broker = run(Broker::new(SECRET, orgs, clock.clone())).await;
+    let mut token = broker.token(&world.http, "").await;
+    for _ in 0..5 {
+        // Less than a minute after each was issued, and after its callers have worked with it.
+        clock.advance(Duration::from_secs(16));
+        let next = broker.token(&world.http, &format!("?seen={}", hex(&token))).await;
+        assert_ne!(next, token);
+        token = next;
+    }
+    assert_eq!(world.logins().await, 6);
+}
+
 async fn broker_for(config: OrgConfig) -> Running {
     run(Broker::new(SECRET, Orgs::new(system()).with("default", org(config, system())), system())).await
 }
