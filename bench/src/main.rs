@@ -2,27 +2,43 @@
 //! one JSON object a measurement: `case`, `who`, `unit`, `value`.
 //!
 //! - `tieline-bench org`: a local org that prints how to log in, and serves until its input ends.
-//! - `tieline-bench tokens CASE`: one case, against the org in the variable `ORG`.
+//! - `tieline-bench org datacloud`: the same with Data Cloud, and an engine without a tenant's host before it.
+//! - `tieline-bench tokens CASE`, `tieline-bench datacloud CASE direct|tenant`: one case, against the org in the variable
+//!   `ORG`.
 #![expect(clippy::print_stdout, reason = "measurements go to standard output")]
 
+mod datacloud;
+mod engine;
 mod measure;
 mod tokens;
 
-use tieline_emulator::{Emulator, Options};
+use anyhow::Context;
+use tieline_emulator::{DataCloud, Emulator, Options};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["org"] => org().await,
+        ["org"] => org(None).await,
+        ["org", "datacloud"] => {
+            let hyperd = std::env::var_os("TIELINE_TEST_HYPERD").context("TIELINE_TEST_HYPERD names no Hyper")?;
+            org(Some(hyperd.into())).await
+        }
+        ["datacloud", case, where_to] => datacloud::run(case, where_to).await,
         ["tokens", case] => tokens::run(case).await,
-        _ => anyhow::bail!("usage: tieline-bench org | tieline-bench tokens CASE"),
+        _ => anyhow::bail!("usage: tieline-bench org [datacloud] | tokens CASE | datacloud CASE direct|tenant"),
     }
 }
 
-async fn org() -> anyhow::Result<()> {
-    let org = Emulator::start(Options { contacts: 50, ..Options::default() }).await?;
-    println!("{}", serde_json::to_string(org.info())?);
+async fn org(hyperd: Option<std::path::PathBuf>) -> anyhow::Result<()> {
+    let engine = hyperd.as_deref().map(engine::Engine::start).transpose()?;
+    let datacloud = hyperd.map(|hyperd| DataCloud { hyperd: Some(hyperd), ..DataCloud::default() });
+    let org = Emulator::start(Options { contacts: 50, datacloud, ..Options::default() }).await?;
+    let mut info = serde_json::to_value(org.info())?;
+    if let Some(engine) = &engine {
+        info["engine"] = engine.url.as_str().into();
+    }
+    println!("{info}");
     tokio::task::spawn_blocking(|| std::io::read_to_string(std::io::stdin())).await??;
     org.stop().await;
     Ok(())

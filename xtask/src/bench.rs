@@ -32,7 +32,8 @@ pub(crate) fn run(root: &Path, options: &BenchOptions) -> Result<()> {
     let found = match options.name.as_str() {
         "tokens" => tokens(root, options.runs)?,
         "lambda" => lambda(root, options.runs)?,
-        other => bail!("there is no benchmark {other:?}\nhint: the benchmarks are: tokens, lambda"),
+        "datacloud" => datacloud(root, options.runs)?,
+        other => bail!("there is no benchmark {other:?}\nhint: the benchmarks are: tokens, lambda, datacloud"),
     };
     found.print(&options.name, options.json);
     Ok(())
@@ -118,6 +119,31 @@ fn tokens(root: &Path, runs: usize) -> Result<Measurements> {
     Ok(found)
 }
 
+/// Our reader of Data Cloud and Python's, by turns, of the same Hyper.
+fn datacloud(root: &Path, runs: usize) -> Result<Measurements> {
+    let hyperd = variable(root, Part::Hyper, "TIELINE_TEST_HYPERD")?;
+    let python = variable(root, Part::Hyper, "TIELINE_TEST_PYARROW")?;
+    say("building our side: cargo build --release --package tieline-bench");
+    run_shown(cargo(root).args(["build", "--release", "--package", "tieline-bench"]))?;
+    let ours = root.join("target/release/tieline-bench");
+    let org = Org::start_with(Command::new(&ours).args(["org", "datacloud"]).env("TIELINE_TEST_HYPERD", &hyperd))?;
+    let mut found = Measurements::default();
+    for turn in 1..=runs {
+        for case in ["read", "parquet"] {
+            for place in ["direct", "tenant"] {
+                say(&format!("run {turn} of {runs}: {case}, {place}"));
+                let mut command = Command::new(&ours);
+                found.take(&output(command.args(["datacloud", case, place]).env("ORG", &org.info))?)?;
+                let mut command = Command::new(&python);
+                command.arg(root.join("bench/datacloud/peers.py")).args([case, place]).env("ORG", &org.info);
+                command.env("PROTO", root.join("crates/datacloud/proto/hyper_service.proto"));
+                found.take(&output(&mut command)?)?;
+            }
+        }
+    }
+    Ok(found)
+}
+
 /// A local org in a process of its own; it ends when its input does.
 struct Org {
     process: Child,
@@ -126,12 +152,12 @@ struct Org {
 
 impl Org {
     fn start(program: &Path) -> Result<Self> {
-        let mut process = Command::new(program)
-            .arg("org")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("could not start the local org")?;
+        Self::start_with(Command::new(program).arg("org"))
+    }
+
+    fn start_with(command: &mut Command) -> Result<Self> {
+        let mut process =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("could not start the local org")?;
         let mut info = String::new();
         let stdout = process.stdout.take().context("the local org has no output")?;
         BufReader::new(stdout).read_line(&mut info)?;

@@ -52,6 +52,7 @@ Parts:
   openbao   OpenBao's server, the open twin of HashiCorp Vault, into target/parts/openbao
   moto      moto, which stands for AWS, into target/parts/moto
   deploy    AWS SAM, CDK, cfn-lint, esbuild and a reader of Terraform's language, into target/parts/deploy
+  hyper     Hyper's server, which stands behind the local org's Data Cloud, and pyarrow, into target/parts/hyper
   fixtures  the recorded files in ../shared/fixtures; skipped by itself where they are not there
 
 A part that cannot be had makes the command fail unless it is skipped.
@@ -70,6 +71,8 @@ Environment of the tests:
   TIELINE_TEST_MOTO          the program `moto_server`
   TIELINE_TEST_DEPLOY_MODULES   the folder node_modules with CDK and esbuild
   TIELINE_TEST_DEPLOY_PROGRAMS  the folder with `sam` and `cfn-lint`
+  TIELINE_TEST_HYPERD        the program `hyperd`
+  TIELINE_TEST_PYARROW       a Python with pyarrow and grpcio
   TIELINE_TEST_FIXTURES      the folder of recorded files
   TIELINE_TEST_SKIP          the skipped parts, separated by commas; empty if there are none
   TIELINE_TEST_LONG          1 with --long, otherwise not set

@@ -123,8 +123,7 @@ impl OrgConfig {
             (None, Some(home)) => Fingerprint::of(&["home", &home.place.name(), &host, &self.client_id]),
             (None, None) => Fingerprint::of(&[&host, &self.client_id, self.grant.name(), self.grant.subject()]),
         };
-        // Keys are lower case in every store, and hexadecimal is.
-        name.as_str().bytes().map(|byte| format!("{byte:02x}")).collect()
+        name.hex()
     }
 
     /// Of everything that a login depends on: a failure is remembered for this configuration, not for a better one.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::broadcast;
 
 use crate::clock::Clock;
-use crate::config::OrgConfig;
+use crate::config::{OrgConfig, Reuse};
 use crate::error::{AuthError, ConfigError};
 use crate::event::{Event, EventKind};
 use crate::grant::Grant;
@@ -114,6 +114,14 @@ impl Credentials {
         Ok(Self(Arc::new(Inner { cache: Arc::new(SingleFlight::new()), clock, renewal: Arc::new(renewal) })))
     }
 
+    /// The same login with another policy of how long a token is used. The two share no token but through a token store.
+    ///
+    /// # Errors
+    /// As [`Credentials::new`].
+    pub fn reusing(&self, reuse: Reuse) -> Result<Self, ConfigError> {
+        Self::with(OrgConfig { reuse, ..self.config().clone() }, self.0.renewal.settings.clone())
+    }
+
     /// The configuration.
     pub fn config(&self) -> &OrgConfig {
         &self.0.renewal.config
@@ -192,8 +200,12 @@ impl Credentials {
         self.token_and_source().await
     }
 
-    /// However many ask at once for another token than this one, one request is made.
-    async fn other_than(&self, old: &Arc<Token>) -> Result<(Arc<Token>, bool), AuthError> {
+    /// A token other than this one, which may still live: for when a call shows that it does not serve. However many ask
+    /// at once, one request is made. The same one comes back where no other can be had for the moment.
+    ///
+    /// # Errors
+    /// As [`Credentials::token`].
+    pub async fn other_than(&self, old: &Arc<Token>) -> Result<(Arc<Token>, bool), AuthError> {
         let Inner { cache, clock, renewal } = &*self.0;
         let before = renewal.requests();
         let usable = |token: &Token| token.fingerprint != old.fingerprint && token.is_fresh(&**clock);

@@ -42,10 +42,12 @@ impl ConfigError {
 
 /// A login that failed. Cheap to clone: every caller that waited for it gets the same one.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("could not log in to {org}: {kind}{}", if *remembered { until(.next_attempt) } else { String::new() })]
+#[error("could not {task} {org}: {kind}{}", if *remembered { until(.next_attempt) } else { String::new() })]
 pub struct AuthError {
     /// The org's alias or login host.
     pub org: String,
+    /// What was attempted.
+    task: &'static str,
     kind: Arc<AuthErrorKind>,
     /// The failure is remembered: before this moment nothing is sent.
     next_attempt: Option<Timestamp>,
@@ -165,7 +167,12 @@ pub enum AuthErrorKind {
 
 impl AuthError {
     pub(crate) fn new(org: &str, kind: AuthErrorKind) -> Self {
-        Self { org: org.to_owned(), kind: Arc::new(kind), next_attempt: None, remembered: false }
+        Self { org: org.to_owned(), task: "log in to", kind: Arc::new(kind), next_attempt: None, remembered: false }
+    }
+
+    /// Of something else than a login.
+    pub(crate) fn while_trying(self, task: &'static str) -> Self {
+        Self { task, ..self }
     }
 
     pub(crate) fn remembered(mut self) -> Self {

@@ -49,7 +49,15 @@ pub fn thawing_client() -> reqwest::Result<reqwest::Client> {
 /// # Errors
 /// As [`api_client`].
 pub fn token_client() -> reqwest::Result<reqwest::Client> {
-    builder().timeout(TOKEN_TIMEOUT).gzip(false).pool_max_idle_per_host(0).build()
+    token_client_within(TOKEN_TIMEOUT)
+}
+
+/// The same with another time for each request.
+///
+/// # Errors
+/// As [`api_client`].
+pub fn token_client_within(timeout: Duration) -> reqwest::Result<reqwest::Client> {
+    builder().timeout(timeout).gzip(false).pool_max_idle_per_host(0).build()
 }
 
 /// The client for services that are asked several times within one login: AWS, Vault. Connections outlive a login, and

@@ -16,9 +16,10 @@
 //! ```
 //!
 //! Reading order, which is the order in which data flows: [`config`] (and [`environment`]) → [`grant`] →
-//! `token_endpoint` → [`token`] → `single_flight` (one process) → `renewal`, `login` and `record` (a fleet,
+//! `token_endpoint` → [`token`] → `single_flight` (one process) → `fleet`, `renewal`, `login` and `record` (a fleet,
 //! through [`token_store`]; `cooldown` is what it does not try again yet,
-//! [`refresh_token_home`] where a replaced refresh token outlives the store) → [`credentials`]. Beside the road: [`secret`] (what cannot print), [`redact`]
+//! [`refresh_token_home`] where a replaced refresh token outlives the store) → [`credentials`] → [`second_stage`] (a token that
+//! theirs is exchanged for). Beside the road: [`secret`] (what cannot print), [`redact`]
 //! (the last net), [`sealing`] (what lies at
 //! rest), [`host`] (where a token may go), [`certificate`], [`transit`] and `aws` (the key behind an assertion), [`clock`], [`event`], [`error`] and its [`catalogue`].
 
@@ -33,6 +34,7 @@ pub mod credentials;
 pub mod environment;
 pub mod error;
 pub mod event;
+mod fleet;
 pub mod grant;
 pub mod host;
 pub mod http;
@@ -45,6 +47,7 @@ pub mod refresh_token_home;
 mod renewal;
 pub mod revocation;
 pub mod sealing;
+pub mod second_stage;
 pub mod secret;
 pub mod settings;
 mod single_flight;

@@ -14,22 +14,18 @@ use std::time::Duration;
 use jiff::SignedDuration;
 
 use crate::config::{OrgConfig, Reuse, default_reuse};
-use crate::cooldown::Blocked;
+use crate::cooldown::Cooldown;
 use crate::error::{AuthError, AuthErrorKind, hint_for};
 use crate::event::EventKind;
+use crate::fleet::{self, Renewable};
 use crate::grant::Grant;
 use crate::settings::Settings;
 use crate::stats::Counters;
-use crate::token::Token;
+use crate::token::{Lifetime, Token};
 use crate::token_state::{Failure, Fingerprint, SavedToken, TokenState};
-use crate::token_store::{Lease, Take, new_owner};
+use crate::token_store::TokenStoreError;
 use crate::vault::Vault;
 
-/// Bounds of the waits between looks at the store while another process logs in.
-const POLL: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(250));
-/// Who has waited for another process's login for so long is told, and may ask again: a broker's callers are answered
-/// within a minute. A process that dies in the middle is overtaken after its lease, which is shorter.
-const BUSY_TOO_LONG: Duration = Duration::from_secs(50);
 /// No failure is remembered for longer than this; what says so was written by a wrong clock.
 pub(crate) const REMEMBER_AT_MOST: SignedDuration = SignedDuration::from_mins(15);
 
@@ -44,11 +40,45 @@ pub(crate) struct Renewal {
     pub(crate) given_refused: AtomicBool,
 }
 
+/// An asker, and the token that does not serve him any more.
+struct Asking<'a> {
+    renewal: &'a Renewal,
+    held: Option<&'a Token>,
+}
+
+impl Renewable for Asking<'_> {
+    fn vault(&self) -> &Vault {
+        &self.renewal.vault
+    }
+
+    fn settings(&self) -> &Settings {
+        &self.renewal.settings
+    }
+
+    fn look(&self, state: &TokenState) -> Result<Option<Arc<Token>>, AuthError> {
+        match self.renewal.adopt(state, self.held) {
+            Some(token) => Ok(Some(token)),
+            None => self.renewal.is_allowed(state).map(|()| None),
+        }
+    }
+
+    async fn under_lease(&self, owner: &str, fence: u64) -> Result<Option<Arc<Token>>, AuthError> {
+        self.renewal.under_lease(owner, fence, self.held).await
+    }
+
+    async fn without_store(&self, owner: String, error: TokenStoreError) -> Result<Arc<Token>, AuthError> {
+        self.renewal.without_store(owner, error).await
+    }
+
+    fn error(&self, kind: AuthErrorKind) -> AuthError {
+        self.renewal.error(kind)
+    }
+}
+
 /// What only this process knows.
 #[derive(Default)]
 pub(crate) struct Local {
-    pub(crate) blocked: Option<Blocked>,
-    pub(crate) failures: u32,
+    pub(crate) cooldown: Cooldown,
     /// The org's clock less ours, once it has proved to matter.
     pub(crate) skew: SignedDuration,
     /// A rotated refresh token that could not be written down yet, and the one it came from.
@@ -75,7 +105,8 @@ impl Renewal {
             None => match self.find(held.as_deref()).await {
                 Ok(token) => {
                     let mut local = self.local();
-                    (local.failures, local.blocked, local.had_token) = (0, None, true);
+                    local.cooldown.forget();
+                    local.had_token = true;
                     return Ok(token);
                 }
                 Err(error) => self.remember_here(error),
@@ -95,40 +126,7 @@ impl Renewal {
         if let Grant::AccessToken { .. } = &self.config.grant {
             return self.given().map_err(|kind| self.error(kind));
         }
-        let owner = new_owner();
-        let started = tokio::time::Instant::now();
-        let mut pause = POLL.0;
-        loop {
-            let state = match self.vault.load().await {
-                Ok((_, state)) => state,
-                Err(AuthErrorKind::Store(error)) => return self.without_store(owner, error).await,
-                Err(kind) => return Err(self.error(kind)),
-            };
-            if let Some(token) = self.adopt(&state, held) {
-                return Ok(token);
-            }
-            self.is_allowed(&state)?;
-            match self.vault.lease(&owner, self.settings.lease, Take::IfFree).await {
-                Ok(Lease::Held { fence }) => {
-                    let outcome = self.under_lease(&owner, fence, held).await;
-                    self.vault.release(&owner).await;
-                    if let Some(token) = outcome? {
-                        return Ok(token);
-                    }
-                    // Overtaken: the next look finds what the other one wrote.
-                    tokio::time::sleep(POLL.0).await;
-                }
-                Ok(Lease::Busy { remaining }) => {
-                    if started.elapsed() > BUSY_TOO_LONG {
-                        return Err(self.error(AuthErrorKind::Busy { seconds: started.elapsed().as_secs() }));
-                    }
-                    tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0).min(remaining.max(POLL.0))).await;
-                    pause = (pause * 2).min(POLL.1);
-                }
-                Err(AuthErrorKind::Store(error)) => return self.without_store(owner, error).await,
-                Err(kind) => return Err(self.error(kind)),
-            }
-        }
+        fleet::agree(&Asking { renewal: self, held }).await
     }
 
     /// `None`: the world has changed meanwhile, look again.
@@ -164,26 +162,22 @@ impl Renewal {
         }
         // What the store holds passed the allow-list of the process that wrote it, which may be another list.
         self.config.hosts.check(&saved.instance_url).ok()?;
-        let mut token = self.revive(saved)?;
-        token.adopted = true;
+        let token = Token::revive(saved, self.lifetime(), &*self.settings.clock)?;
         Counters::add(&self.counters.adopted);
         self.emit(EventKind::Adopted);
         Some(Arc::new(token))
     }
 
-    fn default_life(&self) -> Duration {
-        match default_reuse(&self.config.grant) {
+    fn lifetime(&self) -> Lifetime {
+        let default = match default_reuse(&self.config.grant) {
             Reuse::For(life) => life,
             _ => Duration::MAX,
-        }
-    }
-
-    fn revive(&self, saved: &SavedToken) -> Option<Token> {
-        Token::revive(saved, self.config.reuse, self.default_life(), &*self.settings.clock)
+        };
+        Lifetime::new(self.config.reuse, default)
     }
 
     pub(crate) fn issued(&self, saved: &SavedToken) -> Token {
-        Token::issued(saved, self.config.reuse, self.default_life(), &*self.settings.clock)
+        Token::issued(saved, self.lifetime(), &*self.settings.clock)
     }
 
     /// Nothing that is written down speaks against a login.
@@ -220,11 +214,7 @@ impl Renewal {
 
     /// The store is out of reach. A login that spends nothing can do without; a refresh token that may rotate cannot:
     /// its successor would be lost with this process.
-    async fn without_store(
-        &self,
-        owner: String,
-        error: crate::token_store::TokenStoreError,
-    ) -> Result<Arc<Token>, AuthError> {
+    async fn without_store(&self, owner: String, error: TokenStoreError) -> Result<Arc<Token>, AuthError> {
         if let Grant::RefreshToken { .. } = &self.config.grant {
             return Err(self.error(AuthErrorKind::Store(error)));
         }

@@ -38,11 +38,29 @@ pub struct Token {
 
 /// A token that was written down by a clock this far ahead of ours is not judged by its age.
 const CLOCKS_APART: SignedDuration = SignedDuration::from_mins(1);
-/// A token whose end is known is replaced a little earlier, for a call takes time to arrive; one of a short life at its
-/// half.
-fn before_the_end(life: SignedDuration) -> SignedDuration {
-    SignedDuration::from_secs(30).min(life.max(SignedDuration::ZERO) / 2)
+/// A token whose end is known is replaced so much earlier, for a call takes time to arrive.
+const MARGIN: SignedDuration = SignedDuration::from_secs(30);
+
+/// How long tokens of one kind are used.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Lifetime {
+    pub(crate) reuse: Reuse,
+    /// Where the policy asks the org, and it does not tell.
+    pub(crate) default: Duration,
+    /// How long before its known end a token is replaced; one of a short life is at its half.
+    pub(crate) margin: SignedDuration,
 }
+
+impl Lifetime {
+    pub(crate) fn new(reuse: Reuse, default: Duration) -> Self {
+        Self { reuse, default, margin: MARGIN }
+    }
+
+    fn before_the_end(&self, life: SignedDuration) -> SignedDuration {
+        self.margin.min(life.max(SignedDuration::ZERO) / 2)
+    }
+}
+
 /// A token that lives longer than this was not dead from the start.
 const STILLBORN: Duration = Duration::from_secs(60);
 /// Who asks for a token uses it at once. One that other programs have had for longer, without a word, has worked.
@@ -50,24 +68,25 @@ const SERVED: Duration = Duration::from_secs(5);
 
 impl Token {
     /// The token of a store as this process will use it. `None`: its time is over already, or nobody knows its age.
-    pub(crate) fn revive(saved: &SavedToken, reuse: Reuse, default: Duration, clock: &dyn Clock) -> Option<Self> {
+    pub(crate) fn revive(saved: &SavedToken, lifetime: Lifetime, clock: &dyn Clock) -> Option<Self> {
         let age = clock.now().duration_since(saved.obtained_at);
-        if reuse != Reuse::UntilRefused && age < -CLOCKS_APART {
+        if lifetime.reuse != Reuse::UntilRefused && age < -CLOCKS_APART {
             return None;
         }
-        Some(Self::issued(saved, reuse, default, clock)).filter(|token| token.is_fresh(clock))
+        let token = Self { adopted: true, ..Self::issued(saved, lifetime, clock) };
+        token.is_fresh(clock).then_some(token)
     }
 
     /// A token that has just come: good for one call at least, whatever its time.
-    pub(crate) fn issued(saved: &SavedToken, reuse: Reuse, default: Duration, clock: &dyn Clock) -> Self {
+    pub(crate) fn issued(saved: &SavedToken, lifetime: Lifetime, clock: &dyn Clock) -> Self {
         let (now, monotonic) = (clock.now(), clock.monotonic());
-        let life = match reuse {
+        let life = match lifetime.reuse {
             Reuse::For(life) => Some(life),
-            Reuse::Introspected if saved.ends_at.is_none() => Some(default),
+            Reuse::Introspected if saved.ends_at.is_none() => Some(lifetime.default),
             Reuse::UntilRefused | Reuse::Introspected => None,
         };
         let by_policy = life.and_then(|life| saved.obtained_at.checked_add(life).ok());
-        let by_end = saved.ends_at.map(|end| end - before_the_end(end.duration_since(saved.obtained_at)));
+        let by_end = saved.ends_at.map(|end| end - lifetime.before_the_end(end.duration_since(saved.obtained_at)));
         let reuse_until = [by_policy, by_end].into_iter().flatten().min();
         let left = reuse_until.map(|until| Duration::try_from(until.duration_since(now)).unwrap_or_default());
         // A clock that lags behind the writer's must not lengthen the token's life.
@@ -157,6 +176,11 @@ impl Token {
     /// When it will be replaced by another one; `None`: when the org refuses it.
     pub fn expires_at(&self) -> Option<Timestamp> {
         self.reuse_until
+    }
+
+    /// When it really ends, where the response or the token itself has told.
+    pub fn ends_at(&self) -> Option<Timestamp> {
+        self.ends_at
     }
 
     /// How long it is used in all, from when some process got it from the org; `None`: until the org refuses it.

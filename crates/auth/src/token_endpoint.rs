@@ -11,6 +11,7 @@ use url::Url;
 
 use crate::config::{AppRef, parse_host_url};
 use crate::error::{AuthErrorKind, HostRefused, hint_for};
+use crate::host::AllowedHosts;
 use crate::http::{innermost, without_url};
 use crate::secret::Secret;
 
@@ -144,9 +145,18 @@ pub(crate) async fn post(
     endpoint: &str,
     form: &Form,
 ) -> Result<Answer, Failed> {
-    let url = app.oauth_url(endpoint);
+    post_to(http, app.hosts, app.oauth_url(endpoint), form).await
+}
+
+/// POSTs a form to any endpoint that the allow-list passes.
+pub(crate) async fn post_to(
+    http: &reqwest::Client,
+    hosts: &AllowedHosts,
+    url: Url,
+    form: &Form,
+) -> Result<Answer, Failed> {
     let failed = |kind, outcome| Failed { kind, outcome, date: None, retry_after: None };
-    app.hosts.check(&url).map_err(|e| failed(AuthErrorKind::Host(e), Outcome::NotDone))?;
+    hosts.check(&url).map_err(|e| failed(AuthErrorKind::Host(e), Outcome::NotDone))?;
     let unreachable = |error: reqwest::Error| {
         let outcome = if error.is_connect() || error.is_builder() { Outcome::NotDone } else { Outcome::Unknown };
         let error = without_url(error);
@@ -227,7 +237,7 @@ fn verify_signature(
 
 /// `exp` of an access token that is a JWT ("Issue JWT-based access tokens" of the app). It is read, not trusted: the
 /// org decides.
-fn jwt_end(token: &str) -> Option<Timestamp> {
+pub(crate) fn jwt_end(token: &str) -> Option<Timestamp> {
     let mut parts = token.split('.');
     let (_, claims, _) = (parts.next()?, parts.next()?, parts.next()?);
     let claims = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(claims).ok()?;

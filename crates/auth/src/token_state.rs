@@ -25,6 +25,11 @@ impl Fingerprint {
         Self(URL_SAFE_NO_PAD.encode(&context.finish().as_ref()[..16]))
     }
 
+    /// In lower case, as keys are in every store.
+    pub(crate) fn hex(&self) -> String {
+        self.0.bytes().map(|byte| format!("{byte:02x}")).collect()
+    }
+
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }

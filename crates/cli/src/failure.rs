@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use tieline_auth::{AuthError, ConfigError};
 use tieline_client::ClientError;
+use tieline_datacloud::DataCloudError;
 use tieline_store::StoreError;
 use tieline_store::token_stores::OpenError;
 use tieline_sync::SyncError;
@@ -112,6 +113,18 @@ impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
         match error {
             ClientError::Config(error) => error.into(),
+            error => Self {
+                code: code(error.needs_person(), error.is_transient()),
+                ..Self::new(error.to_string(), error.hint())
+            },
+        }
+    }
+}
+
+impl From<DataCloudError> for Failure {
+    fn from(error: DataCloudError) -> Self {
+        match error {
+            DataCloudError::Config(error) => error.into(),
             error => Self {
                 code: code(error.needs_person(), error.is_transient()),
                 ..Self::new(error.to_string(), error.hint())

@@ -15,7 +15,7 @@ use tieline_auth::redact::Masked;
 use tracing_subscriber::EnvFilter;
 
 use crate::commands::{
-    broker, completions, demo, doctor as doctor_command, emulate, login as login_command, logout, man,
+    broker, completions, datacloud, demo, doctor as doctor_command, emulate, login as login_command, logout, man,
     orgs as orgs_command, query, serve, setup as setup_command, sync, token, whoami,
 };
 
@@ -47,6 +47,8 @@ enum Command {
     Token(token::Token),
     Doctor(doctor_command::Doctor),
     Query(query::Query),
+    #[command(subcommand)]
+    Datacloud(datacloud::DataCloudCommand),
     #[command(subcommand)]
     Sync(sync::Sync),
     Serve(serve::Serve),
@@ -91,6 +93,7 @@ fn main() -> std::process::ExitCode {
             Command::Broker(command) => command.run().await,
             Command::Token(command) => command.run().await,
             Command::Query(command) => command.run().await,
+            Command::Datacloud(command) => command.run().await,
             Command::Sync(command) => command.run().await,
         }
     });

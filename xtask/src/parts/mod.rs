@@ -40,13 +40,15 @@ pub(crate) enum Part {
     Moto,
     /// SAM, CDK and linters, for what is deployed to AWS.
     Deploy,
+    /// Hyper, which answers queries to Data Cloud.
+    Hyper,
     /// The recorded files next to the repository.
     Fixtures,
 }
 
 impl Part {
     /// Every part, in the order in which they are made ready.
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Node,
         Self::Python,
         Self::Chromium,
@@ -57,6 +59,7 @@ impl Part {
         Self::Openbao,
         Self::Moto,
         Self::Deploy,
+        Self::Hyper,
         Self::Fixtures,
     ];
 
@@ -73,6 +76,7 @@ impl Part {
             Self::Openbao => "openbao",
             Self::Moto => "moto",
             Self::Deploy => "deploy",
+            Self::Hyper => "hyper",
             Self::Fixtures => "fixtures",
         }
     }
@@ -110,6 +114,7 @@ pub(crate) fn find_or_install(part: Part, root: &Path) -> Result<Found> {
         Part::Openbao => python::openbao(root).map(Found::Here),
         Part::Moto => python::moto(root).map(Found::Here),
         Part::Deploy => deploy::find_or_install(root).map(Found::Here),
+        Part::Hyper => python::hyper(root).map(Found::Here),
         Part::Fixtures => Ok(find_fixtures(root)),
     }
 }

@@ -99,6 +99,31 @@ pub(super) fn openbao(root: &Path) -> Result<Vec<(&'static str, OsString)>> {
     Ok(vec![("TIELINE_TEST_OPENBAO", program.into_os_string())])
 }
 
+/// Hyper's server, which answers the queries to the local org's Data Cloud, in the wheel of its Python library; and what
+/// Python users read its answers with.
+const HYPER: [&str; 5] =
+    ["tableauhyperapi==0.0.26963", "pyarrow==26.0.1", "tzdata==2025.3", "grpcio==1.85.3", "grpcio-tools==1.85.1"];
+
+/// Makes Hyper ready, in an environment of its own. It is the server itself that is found, not its library.
+pub(super) fn hyper(root: &Path) -> Result<Vec<(&'static str, OsString)>> {
+    let folder = parts_folder(root).join("hyper");
+    let python = folder.join("bin/python");
+    let server = || {
+        let package = "import tableauhyperapi, os; print(os.path.dirname(tableauhyperapi.__file__))";
+        let server = Path::new(&answer(&python, &["-c", package])?).join("bin/hyper/hyperd");
+        answer(&server, &["--version"]).map(|_| server)
+    };
+    let stamp = HYPER.join(" ");
+    if !(is_stamped(&folder, &stamp) && server().is_some()) {
+        say(&format!("hyper: installing {stamp} into target/parts/hyper"));
+        environment_with(root, &folder, &HYPER, "hyper.log")?;
+    }
+    let server = server()
+        .context("the wheel tableauhyperapi holds no bin/hyper/hyperd that runs\nhint: see target/parts/hyper.log")?;
+    say(&format!("hyper: ready ({stamp})"));
+    Ok(vec![("TIELINE_TEST_HYPERD", server.into_os_string()), ("TIELINE_TEST_PYARROW", python.into_os_string())])
+}
+
 /// Makes a new virtual environment in place of what is in the folder.
 pub(crate) fn make_environment(root: &Path, folder: &Path) -> Result<()> {
     if folder.exists() {

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use tieline_emulator::{Emulator, Options};
+use tieline_emulator::{DataCloud, Emulator, Options, hyper};
 
 use crate::commands::stopped;
 use crate::failure::Failure;
@@ -15,6 +15,7 @@ use crate::output;
   tieline emulate                                  generated people, companies and leads
   tieline emulate --port 8090 --data ./records     with the records of a folder
   tieline emulate --tls --json                     HTTPS, for clients that insist on it; credentials as JSON
+  tieline emulate --datacloud                      with a Data Cloud, whose queries a real Hyper answers
 
 With the printed variables set, any client can log in: `tieline query 'SELECT Name FROM Contact LIMIT 5'`.
 What the control URL offers (clock, faults, delayed commits, …) is in docs/emulator.md.")]
@@ -34,6 +35,9 @@ pub(crate) struct Emulate {
     /// Where browser logins may return to; repeat it for more [default: http://localhost:1717/OauthRedirect]
     #[arg(long = "callback", value_name = "URL")]
     callback_urls: Vec<String>,
+    /// With a Data Cloud; fetches its query engine with pip if TIELINE_HYPERD names none
+    #[arg(long)]
+    datacloud: bool,
     /// Print the credentials as one JSON line
     #[arg(long)]
     json: bool,
@@ -42,12 +46,19 @@ pub(crate) struct Emulate {
 impl Emulate {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let listen = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), self.port);
+        let datacloud = if self.datacloud {
+            let hyperd = tokio::task::spawn_blocking(hyperd).await.map_err(anyhow::Error::from)??;
+            Some(DataCloud { hyperd: Some(hyperd), ..DataCloud::default() })
+        } else {
+            None
+        };
         let org = Emulator::start(Options {
             listen,
             tls: self.tls,
             contacts: self.contacts,
             data: self.data,
             callback_urls: self.callback_urls,
+            datacloud,
         })
         .await?;
         let info = org.info();
@@ -63,6 +74,9 @@ impl Emulate {
             if let Some(ca) = &info.ca_file {
                 println!("export SSL_CERT_FILE={}", ca.display());
             }
+            if let Some(url) = &info.datacloud_url {
+                println!("\nData Cloud: {url}   Tokens for it: POST {}/services/a360/token", info.instance_url);
+            }
             println!(
                 "\nControl: {}   Client secret, refresh token and the rest: --json   Ctrl-C stops it.",
                 info.control_url
@@ -71,5 +85,14 @@ impl Emulate {
         stopped().await;
         org.stop().await;
         Ok(())
+    }
+}
+
+/// The query engine: found, or fetched.
+fn hyperd() -> anyhow::Result<PathBuf> {
+    let variable = |name: &str| std::env::var_os(name);
+    match hyper::find(variable)? {
+        Some(program) => Ok(program),
+        None => hyper::fetch(variable, |step| eprintln!("{step}")),
     }
 }

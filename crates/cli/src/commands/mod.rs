@@ -2,6 +2,7 @@
 
 pub(crate) mod broker;
 pub(crate) mod completions;
+pub(crate) mod datacloud;
 pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod emulate;

@@ -6,6 +6,7 @@ mod clients;
 mod command_line;
 mod consent;
 mod crashes;
+mod datacloud;
 mod deploy;
 mod desk;
 mod doctor;

@@ -17,8 +17,13 @@ pub(crate) struct Org {
 
 impl Org {
     pub(crate) fn start(arguments: &[&str]) -> Self {
-        let mut process =
-            Command::new(PROGRAM).args(["emulate", "--json"]).args(arguments).stdout(Stdio::piped()).spawn().unwrap();
+        Self::start_with(arguments, &[])
+    }
+
+    pub(crate) fn start_with(arguments: &[&str], variables: &[(&str, &std::ffi::OsStr)]) -> Self {
+        let mut command = Command::new(PROGRAM);
+        command.args(["emulate", "--json"]).args(arguments).envs(variables.iter().copied());
+        let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let info = serde_json::from_str(&line).unwrap_or_else(|_| panic!("emulate printed `{line}`"));

@@ -1,0 +1,187 @@
+//! `tieline datacloud ingest`: rows into a data lake object, through an ingestion connector.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tieline_datacloud::DataCloud;
+use tieline_datacloud::ingest::{BulkOptions, Job, JobState, Operation, Target};
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+
+use super::Tenant;
+use crate::failure::Failure;
+use crate::output;
+
+/// Rows that are sent in one go.
+const ROWS: usize = 1_000;
+/// Rows do not wait for longer than this for others to come.
+const A_MOMENT: Duration = Duration::from_secs(1);
+
+/// Send rows to Data Cloud through an ingestion connector
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  tieline datacloud ingest web page_view views.csv              a bulk job; waits for its end
+  tieline datacloud ingest web page_view views.csv --no-wait    prints the job's id
+  tieline datacloud ingest web page_view --delete ids.csv       deletes by primary key
+  tail -f views.jsonl | tieline datacloud ingest web page_view --rows -
+
+Connector and object are set up in Data Cloud. A CSV's first line names the fields.")]
+pub(crate) struct Ingest {
+    #[command(flatten)]
+    tenant: Tenant,
+    /// API name of the connector
+    connector: String,
+    /// API name of its object
+    object: String,
+    /// CSV file; `-` reads standard input
+    #[arg(value_name = "CSV", required_unless_present = "rows")]
+    csv: Option<PathBuf>,
+    /// Send rows at once instead: a file of JSON objects, one a line; `-` reads standard input
+    #[arg(long, value_name = "JSONL", conflicts_with_all = ["csv", "delete", "no_wait"])]
+    rows: Option<PathBuf>,
+    /// Delete the rows whose primary keys the CSV holds
+    #[arg(long)]
+    delete: bool,
+    /// Do not wait for the end of the job
+    #[arg(long)]
+    no_wait: bool,
+    /// Wait so long at most; the job goes on
+    #[arg(long, value_name = "SECONDS", conflicts_with = "no_wait")]
+    wait: Option<u64>,
+    /// One JSON object a job
+    #[arg(long)]
+    json: bool,
+}
+
+/// Show an ingest job, or end it
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  tieline datacloud job 5f3c… --wait
+  tieline datacloud job 5f3c… --abort")]
+pub(crate) struct JobCommand {
+    #[command(flatten)]
+    tenant: Tenant,
+    /// The job's id
+    id: String,
+    /// Wait for its end
+    #[arg(long, conflicts_with = "abort")]
+    wait: bool,
+    /// End it; its rows are dropped
+    #[arg(long)]
+    abort: bool,
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+impl Ingest {
+    pub(crate) async fn run(self) -> Result<(), Failure> {
+        let cloud = self.tenant.connect().await?;
+        let target = cloud.ingest(&self.connector, &self.object);
+        if let Some(file) = &self.rows {
+            return send_rows(&target, file).await;
+        }
+        let operation = if self.delete { Operation::Delete } else { Operation::Upsert };
+        let csv = self.csv.clone().unwrap_or_else(|| PathBuf::from("-"));
+        let input = open(&csv).await?;
+        let bar = output::progress_bar("rows");
+        let sent = target.send_csv(operation, input, BulkOptions::default(), |rows| bar.set_position(rows)).await;
+        bar.finish_and_clear();
+        let jobs = sent?;
+        if jobs.is_empty() {
+            eprintln!("{} holds no rows; nothing was sent", csv.display());
+            return Ok(());
+        }
+        let mut failed = false;
+        for job in jobs {
+            let job = match self.no_wait {
+                true => job,
+                false => cloud.wait_for_ingest_job(&job.id, self.wait.map(Duration::from_secs)).await?,
+            };
+            failed |= told(&job, self.json)?;
+        }
+        if failed { Err(Failure::told(crate::failure::FAILED)) } else { Ok(()) }
+    }
+}
+
+impl JobCommand {
+    pub(crate) async fn run(self) -> Result<(), Failure> {
+        let cloud: DataCloud = self.tenant.connect().await?;
+        if self.abort {
+            cloud.abort_ingest_job(&self.id).await?;
+        }
+        let job = match self.wait {
+            true => cloud.wait_for_ingest_job(&self.id, None).await?,
+            false => cloud.ingest_job(&self.id).await?,
+        };
+        match told(&job, self.json)? {
+            true => Err(Failure::told(crate::failure::FAILED)),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Prints a job; true if it has failed.
+fn told(job: &Job, json: bool) -> Result<bool, Failure> {
+    if json {
+        output::line(&serde_json::to_string(job).map_err(anyhow::Error::from)?)?;
+    } else {
+        let state = match job.state {
+            JobState::Open => "takes files",
+            JobState::UploadComplete => "waits for Data Cloud",
+            JobState::InProgress => "is worked on",
+            JobState::JobComplete => "is done",
+            JobState::Failed => "failed",
+            JobState::Aborted => "was ended",
+            _ => "is in a state that this program does not know",
+        };
+        output::line(&format!("job {} {state}", job.id))?;
+    }
+    if job.state == JobState::Failed && !json {
+        eprintln!("hint: the data stream's page in Data Cloud tells why; rows must fit the connector's schema");
+    }
+    Ok(job.state == JobState::Failed)
+}
+
+/// Sends what has come when there is enough, or nothing more comes for a moment.
+async fn send_rows(target: &Target, file: &Path) -> Result<(), Failure> {
+    let mut lines = BufReader::new(open(file).await?).lines();
+    let (mut rows, mut sent, mut number) = (Vec::new(), 0, 0);
+    loop {
+        let line = match tokio::time::timeout(A_MOMENT, lines.next_line()).await {
+            Ok(line) => line.map_err(|e| unread(file, &e))?,
+            Err(_) => {
+                sent += target.send(&rows).await?;
+                rows.clear();
+                continue;
+            }
+        };
+        let Some(line) = line else { break };
+        number += 1;
+        if line.trim().is_empty() {
+            continue;
+        }
+        let row: serde_json::Value = serde_json::from_str(&line).map_err(|e| {
+            let message = format!("line {number} of {} is no JSON: {e}", file.display());
+            Failure::new(message, format!("correct it; {sent} rows before it were sent"))
+        })?;
+        rows.push(row);
+        if rows.len() == ROWS {
+            sent += target.send(&rows).await?;
+            rows.clear();
+        }
+    }
+    sent += target.send(&rows).await?;
+    eprintln!("{sent} {} taken", if sent == 1 { "row" } else { "rows" });
+    Ok(())
+}
+
+async fn open(file: &Path) -> Result<Box<dyn AsyncRead + Unpin + Send>, Failure> {
+    Ok(match file.to_str() {
+        Some("-") => Box::new(tokio::io::stdin()),
+        _ => Box::new(tokio::fs::File::open(file).await.map_err(|e| unread(file, &e))?),
+    })
+}
+
+fn unread(file: &Path, error: &std::io::Error) -> Failure {
+    Failure::usage(format!("{} cannot be read: {error}", file.display()), "name a file, or `-` for standard input")
+}

@@ -1,0 +1,279 @@
+//! `tieline datacloud query`: SQL to a table, CSV, JSON lines, Parquet or Arrow.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use tieline_datacloud::arrow_array::RecordBatch;
+use tieline_datacloud::arrow_schema::SchemaRef;
+use tieline_datacloud::output::Format;
+use tieline_datacloud::rest::RestResults;
+use tieline_datacloud::{DataCloud, DataCloudError, Results, Transfer, Value};
+
+use super::Tenant;
+use super::sink::Sink;
+use crate::commands::stopped;
+use crate::failure::Failure;
+use crate::setup::bootstrap::ENDED_BY_A_PERSON;
+
+/// Run SQL in Data Cloud
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  tieline datacloud query 'SELECT * FROM \"ssot__Individual__dlm\" LIMIT 10'
+  tieline datacloud query --output people.parquet 'SELECT * FROM \"ssot__Individual__dlm\"'
+  tieline datacloud query --json --param /pricing 'SELECT * FROM \"WebEngagement__dll\" WHERE \"page__c\" = ?'
+  tieline datacloud query --rest --csv - < report.sql
+
+Names are case-sensitive and stand in double quotes. A query that is stopped with Ctrl-C is cancelled; `--id` reads the
+result of one that ran before, as long as Data Cloud keeps it.")]
+pub(crate) struct Query {
+    #[command(flatten)]
+    tenant: Tenant,
+    /// The statement; `-` reads it from standard input
+    #[arg(required_unless_present = "id")]
+    sql: Option<String>,
+    /// One JSON object a line
+    #[arg(long, conflicts_with_all = ["csv", "format"])]
+    json: bool,
+    /// CSV with a header
+    #[arg(long, conflicts_with = "format")]
+    csv: bool,
+    /// Format [default: by the name of the output file, else a table]
+    #[arg(long, value_enum)]
+    format: Option<Form>,
+    /// File to write; it appears when it is whole
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Value of the next `?`; numbers, true, false and null as in JSON, all else is text. Repeat it for more
+    #[arg(long = "param", value_name = "VALUE", allow_hyphen_values = true)]
+    parameters: Vec<String>,
+    /// Value of a named parameter (`:name`), written likewise
+    #[arg(long = "named", value_name = "NAME=VALUE", conflicts_with = "parameters")]
+    named: Vec<String>,
+    /// Stop after so many rows
+    #[arg(long, value_name = "N")]
+    limit: Option<u64>,
+    /// Over the REST API, where gRPC does not get through
+    #[arg(long, conflicts_with_all = ["parameters", "named", "limit", "in_background", "id"])]
+    rest: bool,
+    /// For queries that run long: the answer brings no rows, they are fetched when they are there
+    #[arg(long = "async")]
+    in_background: bool,
+    /// Read the result of a query that ran before, by its id
+    #[arg(long, value_name = "ID", conflicts_with_all = ["sql", "parameters", "named", "limit", "in_background"])]
+    id: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Form {
+    Table,
+    Csv,
+    Jsonl,
+    Parquet,
+    Arrow,
+}
+
+enum Rows {
+    Grpc(Results),
+    Rest(RestResults),
+}
+
+impl Query {
+    pub(crate) async fn run(self) -> Result<(), Failure> {
+        let format = self.format()?;
+        let sql = match self.sql.as_deref() {
+            Some("-") => std::io::read_to_string(std::io::stdin())?,
+            Some(sql) => sql.to_owned(),
+            None => String::new(),
+        };
+        let cloud = self.tenant.connect().await?;
+        let mut rows = tokio::select! {
+            rows = self.begin(&cloud, sql.trim()) => rows?,
+            () = stopped() => return Err(Failure::told(ENDED_BY_A_PERSON)),
+        };
+        let mut sink = Sink::open(format, self.output.as_deref(), rows.schema())?;
+        let progress = progress();
+        let outcome = tokio::select! {
+            outcome = copy(&mut rows, &mut sink, &progress) => outcome,
+            () = stopped() => {
+                progress.finish_and_clear();
+                return Err(rows.end().await);
+            }
+        };
+        progress.finish_and_clear();
+        match outcome? {
+            // Whoever read the rows has seen enough.
+            false => Ok(()),
+            true => sink.end(rows.changed()),
+        }
+    }
+
+    async fn begin(&self, cloud: &DataCloud, sql: &str) -> Result<Rows, Failure> {
+        if let Some(id) = &self.id {
+            return Ok(Rows::Grpc(cloud.results(id).await?));
+        }
+        if self.rest {
+            return Ok(Rows::Rest(cloud.query_by_rest(sql).await?));
+        }
+        let mut query = cloud.query(sql);
+        if self.in_background {
+            query = query.transfer(Transfer::Async);
+        }
+        if let Some(rows) = self.limit {
+            query = query.row_limit(rows);
+        }
+        for value in &self.parameters {
+            query = query.bind(parameter(value));
+        }
+        for named in &self.named {
+            let (name, value) = named
+                .split_once('=')
+                .ok_or_else(|| Failure::usage(format!("`{named}` names no value"), "write --named NAME=VALUE"))?;
+            query = query.bind_named(name, parameter(value));
+        }
+        Ok(Rows::Grpc(query.run().await?))
+    }
+
+    fn format(&self) -> Result<Option<Format>, Failure> {
+        let named = match (self.json, self.csv, self.format) {
+            (true, ..) | (_, _, Some(Form::Jsonl)) => Some(Format::JsonLines),
+            (_, true, _) | (_, _, Some(Form::Csv)) => Some(Format::Csv),
+            (_, _, Some(Form::Parquet)) => Some(Format::Parquet),
+            (_, _, Some(Form::Arrow)) => Some(Format::Arrow),
+            (_, _, Some(Form::Table)) => return Ok(None),
+            (_, _, None) => None,
+        };
+        let by_name = || match &self.output {
+            None => Ok(None),
+            Some(file) => Format::of_file_name(&file.to_string_lossy()).map(Some).ok_or_else(|| {
+                Failure::usage(
+                    format!("`{}` does not tell a format", file.display()),
+                    "end its name in .csv, .jsonl, .parquet or .arrows, or add --format",
+                )
+            }),
+        };
+        let format = named.map_or_else(by_name, |format| Ok(Some(format)))?;
+        if matches!(format, Some(Format::Parquet | Format::Arrow))
+            && self.output.is_none()
+            && std::io::stdout().is_terminal()
+        {
+            return Err(Failure::usage(
+                "a terminal cannot show this format",
+                "add --output FILE, or send it to a program",
+            ));
+        }
+        Ok(format)
+    }
+}
+
+/// Copies all rows; false when the reader has seen enough.
+async fn copy(rows: &mut Rows, sink: &mut Sink, progress: &ProgressBar) -> Result<bool, Failure> {
+    while let Some(batch) = rows.next().await? {
+        if let Rows::Grpc(results) = rows {
+            let status = results.status();
+            if status.complete {
+                progress.set_length(status.rows);
+            }
+        }
+        progress.inc(batch.num_rows() as u64);
+        // Compressing and writing take their time; the next parts come meanwhile.
+        if !tokio::task::block_in_place(|| sink.write(&batch))? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+impl Rows {
+    fn schema(&self) -> &SchemaRef {
+        match self {
+            Rows::Grpc(rows) => rows.schema(),
+            Rows::Rest(rows) => rows.schema(),
+        }
+    }
+
+    async fn next(&mut self) -> Result<Option<RecordBatch>, DataCloudError> {
+        match self {
+            Rows::Grpc(rows) => rows.next().await,
+            Rows::Rest(rows) => rows.next().await,
+        }
+    }
+
+    /// Rows that a statement without result has changed.
+    fn changed(&self) -> Option<u64> {
+        match self {
+            Rows::Grpc(rows) if !rows.has_rows() => Some(rows.status().rows),
+            _ => None,
+        }
+    }
+
+    /// Somebody has stopped the command.
+    async fn end(self) -> Failure {
+        match self {
+            Rows::Rest(_) => {}
+            Rows::Grpc(rows) => {
+                let status = rows.status();
+                if status.complete {
+                    eprintln!("stopped; `tieline datacloud query --id {}` reads the result", status.query_id);
+                } else {
+                    match rows.cancel().await {
+                        Ok(()) => eprintln!("query {} is cancelled", status.query_id),
+                        Err(error) => return error.into(),
+                    }
+                }
+            }
+        }
+        Failure::told(ENDED_BY_A_PERSON)
+    }
+}
+
+fn parameter(text: &str) -> Value {
+    match serde_json::from_str(text) {
+        Ok(serde_json::Value::Null) => Value::Null,
+        Ok(serde_json::Value::Bool(value)) => value.into(),
+        Ok(serde_json::Value::Number(number)) => match number.as_i64() {
+            Some(number) => number.into(),
+            // Its digits, not the nearest binary number.
+            None if text.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'-' | b'.')) => {
+                Value::Decimal(text.to_owned())
+            }
+            None => number.as_f64().unwrap_or_default().into(),
+        },
+        Ok(serde_json::Value::String(quoted)) => quoted.into(),
+        _ => text.into(),
+    }
+}
+
+/// On stderr, shown only to a terminal.
+fn progress() -> ProgressBar {
+    let bar = ProgressBar::new(0);
+    if let Ok(style) = ProgressStyle::with_template("{human_pos} of {human_len} rows {bar:30} {per_sec} {eta}") {
+        bar.set_style(style.progress_chars("=> "));
+    }
+    bar
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_read_as_json_where_they_are_json() {
+        for (text, value) in [
+            ("42", Value::Int(42)),
+            ("-7", Value::Int(-7)),
+            ("true", Value::Bool(true)),
+            ("null", Value::Null),
+            ("\"42\"", "42".into()),
+            ("12.50", Value::Decimal("12.50".to_owned())),
+            ("1e3", Value::Double(1000.0)),
+            ("99999999999999999999", Value::Decimal("99999999999999999999".to_owned())),
+            ("/pricing", "/pricing".into()),
+            ("2026-01-01", "2026-01-01".into()),
+            ("", "".into()),
+            ("[1]", "[1]".into()),
+        ] {
+            assert_eq!(parameter(text), value, "{text}");
+        }
+    }
+}

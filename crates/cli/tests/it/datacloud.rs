@@ -1,0 +1,221 @@
+//! `tieline datacloud` against a local org with a real Hyper.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+
+use crate::org::{Org, run, tieline};
+use crate::parts::part;
+
+const SERIES: &str =
+    "SELECT g AS id, CAST(g * 1.5 AS DOUBLE PRECISION) AS v, 'name ' || g AS n FROM generate_series(1, ROWS) g(g)";
+
+/// `None` where Hyper was skipped on purpose.
+fn org() -> Option<(Org, BTreeMap<String, String>)> {
+    let hyperd = part("hyper", "TIELINE_TEST_HYPERD")?;
+    let org = Org::start_with(&["--datacloud", "--contacts", "40"], &[("TIELINE_HYPERD", hyperd.as_os_str())]);
+    let login = org.login();
+    Some((org, login))
+}
+
+#[test]
+fn a_result_comes_in_every_format() {
+    let Some((_org, login)) = org() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let sql = r#"SELECT "id__c", "page__c", "day__c", "revenue__c", "converted__c" FROM "WebEngagement__dll" ORDER BY 1 LIMIT 3"#;
+    let (code, table, stderr) = run(&mut tieline(&login, &["datacloud", "query", sql]));
+    assert_eq!((code, stderr.trim()), (0, "3 rows"), "{stderr}");
+    assert!(table.contains("page__c") && table.contains("2024-01-02"), "{table}");
+    let (_, csv, _) = run(&mut tieline(&login, &["datacloud", "query", "--csv", sql]));
+    assert!(
+        csv.starts_with("id__c,page__c,day__c,revenue__c,converted__c\n1,/pages/1,2024-01-02,0.01,false\n"),
+        "{csv}"
+    );
+    let (_, lines, _) = run(&mut tieline(&login, &["datacloud", "query", "--json", sql]));
+    let first: Value = serde_json::from_str(lines.lines().next().unwrap()).unwrap();
+    assert_eq!((&first["id__c"], &first["day__c"]), (&json!(1), &json!("2024-01-02")), "{lines}");
+    let (_, rest, _) = run(&mut tieline(&login, &["datacloud", "query", "--rest", "--json", sql]));
+    let by_rest: Value = serde_json::from_str(rest.lines().next().unwrap()).unwrap();
+    assert_eq!((&by_rest["page__c"], &by_rest["day__c"]), (&first["page__c"], &first["day__c"]), "{rest}");
+    for (name, magic) in [
+        ("x.parquet", &b"PAR1"[..]),
+        ("x.arrows", b"\xff\xff\xff\xff"),
+        ("x.csv", b"id__c"),
+        ("x.jsonl", b"{\"id__c\""),
+    ] {
+        let file = folder.path().join(name);
+        let (code, stdout, stderr) =
+            run(&mut tieline(&login, &["datacloud", "query", "--output", file.to_str().unwrap(), sql]));
+        assert_eq!((code, stdout.as_str()), (0, ""), "{stderr}");
+        assert!(stderr.contains("3 rows written to") && std::fs::read(&file).unwrap().starts_with(magic), "{name}");
+    }
+    // What goes wrong leaves no half of a file.
+    let file = folder.path().join("late.csv");
+    let late = "SELECT 1 / (g - 900000) FROM generate_series(1, 1000000) g(g)";
+    let (code, _, stderr) =
+        run(&mut tieline(&login, &["datacloud", "query", "--async", "--output", file.to_str().unwrap(), late]));
+    assert!(code == 1 && stderr.contains("division by zero"), "{stderr}");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 4);
+    let (code, _, stderr) = run(&mut tieline(&login, &["datacloud", "query", "--output", "x.docx", sql]));
+    assert!(code == 2 && stderr.contains(".parquet"), "{stderr}");
+}
+
+#[test]
+fn parameters_and_mistakes() {
+    let Some((_org, login)) = org() else { return };
+    let query = |arguments: &[&str]| run(&mut tieline(&login, &[&["datacloud", "query", "--csv"], arguments].concat()));
+    let (code, csv, _) = query(&[
+        "SELECT ? + 1, ? || '!', ? IS NULL, ?",
+        "--param",
+        "41",
+        "--param",
+        "a b",
+        "--param",
+        "null",
+        "--param",
+        "-1.50",
+    ]);
+    assert_eq!((code, csv.lines().nth(1).unwrap()), (0, "42,a b!,true,-1.50"));
+    let (_, csv, _) = query(&["SELECT :x || :y", "--named", "y=2=2", "--named", "x=z"]);
+    assert_eq!(csv.lines().nth(1).unwrap(), "z2=2");
+    let (code, csv, stderr) = query(&["SELECT \"nope\"\nFROM \"ssot__Individual__dlm\""]);
+    assert_eq!((code, csv.as_str()), (1, ""));
+    assert!(stderr.contains("line 1, column 8") && stderr.contains("^^^^^^"), "{stderr}");
+    let (code, _, stderr) = query(&["SELECT * FROM nosuch"]);
+    assert!(code == 1 && stderr.contains("hint: names are case-sensitive"), "{stderr}");
+    let mut from_stdin = tieline(&login, &["datacloud", "query", "--csv", "-"]);
+    let mut child = from_stdin.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"SELECT 7\n").unwrap();
+    assert!(String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap().ends_with("\n7\n"));
+    // A reader that has seen enough.
+    let many = SERIES.replace("ROWS", "2000000");
+    let mut child = tieline(&login, &["datacloud", "query", "--json", &many]).stdout(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    // An app without the scope.
+    let (org, login) = self::org().unwrap();
+    org.control("PUT", "app", &json!({"scopes": ["api", "web", "refresh_token"]}));
+    let (code, _, stderr) = run(&mut tieline(&login, &["datacloud", "objects"]));
+    assert!(
+        code == 3 && stderr.contains("could not get a Data Cloud token") && stderr.contains("cdp_query_api"),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn commands_of_one_login_share_both_tokens() {
+    let Some((org, mut login)) = org() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    login.insert("TIELINE_TOKEN_STORE".to_owned(), format!("file:{}", folder.path().join("tokens.json").display()));
+    login.insert("TIELINE_MASTER_KEY_FILE".to_owned(), folder.path().join("key").display().to_string());
+    let before = org.ledger();
+    for _ in 0..3 {
+        assert_eq!(run(&mut tieline(&login, &["datacloud", "query", "--csv", "SELECT 1"])).0, 0);
+    }
+    let after = org.ledger();
+    let exchanges =
+        |ledger: &Value| ledger["token_requests"]["urn:salesforce:grant-type:external:cdp"].as_u64().unwrap_or(0);
+    assert_eq!(exchanges(&after) - exchanges(&before), 1);
+    assert_eq!(after["logins"].as_u64().unwrap() - before["logins"].as_u64().unwrap(), 1);
+    // Later, and with the session that the org has still: no login.
+    org.control("PUT", "clock", &json!({"advance_seconds": 600}));
+    org.control("POST", "tokens/revoke", &json!({"datacloud": true}));
+    assert_eq!(run(&mut tieline(&login, &["datacloud", "query", "--csv", "SELECT 1"])).0, 0);
+    assert_eq!(org.ledger()["logins"], after["logins"]);
+}
+
+#[test]
+fn objects_are_listed_and_rows_sent() {
+    let Some((_org, login)) = org() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let (code, table, stderr) = run(&mut tieline(&login, &["datacloud", "objects"]));
+    assert!(code == 0 && table.contains("ssot__Individual__dlm") && stderr.contains("objects"), "{table}{stderr}");
+    let (_, lines, _) = run(&mut tieline(&login, &["datacloud", "objects", "--kind", "lake", "--json"]));
+    assert!(lines.lines().count() > 1 && lines.lines().all(|line| line.contains("__dll")), "{lines}");
+    let (_, fields, _) = run(&mut tieline(&login, &["datacloud", "objects", "ssot__Individual__dlm"]));
+    assert!(fields.contains("ssot__FirstName__c"), "{fields}");
+    let (code, _, stderr) = run(&mut tieline(&login, &["datacloud", "objects", "Nope__dlm"]));
+    assert!(code == 1 && stderr.contains("`Nope__dlm`"), "{stderr}");
+
+    let csv = folder.path().join("views.csv");
+    std::fs::write(&csv, "id,at,page,seconds\nv-1,2026-11-28T12:00:00Z,/a,1.5\nv-2,2026-11-28T12:00:01Z,\"/b\n\",2\n")
+        .unwrap();
+    let ingest = ["datacloud", "ingest", "tieline_events", "page_view"];
+    let (code, job, stderr) = run(&mut tieline(&login, &[&ingest[..], &[csv.to_str().unwrap()]].concat()));
+    assert!(code == 0 && job.starts_with("job ") && job.ends_with(" is done\n"), "{job}{stderr}");
+    let id = job.split(' ').nth(1).unwrap();
+    let (code, shown, _) = run(&mut tieline(&login, &["datacloud", "job", id, "--json"]));
+    assert!(code == 0 && shown.contains("\"state\":\"JobComplete\""), "{shown}");
+    let rows = folder.path().join("views.jsonl");
+    std::fs::write(&rows, "{\"id\":\"v-3\",\"at\":\"2026-11-28T12:00:02Z\",\"page\":\"/c\",\"seconds\":3}\n\n")
+        .unwrap();
+    let (code, _, stderr) = run(&mut tieline(&login, &[&ingest[..], &["--rows", rows.to_str().unwrap()]].concat()));
+    assert_eq!((code, stderr.trim()), (0, "1 row taken"));
+    let count = r#"SELECT "id__c" FROM "page_view_tieline_events__dll" ORDER BY 1"#;
+    let ids = || run(&mut tieline(&login, &["datacloud", "query", "--csv", count])).1.replace('\n', " ");
+    assert_eq!(ids(), "id__c v-1 v-2 v-3 ");
+    let gone = folder.path().join("ids.csv");
+    std::fs::write(&gone, "id\nv-2\n").unwrap();
+    let (code, ..) = run(&mut tieline(&login, &[&ingest[..], &["--delete", gone.to_str().unwrap()]].concat()));
+    assert_eq!((code, ids().as_str()), (0, "id__c v-1 v-3 "));
+    std::fs::write(&csv, "id,at,page,seconds\nv-9,yesterday,/,many\n").unwrap();
+    let (code, job, stderr) = run(&mut tieline(&login, &[&ingest[..], &[csv.to_str().unwrap()]].concat()));
+    assert!(code == 1 && job.ends_with(" failed\n") && stderr.contains("hint: "), "{job}{stderr}");
+    std::fs::write(&rows, "{\"id\":\"v-4\"\n").unwrap();
+    let (code, _, stderr) = run(&mut tieline(&login, &[&ingest[..], &["--rows", rows.to_str().unwrap()]].concat()));
+    assert!(code == 1 && stderr.contains("line 1 of") && stderr.contains("0 rows before it were sent"), "{stderr}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn ctrl_c_ends_the_query_at_the_tenant() {
+    let Some((_org, login)) = org() else { return };
+    let long =
+        "SELECT COUNT(*) FROM generate_series(1, 3000000) a(a), generate_series(1, 30000) b(b) WHERE a % 7 = b % 5";
+    let child = tieline(&login, &["datacloud", "query", "--async", long]).stderr(Stdio::piped()).spawn().unwrap();
+    // Until it has been sent, which nothing outside tells.
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    let pid = child.id().to_string();
+    assert!(std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(130), "{stderr}");
+    let id = stderr.trim().strip_prefix("query ").and_then(|rest| rest.strip_suffix(" is cancelled"));
+    let id = id.unwrap_or_else(|| panic!("{stderr}"));
+    let (code, _, stderr) = run(&mut tieline(&login, &["datacloud", "query", "--id", id]));
+    assert!(code == 1 && stderr.contains("cancel"), "{stderr}");
+}
+
+/// Memory does not grow with the result: ten times the rows, the same peak but for what the machine adds.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_file_of_ten_times_the_rows_takes_no_more_memory() {
+    let Some((_org, login)) = org() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let long = std::env::var_os("TIELINE_TEST_LONG").is_some();
+    let (few, many) = if long { ("1000000", "10000000") } else { ("400000", "4000000") };
+    let peak = |rows: &str| {
+        let file = folder.path().join(format!("{rows}.parquet"));
+        let sql = SERIES.replace("ROWS", rows);
+        let arguments = ["datacloud", "query", "--output", file.to_str().unwrap(), &sql];
+        let mut child = tieline(&login, &arguments).stderr(Stdio::piped()).spawn().unwrap();
+        let status = format!("/proc/{}/status", child.id());
+        let mut peak = 0.0_f64;
+        while child.try_wait().unwrap().is_none() {
+            let text = std::fs::read_to_string(&status).unwrap_or_default();
+            let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or("0");
+            peak = peak.max(line.split_whitespace().next().unwrap().parse::<f64>().unwrap() / 1024.0);
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        let output = child.wait_with_output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success() && stderr.starts_with(&format!("{rows} rows written")), "{stderr}");
+        peak
+    };
+    let (small, large) = (peak(few), peak(many));
+    eprintln!("peak memory: {small:.0} MB for {few} rows, {large:.0} MB for {many}");
+    // A row group, a few parts and windows; the whole result is 280 MB, and 2.8 GB with --long.
+    assert!(large < small + 150.0, "{small} MB, {large} MB");
+}

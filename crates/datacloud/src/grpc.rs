@@ -1,0 +1,221 @@
+//! The door for all calls to Hyper: token, connection, what is tried again.
+//!
+//! A refused token is replaced once and the call repeated. What passes by itself (`UNAVAILABLE`, a broken connection) is
+//! tried again after a pause: the service takes queries only, and reading twice does no harm.
+
+use std::time::Duration;
+
+use tieline_auth::Token;
+use tieline_auth::http::innermost;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
+use tonic::{Code, Request, Status};
+use url::Url;
+
+use crate::cloud::DataCloud;
+use crate::error::DataCloudError;
+use crate::proto::hyper_service_client::HyperServiceClient;
+
+mod refusal;
+
+pub(crate) use refusal::refused;
+
+/// Bytes of one stream that may be on their way: a result part, so that a stream never waits for the reader's answer.
+const STREAM_WINDOW: u32 = 8 << 20;
+/// No bound for the connection as a whole: results that nobody reads at the moment would use it up, and the one that
+/// somebody reads would stand still.
+const CONNECTION_WINDOW: u32 = i32::MAX as u32;
+/// The largest that HTTP/2 knows, less one page: fewer frames, fewer turns of the reader.
+const FRAME: u32 = (16 << 20) - 4_096;
+/// Hyper aims at messages of 4 MB; one row may be larger.
+const MESSAGE: usize = 512 << 20;
+/// A connection is asked whether it lives when nothing has come for so long.
+const PING_AFTER: Duration = Duration::from_secs(30);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
+/// How often a call is repeated with another token, where tokens come from other processes.
+const REPLAYS: u32 = 3;
+
+pub(crate) type Client = HyperServiceClient<Channel>;
+
+/// What became of a call, in terms of what to do next.
+pub(crate) enum Failed {
+    /// Another token may be taken.
+    TokenRefused,
+    /// It may work the next time.
+    Passing(String),
+    /// It stays so.
+    ForGood,
+}
+
+pub(crate) fn classify(status: &Status) -> Failed {
+    match status.code() {
+        Code::Unauthenticated => Failed::TokenRefused,
+        // The server's own patience is over (100 s for a call); the query goes on without it.
+        Code::Unavailable | Code::Cancelled | Code::DeadlineExceeded => Failed::Passing(reason(status)),
+        // A status with a cause was made here, of what happened to the connection.
+        _ if std::error::Error::source(status).is_some() => Failed::Passing(reason(status)),
+        _ => Failed::ForGood,
+    }
+}
+
+fn reason(status: &Status) -> String {
+    match std::error::Error::source(status) {
+        Some(cause) => innermost(cause),
+        None if status.message().is_empty() => format!("{:?}", status.code()),
+        None => status.message().to_owned(),
+    }
+}
+
+/// Counts what a call may still cost.
+pub(crate) struct Patience {
+    attempt: u32,
+    replays: u32,
+}
+
+impl Patience {
+    pub(crate) fn new() -> Self {
+        Self { attempt: 1, replays: 0 }
+    }
+
+    /// Something has come of it: from here on it may fail as often again.
+    pub(crate) fn restored(&mut self) {
+        *self = Self::new();
+    }
+}
+
+impl DataCloud {
+    /// Calls Hyper with a token, as often as it takes.
+    pub(crate) async fn call<T, F>(
+        &self,
+        what: &str,
+        query: Option<&str>,
+        sql: &str,
+        call: impl Fn(Client, Metadata) -> F,
+    ) -> Result<T, DataCloudError>
+    where
+        F: Future<Output = Result<T, Status>>,
+    {
+        let mut patience = Patience::new();
+        loop {
+            let token = self.0.provider.token().await?;
+            let (client, metadata) = (self.client(token.instance_url())?, self.metadata(&token, query)?);
+            let status = match tokio::time::timeout(self.0.options.silence, call(client, metadata)).await {
+                Ok(Ok(value)) => return Ok(value),
+                Ok(Err(status)) => status,
+                Err(_) => Status::unavailable("it did not answer in time"),
+            };
+            self.bear(&mut patience, what, sql, &token, status).await?;
+        }
+    }
+
+    /// Waits, or replaces the token, if trying once more makes sense.
+    pub(crate) async fn bear(
+        &self,
+        patience: &mut Patience,
+        what: &str,
+        sql: &str,
+        token: &Token,
+        status: Status,
+    ) -> Result<(), DataCloudError> {
+        match classify(&status) {
+            Failed::ForGood => Err(refused(self.org(), what, sql, &status)),
+            Failed::TokenRefused => {
+                self.0.provider.refused_inner(token);
+                // A token of another process's may be as old as ours was; one fresh from the org may not.
+                if patience.replays > 0 && !(token.is_adopted() && patience.replays < REPLAYS) {
+                    return Err(refused(self.org(), what, sql, &status));
+                }
+                tracing::info!(org = self.org(), what, "the token was refused; trying again with another one");
+                patience.replays += 1;
+                Ok(())
+            }
+            Failed::Passing(reason) => {
+                if patience.attempt >= self.0.options.attempts {
+                    let (org, what) = (self.org().to_owned(), what.to_owned());
+                    return Err(DataCloudError::Unreachable { org, what, reason, attempts: patience.attempt });
+                }
+                let pause = self.pause(patience.attempt, None);
+                tracing::info!(org = self.org(), what, attempt = patience.attempt, ?pause, "{reason}; trying again");
+                tokio::time::sleep(pause).await;
+                patience.attempt += 1;
+                Ok(())
+            }
+        }
+    }
+
+    fn metadata(&self, token: &Token, query: Option<&str>) -> Result<Metadata, DataCloudError> {
+        let unreadable = |reason: &str| DataCloudError::Unreadable {
+            org: self.org().to_owned(),
+            what: "the token exchange".to_owned(),
+            reason: reason.to_owned(),
+        };
+        let text = |text: &str| MetadataValue::<Ascii>::try_from(text);
+        let mut bearer = text(&format!("Bearer {}", token.access_token().expose()))
+            .map_err(|_| unreadable("the token cannot be sent in a header"))?;
+        bearer.set_sensitive(true);
+        let audience = token.instance_url().as_str().trim_end_matches('/');
+        let audience = text(audience).map_err(|_| unreadable("the tenant's URL cannot be sent in a header"))?;
+        let workload = text(&self.0.options.workload).map_err(|_| DataCloudError::Local {
+            what: "the query".to_owned(),
+            reason: format!("the workload `{}` cannot be sent in a header", self.0.options.workload),
+            hint: "use printable ASCII".to_owned(),
+        })?;
+        let query = query.map(text).transpose().map_err(|_| DataCloudError::Local {
+            what: "the query".to_owned(),
+            reason: "that is no query id".to_owned(),
+            hint: "use the id that the query was given".to_owned(),
+        })?;
+        Ok(Metadata { bearer, audience, workload, query })
+    }
+
+    fn client(&self, tenant: &Url) -> Result<Client, DataCloudError> {
+        let mut held = self.held_channel();
+        let channel = match &*held {
+            Some((url, channel)) if url == tenant => channel.clone(),
+            _ => {
+                let channel = self.connect(tenant).map_err(|e| DataCloudError::no_https(self.org(), &e))?;
+                *held = Some((tenant.clone(), channel.clone()));
+                channel
+            }
+        };
+        Ok(Client::new(channel).max_decoding_message_size(MESSAGE).max_encoding_message_size(MESSAGE))
+    }
+
+    fn connect(&self, tenant: &Url) -> Result<Channel, tonic::transport::Error> {
+        let mut endpoint = Endpoint::from_shared(tenant.as_str().to_owned())?
+            .user_agent(concat!("tieline/", env!("CARGO_PKG_VERSION")))?
+            .connect_timeout(self.0.options.connect_timeout)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_frame_size(FRAME)
+            .http2_keep_alive_interval(PING_AFTER)
+            .keep_alive_timeout(PING_TIMEOUT);
+        if tenant.scheme() == "https" {
+            endpoint = endpoint.tls_config(ClientTlsConfig::new().with_native_roots())?;
+        }
+        Ok(endpoint.connect_lazy())
+    }
+}
+
+/// What goes with each call. Source: the headers that Salesforce's JDBC driver sends.
+pub(crate) struct Metadata {
+    bearer: MetadataValue<Ascii>,
+    audience: MetadataValue<Ascii>,
+    workload: MetadataValue<Ascii>,
+    query: Option<MetadataValue<Ascii>>,
+}
+
+impl Metadata {
+    pub(crate) fn with<M>(self, message: M) -> Request<M> {
+        let mut request = Request::new(message);
+        let metadata = request.metadata_mut();
+        metadata.insert("authorization", self.bearer);
+        metadata.insert("audience", self.audience);
+        metadata.insert("x-hyperdb-workload", self.workload);
+        if let Some(query) = self.query {
+            // Required beside the field of the message: calls are routed by it.
+            metadata.insert("x-hyperdb-query-id", query);
+        }
+        request
+    }
+}
