@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::Shared;
 use crate::api_error::ApiError;
-use crate::data::people::FIRST_SCOPE;
+use crate::data::people::first_scope;
 use crate::faults::Fault;
 use crate::oauth::app::{Change, null_counts};
 use crate::oauth::grants::SESSION_TIMEOUT;
@@ -41,8 +41,12 @@ pub(crate) fn router() -> Router<Shared> {
 }
 
 async fn ledger(State(shared): State<Shared>) -> Response {
-    let (ledger, (alive, revoked), sessions) =
-        shared.with_org(|org| (org.ledger.clone(), org.grants.families(), org.grants.live_sessions(org.now()))).await;
+    let (ledger, (alive, revoked), sessions, has_datacloud) = shared
+        .with_org(|org| {
+            let sessions = org.grants.live_sessions(org.now());
+            (org.ledger.clone(), org.grants.families(), sessions, org.datacloud.is_some())
+        })
+        .await;
     let Ledger {
         token_requests,
         logins,
@@ -51,14 +55,18 @@ async fn ledger(State(shared): State<Shared>) -> Response {
         records_written,
         deploys,
         faults_injected,
+        datacloud,
     } = ledger;
-    axum::Json(json!({
+    let mut body = json!({
         "token_requests": token_requests, "logins": logins,
         "spent_refresh_tokens_replayed": spent_refresh_tokens_replayed,
         "refresh_families": {"alive": alive, "revoked": revoked}, "sessions": sessions,
         "api_calls": api_calls, "records_written": records_written, "deploys": deploys, "faults_injected": faults_injected,
-    }))
-    .into_response()
+    });
+    if has_datacloud {
+        body["datacloud"] = json!({"calls": datacloud.calls, "refused": datacloud.refused});
+    }
+    axum::Json(body).into_response()
 }
 
 async fn forget_connections(State(shared): State<Shared>) -> StatusCode {
@@ -114,6 +122,8 @@ struct Limits {
     /// An absolute end of access tokens; null for none.
     #[serde(default, deserialize_with = "null_counts")]
     token_life_seconds: Option<Option<i64>>,
+    datacloud_token_life_seconds: Option<i64>,
+    datacloud_page_rows: Option<u64>,
 }
 
 async fn limits(State(shared): State<Shared>, Json(limits): Json<Limits>) -> StatusCode {
@@ -125,6 +135,12 @@ async fn limits(State(shared): State<Shared>, Json(limits): Json<Limits>) -> Sta
             }
             if let Some(seconds) = limits.token_life_seconds {
                 org.grants.token_life = seconds.map(SignedDuration::from_secs);
+            }
+            if let Some(datacloud) = &mut org.datacloud {
+                if let Some(seconds) = limits.datacloud_token_life_seconds {
+                    datacloud.token_life = SignedDuration::from_secs(seconds);
+                }
+                datacloud.page_rows = limits.datacloud_page_rows.unwrap_or(datacloud.page_rows).max(1);
             }
         })
         .await;
@@ -156,6 +172,9 @@ async fn reset(State(shared): State<Shared>) -> StatusCode {
             org.grants.session_timeout = SESSION_TIMEOUT;
             org.grants.token_life = None;
             org.reset_setup();
+            if let Some(datacloud) = &mut org.datacloud {
+                datacloud.reset_limits();
+            }
             for app in &mut org.apps {
                 app.policy = app.initial.clone();
             }
@@ -172,6 +191,9 @@ struct Revocation {
     /// Every access token of the org.
     #[serde(default)]
     all: bool,
+    /// Every Data Cloud token of the org.
+    #[serde(default)]
+    datacloud: bool,
 }
 
 async fn revoke(State(shared): State<Shared>, Json(revocation): Json<Revocation>) -> Response {
@@ -186,7 +208,10 @@ async fn revoke(State(shared): State<Shared>, Json(revocation): Json<Revocation>
                 // An unknown token counts as zero, which the answer shows.
                 org.grants.revoke(token);
             }
-            before - count(org)
+            let ended = before - count(org);
+            let now = org.now();
+            let datacloud = org.datacloud.as_mut().filter(|_| revocation.datacloud);
+            ended + datacloud.map_or(0, |datacloud| datacloud.revoke_all(now))
         })
         .await;
     axum::Json(json!({"ended": ended})).into_response()
@@ -235,8 +260,8 @@ async fn new_refresh_token(State(shared): State<Shared>) -> Response {
     let token = shared
         .with_org(|org| {
             let client_id = org.apps.first().map_or_else(String::new, |app| app.client_id.clone());
-            let (admin, now) = (org.admin_id.clone(), org.now());
-            org.grants.open_family(&admin, &client_id, FIRST_SCOPE, now).1
+            let (admin, now, scope) = (org.admin_id.clone(), org.now(), first_scope(org));
+            org.grants.open_family(&admin, &client_id, &scope, now).1
         })
         .await;
     axum::Json(json!({"refresh_token": token})).into_response()

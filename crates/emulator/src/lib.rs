@@ -16,7 +16,8 @@
 //!
 //! Reading order: [`Options`] and [`Emulator`] here, then `org` (what there is), `oauth` (who may),
 //! `rest` (what is answered), `soql` (how a query runs), `records` (what a write must pass), `metadata` (how the org is set up), `data`
-//! (where the first records come from), `control` and `faults` (what only a local org can do).
+//! (where the first records come from), `datacloud` (the tenant beside the org) and [`hyper`] (the program that answers
+//! its queries), `control` and `faults` (what only a local org can do).
 
 #![recursion_limit = "256"] // `json!` with the 58 keys of a field describe
 
@@ -24,7 +25,9 @@ mod api_error;
 mod clock;
 mod control;
 mod data;
+mod datacloud;
 mod faults;
+pub mod hyper;
 mod id;
 mod metadata;
 mod oauth;
@@ -48,6 +51,8 @@ use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+pub use crate::datacloud::DataCloud;
+use crate::datacloud::{Engine, Hyperd};
 use crate::faults::Faults;
 use crate::org::Org;
 
@@ -64,6 +69,8 @@ pub struct Options {
     pub data: Option<PathBuf>,
     /// Where the client's browser logins may return to; empty means `http://localhost:1717/OauthRedirect`.
     pub callback_urls: Vec<String>,
+    /// A Data Cloud beside the org: a token exchange, and a tenant host.
+    pub datacloud: Option<DataCloud>,
 }
 
 impl Default for Options {
@@ -74,6 +81,7 @@ impl Default for Options {
             contacts: 2_000,
             data: None,
             callback_urls: Vec::new(),
+            datacloud: None,
         }
     }
 }
@@ -104,6 +112,9 @@ pub struct OrgInfo {
     pub access_token: String,
     /// Where the control API lives.
     pub control_url: String,
+    /// The tenant host of Data Cloud, if the org has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub datacloud_url: Option<String>,
     /// Certificate authority to trust, with TLS.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<PathBuf>,
@@ -114,6 +125,8 @@ pub struct OrgInfo {
 pub(crate) struct Shared {
     org: Arc<Mutex<Org>>,
     faults: Arc<Faults>,
+    /// What answers queries to Data Cloud.
+    engine: Option<Arc<Engine>>,
     /// Grows when all connections that are open are to be dead.
     forgotten: Arc<AtomicU64>,
 }
@@ -141,7 +154,8 @@ impl Shared {
 pub struct Emulator {
     info: OrgInfo,
     stop: watch::Sender<bool>,
-    server: tokio::task::JoinHandle<()>,
+    servers: Vec<tokio::task::JoinHandle<()>>,
+    hyperd: Option<Hyperd>,
     /// Keys and certificates live here and go with the org.
     _files: tempfile::TempDir,
 }
@@ -155,18 +169,25 @@ impl Emulator {
         let listener = TcpListener::bind(options.listen)
             .await
             .with_context(|| format!("could not listen on {}", options.listen))?;
-        let port = listener.local_addr()?.port();
-        let base_url = match (options.tls, options.listen.ip()) {
-            (true, _) => format!("https://localhost:{port}"),
-            (false, ip) if ip.is_loopback() => format!("http://{}", SocketAddr::new(ip, port)),
-            (false, _) => format!("http://127.0.0.1:{port}"),
+        let base_url = base_url(&options, &listener)?;
+        let tenant = match options.datacloud {
+            Some(_) => {
+                let listen = SocketAddr::new(options.listen.ip(), 0);
+                let listener = TcpListener::bind(listen).await.context("could not listen for data cloud")?;
+                Some((self::base_url(&options, &listener)?, listener))
+            }
+            None => None,
         };
         let files =
             tempfile::Builder::new().prefix("tieline-org-").tempdir().context("could not make a folder for keys")?;
         let folder = files.path().to_owned();
+        let tenant_url = tenant.as_ref().map(|(url, _)| url.clone());
+        let datacloud = options.datacloud.clone();
+        let tls = options.tls.then(tls::make).transpose()?;
         let (org, mut info) = tokio::task::spawn_blocking(move || {
             let mut org =
                 Org::new(base_url).map_err(|e| anyhow::anyhow!("could not make the org's tables: {}", e.message))?;
+            org.datacloud = tenant_url.map(datacloud::State::new);
             let info = data::people::populate(&mut org, &folder, options.callback_urls)?;
             data::generate::generate(&mut org, options.contacts)?;
             if let Some(data) = &options.data {
@@ -177,26 +198,36 @@ impl Emulator {
             anyhow::Ok((org, info))
         })
         .await??;
-        let tls = if options.tls {
-            let (ca, config) = tls::make()?;
+        if let Some(tls) = &tls {
             let file = files.path().join("ca.pem");
-            std::fs::write(&file, ca).with_context(|| format!("could not write {}", file.display()))?;
+            std::fs::write(&file, &tls.ca).with_context(|| format!("could not write {}", file.display()))?;
             info.ca_file = Some(file);
-            Some(config)
-        } else {
-            None
-        };
-        let shared = Shared { org: Arc::new(Mutex::new(org)), faults: Arc::default(), forgotten: Arc::default() };
+        }
+        let mut shared =
+            Shared { org: Arc::new(Mutex::new(org)), faults: Arc::default(), engine: None, forgotten: Arc::default() };
+        let mut hyperd = None;
+        if let Some(DataCloud { hyperd: Some(program), rows }) = &datacloud {
+            let (process, engine) = datacloud::start(program, files.path().join("datacloud"), *rows, &shared).await?;
+            hyperd = Some(process);
+            shared.engine = Some(Arc::new(engine));
+        }
         let router = rest::router()
             .merge(oauth_routes::router())
             .merge(sign_in_routes::router())
             .merge(metadata::soap::router())
             .merge(metadata::soap_login::router())
+            .merge(datacloud::token::router())
             .nest(control::PATH, control::router())
             .with_state(shared.clone());
         let (stop, stopped) = watch::channel(false);
-        let server = tokio::spawn(serve::serve(listener, tls, router, shared, stopped));
-        Ok(Emulator { info, stop, server, _files: files })
+        let (http1, http2) = tls.map(|tls| (tls.http1, tls.http2)).unzip();
+        let mut servers = Vec::new();
+        if let Some((_, listener)) = tenant {
+            let router = datacloud::router(shared.clone()).with_state(shared.clone());
+            servers.push(tokio::spawn(serve::serve(listener, http2, router, shared.clone(), stopped.clone())));
+        }
+        servers.push(tokio::spawn(serve::serve(listener, http1, router, shared, stopped)));
+        Ok(Emulator { info, stop, servers, hyperd, _files: files })
     }
 
     /// How to log in.
@@ -207,13 +238,30 @@ impl Emulator {
     /// Stops listening and drops what is open.
     pub async fn stop(mut self) {
         let _ = self.stop.send(true);
-        // The only way this task fails is a panic, which has been printed already.
-        let _ = (&mut self.server).await;
+        for server in &mut self.servers {
+            // The only way this task fails is a panic, which has been printed already.
+            let _ = server.await;
+        }
+        if let Some(hyperd) = self.hyperd.take() {
+            hyperd.stop().await;
+        }
     }
 }
 
 impl Drop for Emulator {
     fn drop(&mut self) {
-        self.server.abort();
+        for server in &self.servers {
+            server.abort();
+        }
     }
+}
+
+/// Where a listener is found by clients.
+fn base_url(options: &Options, listener: &TcpListener) -> std::io::Result<String> {
+    let port = listener.local_addr()?.port();
+    Ok(match (options.tls, options.listen.ip()) {
+        (true, _) => format!("https://localhost:{port}"),
+        (false, ip) if ip.is_loopback() => format!("http://{}", SocketAddr::new(ip, port)),
+        (false, _) => format!("http://127.0.0.1:{port}"),
+    })
 }

@@ -25,7 +25,7 @@ pub(crate) fn router() -> Router<Shared> {
 }
 
 /// Form fields and query parameters count alike; both are seen in the wild.
-fn form(query: HashMap<String, String>, body: &Bytes) -> token::Form {
+pub(crate) fn form(query: HashMap<String, String>, body: &Bytes) -> token::Form {
     query.into_iter().chain(url::form_urlencoded::parse(body).into_owned()).collect()
 }
 

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::api_error::ApiError;
 use crate::clock::{Clock, datetime};
+use crate::datacloud;
 use crate::id::record_id;
 use crate::metadata::Metadata;
 use crate::oauth::app::App;
@@ -47,6 +48,7 @@ pub(crate) struct Ledger {
     pub(crate) records_written: u64,
     pub(crate) deploys: u64,
     pub(crate) faults_injected: u64,
+    pub(crate) datacloud: datacloud::Counts,
 }
 
 pub(crate) struct Org {
@@ -69,6 +71,8 @@ pub(crate) struct Org {
     pub(crate) signing_key: Option<SigningKey>,
     pub(crate) cursors: HashMap<String, Cursor>,
     pub(crate) metadata: Metadata,
+    /// None: the org has no Data Cloud.
+    pub(crate) datacloud: Option<datacloud::State>,
     pub(crate) ledger: Ledger,
     pub(crate) daily_limit: u64,
     /// How long a write stays invisible after it was stamped.
@@ -102,6 +106,7 @@ impl Org {
             signing_key: None,
             cursors: HashMap::new(),
             metadata: Metadata::default(),
+            datacloud: None,
             ledger: Ledger::default(),
             daily_limit: DAILY_LIMIT,
             commit_delay: SignedDuration::ZERO,

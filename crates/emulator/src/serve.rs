@@ -5,14 +5,17 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::http::{Request, Response, StatusCode, Uri};
+use bytes::Bytes;
 use futures_util::StreamExt;
-use hyper::body::Incoming;
+use http_body_util::{BodyExt, BodyStream, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tower::ServiceExt;
 
 use crate::Shared;
@@ -57,25 +60,47 @@ pub(crate) async fn serve(
     }
 }
 
+/// Large enough that a result which streams at hundreds of megabytes a second does not wait for acknowledgements.
+const STREAM_WINDOW: u32 = 8 << 20;
+
+/// A cut or forgotten connection is dropped as a whole: over HTTP/2 a failed answer alone would only end its own stream.
 async fn connection<I>(io: I, router: Router, shared: Shared)
 where
     I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
 {
     let born = shared.forgotten.load(Ordering::Relaxed);
+    let broken = Arc::new(Notify::new());
+    let breaks = broken.clone();
     let service = service_fn(move |request: Request<Incoming>| {
-        let (router, shared) = (router.clone(), shared.clone());
+        let (router, shared, broken) = (router.clone(), shared.clone(), broken.clone());
         async move {
             if shared.forgotten.load(Ordering::Relaxed) != born {
+                broken.notify_one();
                 return Err("nobody knows this connection any more");
             }
-            respond(request.map(Body::new), router, shared).await
+            respond(request.map(Body::new), router, shared, broken).await
         }
     });
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http2()
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(4 * STREAM_WINDOW)
+        .max_frame_size(1 << 20)
+        .max_send_buf_size(STREAM_WINDOW as usize);
     // A client that goes away, or a fault that cuts the line, ends here; neither is news.
-    let _ = hyper::server::conn::http1::Builder::new().serve_connection(io, service).await;
+    tokio::select! {
+        _ = builder.serve_connection(io, service) => {}
+        () = breaks.notified() => {}
+    }
 }
 
-async fn respond(mut request: Request<Body>, router: Router, shared: Shared) -> Result<Response<Body>, &'static str> {
+async fn respond(
+    mut request: Request<Body>,
+    router: Router,
+    shared: Shared,
+    broken: Arc<Notify>,
+) -> Result<Response<Body>, &'static str> {
     *request.uri_mut() = plain_path(request.uri());
     let path = request.uri().path().to_owned();
     let fault =
@@ -106,8 +131,11 @@ async fn respond(mut request: Request<Body>, router: Router, shared: Shared) -> 
         None => router.oneshot(request).await.unwrap_or_else(|never| match never {}),
     };
     match (fault.cut, fault.truncate) {
-        (Some(0), _) => Err("the connection is cut before the answer"),
-        (Some(after), _) => Ok(response.map(|body| cut(body, after))),
+        (Some(0), _) => {
+            broken.notify_one();
+            Err("the connection is cut before the answer")
+        }
+        (Some(after), _) => Ok(response.map(|body| cut(body, after, broken))),
         (None, Some(after)) => Ok(truncated(response, after).await),
         (None, None) => Ok(response),
     }
@@ -125,31 +153,50 @@ fn plain_path(uri: &Uri) -> Uri {
 }
 
 /// Lets `after` bytes through, then breaks the connection.
-fn cut(body: Body, after: usize) -> Body {
+fn cut(body: Body, after: usize, broken: Arc<Notify>) -> Body {
+    const CUT: &str = "the connection is cut";
     let mut left = after;
-    let parts = body.into_data_stream().flat_map(move |chunk| {
-        let chunk: Bytes = chunk.unwrap_or_default();
-        let now = chunk.len().min(left);
-        left -= now;
-        let mut parts: Vec<Result<Bytes, &'static str>> = vec![Ok(chunk.slice(..now))];
-        if now < chunk.len() {
-            parts.push(Err("the connection is cut"));
+    let parts = BodyStream::new(body).flat_map(move |frame| {
+        let mut parts = Vec::with_capacity(2);
+        match frame.map(Frame::into_data) {
+            Ok(Ok(chunk)) => {
+                let now = chunk.len().min(left);
+                left -= now;
+                parts.push(Ok(Frame::data(chunk.slice(..now))));
+                if now < chunk.len() {
+                    parts.push(Err(CUT));
+                }
+            }
+            Ok(Err(trailers)) => parts.push(Ok(trailers)),
+            Err(_) => parts.push(Err(CUT)),
         }
         futures_util::stream::iter(parts)
     });
-    let parts = parts.then(|part| async {
-        if part.is_err() {
-            // The server writes what it holds only when nothing more is at hand; the cut must come after that.
-            tokio::time::sleep(Duration::from_millis(30)).await;
+    let parts = parts.then(move |part| {
+        let broken = broken.clone();
+        async move {
+            if part.is_err() {
+                // The server writes what it holds only when nothing more is at hand; the cut must come after that.
+                tokio::time::sleep(Duration::from_millis(30)).await;
+                broken.notify_one();
+            }
+            part
         }
-        part
     });
-    Body::from_stream(parts)
+    Body::new(StreamBody::new(parts))
 }
 
 async fn truncated(response: Response<Body>, after: usize) -> Response<Body> {
     let (mut parts, body) = response.into_parts();
     parts.headers.remove("content-length");
-    let body = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
-    Response::from_parts(parts, Body::from(body.slice(..after.min(body.len()))))
+    let Ok(whole) = body.collect().await else { return Response::from_parts(parts, Body::empty()) };
+    let trailers = whole.trailers().cloned();
+    let bytes = whole.to_bytes();
+    let short: Bytes = bytes.slice(..after.min(bytes.len()));
+    let body = match trailers {
+        // gRPC tells in trailers that an answer is complete.
+        Some(trailers) => Body::new(Full::new(short).with_trailers(async move { Some(Ok(trailers)) })),
+        None => Body::from(short),
+    };
+    Response::from_parts(parts, body)
 }

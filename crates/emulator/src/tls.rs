@@ -6,8 +6,16 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, 
 use rustls::ServerConfig;
 use rustls_pki_types::PrivatePkcs8KeyDer;
 
-/// The CA's certificate in PEM, for the clients' trust stores, and the server's side of TLS.
-pub(crate) fn make() -> anyhow::Result<(String, Arc<ServerConfig>)> {
+/// The server's side of TLS.
+pub(crate) struct Tls {
+    /// The CA's certificate in PEM, for the clients' trust stores.
+    pub(crate) ca: String,
+    pub(crate) http1: Arc<ServerConfig>,
+    /// The same certificate where HTTP/2 is spoken too.
+    pub(crate) http2: Arc<ServerConfig>,
+}
+
+pub(crate) fn make() -> anyhow::Result<Tls> {
     let mut ca = CertificateParams::default();
     ca.distinguished_name.push(DnType::CommonName, "tieline local org CA");
     ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -32,5 +40,7 @@ pub(crate) fn make() -> anyhow::Result<(String, Arc<ServerConfig>)> {
             vec![leaf_certificate.der().clone(), ca_certificate.der().clone()],
             PrivatePkcs8KeyDer::from(leaf_key.serialize_der()).into(),
         )?;
-    Ok((ca_certificate.pem(), Arc::new(config)))
+    let mut http2 = config.clone();
+    http2.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Tls { ca: ca_certificate.pem(), http1: Arc::new(config), http2: Arc::new(http2) })
 }

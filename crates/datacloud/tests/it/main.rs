@@ -4,6 +4,7 @@
 mod broken;
 mod files;
 mod ingestion;
+mod live;
 mod queries;
 mod stages;
 mod stages_fail;

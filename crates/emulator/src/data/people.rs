@@ -22,7 +22,7 @@ const UNAPPROVED: &str = "unapproved@local.tieline.test";
 /// One who approved it and was frozen later.
 const INACTIVE: &str = "inactive@local.tieline.test";
 /// What the tokens that exist from the start may do.
-pub(crate) const FIRST_SCOPE: &str = "refresh_token web api";
+const FIRST_SCOPE: &str = "refresh_token web api";
 /// One who may not change the org, and has approved the app.
 const STANDARD: &str = "standard@local.tieline.test";
 /// The password of all four.
@@ -51,7 +51,10 @@ pub(crate) fn populate(org: &mut Org, folder: &Path, callback_urls: Vec<String>)
     for id in [&admin, &unapproved, &inactive, &standard] {
         org.passwords.insert(id.clone(), PASSWORD.to_owned());
     }
-    let policy = Policy::new(callback_urls, ADMIN);
+    let mut policy = Policy::new(callback_urls, ADMIN);
+    if org.datacloud.is_some() {
+        policy.scopes.extend(crate::datacloud::SCOPES.map(str::to_owned));
+    }
     let app = App {
         name: "tieline local app".to_owned(),
         // The shape of a consumer key: a fixed beginning, then characters that are never the same twice.
@@ -64,13 +67,14 @@ pub(crate) fn populate(org: &mut Org, folder: &Path, callback_urls: Vec<String>)
         active_from: Timestamp::MIN,
     };
     org.approvals.extend([&admin, &inactive, &standard].map(|user| (app.client_id.clone(), user.clone())));
-    let (scope, now) = (FIRST_SCOPE.to_owned(), org.now());
+    let (scope, now) = (first_scope(org), org.now());
     let (family, refresh_token) = org.grants.open_family(&admin, &app.client_id, &scope, now);
     let access_token = org.open_session(Session {
         user_id: admin,
         client_id: app.client_id.clone(),
         scope,
         family: Some(family),
+        by_password: false,
         opened: now,
         last_used: now,
     });
@@ -86,6 +90,7 @@ pub(crate) fn populate(org: &mut Org, folder: &Path, callback_urls: Vec<String>)
         refresh_token,
         access_token,
         control_url: format!("{}{}", org.base_url, crate::control::PATH),
+        datacloud_url: org.datacloud.as_ref().map(|datacloud| datacloud.url.clone()),
         ca_file: None,
     };
     org.apps.push(app);
@@ -93,6 +98,14 @@ pub(crate) fn populate(org: &mut Org, folder: &Path, callback_urls: Vec<String>)
     write_private(&info.private_key_file, &private_key)?;
     std::fs::write(&info.certificate_file, certificate)?;
     Ok(info)
+}
+
+/// What a token may do that nobody has asked for by a login.
+pub(crate) fn first_scope(org: &Org) -> String {
+    match org.datacloud {
+        Some(_) => format!("{FIRST_SCOPE} {}", crate::datacloud::SCOPES.join(" ")),
+        None => FIRST_SCOPE.to_owned(),
+    }
 }
 
 fn create(org: &mut Org, object: &str, body: Value) -> anyhow::Result<String> {

@@ -81,6 +81,7 @@ fn login(org: &mut Org, version: &str, operation: &Node) -> Result<String, Fault
         client_id: String::new(),
         scope: "full".to_owned(),
         family: None,
+        by_password: true,
         opened: now,
         last_used: now,
     });

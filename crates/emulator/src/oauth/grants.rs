@@ -22,6 +22,8 @@ pub(crate) struct Session {
     pub(crate) client_id: String,
     pub(crate) scope: String,
     pub(crate) family: Option<usize>,
+    /// Came from the username-password flow, which Data Cloud treats apart.
+    pub(crate) by_password: bool,
     pub(crate) opened: Timestamp,
     pub(crate) last_used: Timestamp,
 }
@@ -62,6 +64,12 @@ impl Default for Grants {
 impl Grants {
     pub(crate) fn open_session(&mut self, token: String, session: Session) {
         self.sessions.insert(token, session);
+    }
+
+    pub(crate) fn came_by_password(&mut self, token: &str) {
+        if let Some(session) = self.sessions.get_mut(token) {
+            session.by_password = true;
+        }
     }
 
     fn is_live(&self, session: &Session, now: Timestamp) -> bool {

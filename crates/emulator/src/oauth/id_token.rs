@@ -1,8 +1,8 @@
-//! ID tokens, signed with a key of the org's own, which `/id/keys` shows.
+//! ID tokens and other JWTs of the org, signed with a key of its own, which `/id/keys` shows.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{KeyPair, RSA_PKCS1_SHA256, RsaKeyPair};
+use aws_lc_rs::signature::{KeyPair, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaKeyPair, UnparsedPublicKey};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
@@ -37,6 +37,11 @@ impl SigningKey {
             .map_err(|_| FAILED)?;
         Ok(format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature)))
     }
+
+    fn is_own(&self, message: &str, signature: &[u8]) -> bool {
+        let key = UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, self.pair.public_key().as_ref());
+        key.verify(message.as_bytes(), signature).is_ok()
+    }
 }
 
 fn key(org: &mut Org) -> Result<&SigningKey, OAuthError> {
@@ -62,7 +67,20 @@ pub(super) fn id_token(
     if let Some(nonce) = nonce {
         claims["nonce"] = json!(nonce);
     }
-    key(org)?.sign(&claims)
+    signed(org, &claims)
+}
+
+/// A JWT of the org's with these claims.
+pub(crate) fn signed(org: &mut Org, claims: &Value) -> Result<String, OAuthError> {
+    key(org)?.sign(claims)
+}
+
+/// The claims of a JWT that this org has signed, whatever they say.
+pub(crate) fn verified(org: &Org, token: &str) -> Option<Value> {
+    let (message, signature) = token.rsplit_once('.')?;
+    let claims = URL_SAFE_NO_PAD.decode(message.split_once('.')?.1).ok()?;
+    let own = org.signing_key.as_ref()?.is_own(message, &URL_SAFE_NO_PAD.decode(signature).ok()?);
+    own.then(|| serde_json::from_slice(&claims).ok()).flatten()
 }
 
 /// `/id/keys`.

@@ -29,7 +29,7 @@ pub(crate) fn add_basic(form: &mut Form, authorization: Option<&str>) {
     }
 }
 
-pub(super) fn field<'a>(form: &'a Form, name: &str) -> &'a str {
+pub(crate) fn field<'a>(form: &'a Form, name: &str) -> &'a str {
     form.get(name).map_or("", String::as_str)
 }
 
@@ -70,7 +70,11 @@ pub(crate) fn exchange(org: &mut Org, form: &Form) -> Result<Value, OAuthError> 
         let now = org.now();
         org.grants.open_family(&granted.user_id, &granted.app.client_id, &granted.scope, now)
     });
-    answer(org, &granted, family)
+    let body = answer(org, &granted, family)?;
+    if grant == "password" {
+        org.grants.came_by_password(body["access_token"].as_str().unwrap_or(""));
+    }
+    Ok(body)
 }
 
 fn count_login(org: &mut Org, user_id: &str, app: &App) -> Result<(), OAuthError> {
@@ -178,6 +182,7 @@ fn answer_of(org: &mut Org, granted: &Granted, family: Option<usize>) -> Result<
         client_id: app.client_id.clone(),
         scope: scope.clone(),
         family,
+        by_password: false,
         opened: now,
         last_used: now,
     });

@@ -12,7 +12,7 @@ const CALLBACK: &str = "http://localhost:1717/OauthRedirect";
 const EXPIRED: &str = "expired access/refresh token";
 
 impl Org {
-    fn of_app<'a>(&'a self, fields: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    pub(crate) fn of_app<'a>(&'a self, fields: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
         let info = self.emulator.info();
         let own = [("client_id", info.client_id.as_str()), ("client_secret", info.client_secret.as_str())];
         own.into_iter().chain(fields.iter().copied()).collect()
@@ -22,22 +22,22 @@ impl Org {
         self.token(&self.of_app(&[("grant_type", "refresh_token"), ("refresh_token", token)])).await
     }
 
-    async fn put(&self, path: &str, body: Value) -> u16 {
+    pub(crate) async fn put(&self, path: &str, body: Value) -> u16 {
         let url = format!("{}/{path}", self.emulator.info().control_url);
         self.http.put(url).json(&body).send().await.unwrap().status().as_u16()
     }
 
-    async fn post_control(&self, path: &str, body: Value) -> (u16, Value) {
+    pub(crate) async fn post_control(&self, path: &str, body: Value) -> (u16, Value) {
         let url = format!("{}/{path}", self.emulator.info().control_url);
         answer(self.http.post(url).json(&body).send().await.unwrap()).await
     }
 
-    async fn ledger(&self) -> Value {
+    pub(crate) async fn ledger(&self) -> Value {
         let url = format!("{}/ledger", self.emulator.info().control_url);
         answer(self.http.get(url).send().await.unwrap()).await.1
     }
 
-    async fn works(&self, token: &str) -> bool {
+    pub(crate) async fn works(&self, token: &str) -> bool {
         let url = self.url("/services/data/v67.0/limits");
         self.http.get(url).bearer_auth(token).send().await.unwrap().status() == 200
     }
