@@ -6,8 +6,9 @@
 //! cargo run --package tieline-datacloud --example datacloud_query -- \
 //!     'SELECT "ssot__FirstName__c", "ssot__LastName__c" FROM "ssot__Individual__dlm" WHERE "ssot__LastName__c" > ?' M
 //! ```
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
-use tieline_auth::{Credentials, OrgConfig};
+use tieline_auth::{OrgConfig, Settings};
 use tieline_datacloud::output::cells;
 use tieline_datacloud::{DataCloud, DataCloudTokenProvider};
 
@@ -15,8 +16,8 @@ use tieline_datacloud::{DataCloud, DataCloudTokenProvider};
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let sql = arguments.next().unwrap_or_else(|| "SELECT 1 AS \"one\"".to_owned());
-    let org = Credentials::new(OrgConfig::from_env()?)?;
-    let cloud = DataCloud::new(DataCloudTokenProvider::of(org, None))?;
+    let provider = DataCloudTokenProvider::for_org(OrgConfig::from_env()?, None, Settings::default())?;
+    let cloud = DataCloud::new(provider)?;
     let query = arguments.fold(cloud.query(sql), |query, value| query.bind(value));
     let mut rows = query.run().await?;
     let names: Vec<_> = rows.schema().fields().iter().map(|field| field.name().as_str()).collect();

@@ -12,6 +12,7 @@
 //! ```
 //!
 //! With a local org in place of a real one: `tieline emulate --datacloud` prints what to set.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "an example shows what it does")]
 
 use tieline_auth::ConfigError;
 use tieline_datacloud::{AuthMode, DataCloud, DataCloudError, SalesforceAuthConfig, SharedTokenProvider};

@@ -48,7 +48,7 @@ async fn connect(org: &Value, where_to: &str) -> Result<DataCloud> {
         let body = json!({"access_token": "e.y.J", "instance_url": engine, "expires_in": 7_200});
         let fault = json!({"path": "/services/a360/token", "status": 200, "body": body});
         let url = format!("{}/faults", text("control_url"));
-        reqwest::Client::new().post(url).json(&fault).send().await?.error_for_status()?;
+        tieline_auth::http::token_client()?.post(url).json(&fault).send().await?.error_for_status()?;
     }
     let provider = DataCloudTokenProvider::of(tieline_auth::Credentials::new(config)?, None);
     Ok(DataCloud::new(provider)?)

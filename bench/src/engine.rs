@@ -1,14 +1,16 @@
 //! Hyper as it is, for what a client alone costs.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Lines};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use anyhow::Context;
 
 pub(crate) struct Engine {
     process: Child,
     pub(crate) url: String,
+    /// Open for as long as Hyper may have something to say.
+    _lines: Lines<BufReader<ChildStdout>>,
     _folder: tempfile::TempDir,
 }
 
@@ -38,7 +40,7 @@ impl Engine {
                 break format!("http://{address}");
             }
         };
-        Ok(Self { process, url, _folder: folder })
+        Ok(Self { process, url, _lines: lines, _folder: folder })
     }
 }
 

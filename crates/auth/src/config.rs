@@ -104,6 +104,11 @@ impl OrgConfig {
         }
     }
 
+    /// Nobody has chosen how long a token is reused: it is as usual for the grant.
+    pub fn reuse_is_usual(&self) -> bool {
+        self.reuse == default_reuse(&self.grant)
+    }
+
     pub(crate) fn app(&self) -> AppRef<'_> {
         AppRef {
             login_url: &self.login_url,

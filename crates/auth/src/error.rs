@@ -55,6 +55,8 @@ pub struct AuthError {
     remembered: bool,
 }
 
+const LOG_IN: &str = "log in to";
+
 fn until(next_attempt: &Option<Timestamp>) -> String {
     next_attempt.map_or_else(String::new, |at| format!(" (remembered; the next attempt is made after {at:.0})"))
 }
@@ -167,7 +169,7 @@ pub enum AuthErrorKind {
 
 impl AuthError {
     pub(crate) fn new(org: &str, kind: AuthErrorKind) -> Self {
-        Self { org: org.to_owned(), task: "log in to", kind: Arc::new(kind), next_attempt: None, remembered: false }
+        Self { org: org.to_owned(), task: LOG_IN, kind: Arc::new(kind), next_attempt: None, remembered: false }
     }
 
     /// Of something else than a login.
@@ -236,6 +238,9 @@ impl AuthError {
             }
             AuthErrorKind::Unreachable { url, .. } => {
                 format!("check the network, and that this is the right host: {url}")
+            }
+            AuthErrorKind::Unintelligible { .. } if self.task != LOG_IN => {
+                "try again in a few minutes; see https://status.salesforce.com".to_owned()
             }
             AuthErrorKind::Unintelligible { .. } => {
                 "check that SF_LOGIN_URL names a Salesforce login host; if it does, try again in a few minutes"

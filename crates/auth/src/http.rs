@@ -15,11 +15,17 @@ const SERVICE_POOL_IDLE: Duration = Duration::from_secs(4);
 /// A token response that takes longer is lost anyway.
 const TOKEN_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// A file of 150 MB takes so long at 170 kbit/s.
+const UPLOAD_TIMEOUT: Duration = Duration::from_secs(2 * 60 * 60);
+
 fn builder() -> reqwest::ClientBuilder {
+    without_read_timeout().read_timeout(READ_TIMEOUT)
+}
+
+fn without_read_timeout() -> reqwest::ClientBuilder {
     reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(CONNECT_TIMEOUT)
-        .read_timeout(READ_TIMEOUT)
         .pool_idle_timeout(POOL_IDLE)
         .min_tls_version(reqwest::tls::Version::TLS_1_2)
         .user_agent(concat!("tieline/", env!("CARGO_PKG_VERSION")))
@@ -31,6 +37,15 @@ fn builder() -> reqwest::ClientBuilder {
 /// When the machine has no usable certificate store.
 pub fn api_client() -> reqwest::Result<reqwest::Client> {
     builder().build()
+}
+
+/// The client for uploads, which go on for as long as something is sent; an answer that never comes ends it after two
+/// hours. The silence of the other side tells nothing while it listens.
+///
+/// # Errors
+/// As [`api_client`].
+pub fn upload_client() -> reqwest::Result<reqwest::Client> {
+    without_read_timeout().timeout(UPLOAD_TIMEOUT).build()
 }
 
 /// The client for API calls of a process that is frozen at times. What has been idle for longer than a few seconds is

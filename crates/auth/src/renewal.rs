@@ -180,12 +180,17 @@ impl Renewal {
         Token::issued(saved, self.lifetime(), &*self.settings.clock)
     }
 
+    /// When this login was revoked, if it was.
+    pub(crate) fn revoked_at(&self, state: &TokenState) -> Option<jiff::Timestamp> {
+        state.revoked_at.filter(|_| self.is_own_chain(state))
+    }
+
     /// Nothing that is written down speaks against a login.
     fn is_allowed(&self, state: &TokenState) -> Result<(), AuthError> {
         if !self.is_own_chain(state) {
             return Ok(());
         }
-        if let Some(at) = state.revoked_at {
+        if let Some(at) = self.revoked_at(state) {
             return Err(self.error(AuthErrorKind::Revoked { at }));
         }
         let now = self.settings.clock.now();

@@ -96,15 +96,16 @@ impl SecondStage {
     /// A second stage on top of a login. It uses the login's clock, store and patience. Nothing is sent yet.
     pub fn new(credentials: Credentials, exchange: Exchange) -> Self {
         let renewal = credentials.renewal();
-        let mut parts = vec![exchange.name, exchange.grant_type];
+        // Of all that the login depends on: the entry of a login outlives another user's refresh token, a token that was
+        // got with the old one must not. A refusal is remembered for this configuration too; a better one is worth an
+        // attempt.
+        let mut parts = vec![renewal.fingerprint.as_str(), exchange.name, exchange.grant_type];
         parts.extend(exchange.fields.iter().flat_map(|(name, value)| [*name, value.as_str()]));
-        let digest = Fingerprint::of(&parts).hex();
-        // A refusal is remembered for this configuration; a better one is worth an attempt.
-        let fingerprint = Fingerprint::of(&[renewal.fingerprint.as_str(), &digest]);
+        let fingerprint = Fingerprint::of(&parts);
         let vault = Vault {
             store: renewal.vault.store.clone(),
             key: renewal.vault.key.clone(),
-            name: format!("{}-{}-{}", renewal.vault.name, exchange.name, &digest[..8]),
+            name: format!("{}-{}-{}", renewal.vault.name, exchange.name, &fingerprint.hex()[..24]),
         };
         let (cooldown, counters) = (Mutex::default(), Counters::default());
         let stage = Arc::new(Stage { credentials, exchange, vault, fingerprint, cooldown, counters });
@@ -149,7 +150,8 @@ impl SecondStage {
         }
     }
 
-    /// The same with a login of its own: both tokens are new. However many ask at once, one request of each kind is made.
+    /// The same with another login: both tokens are new, or as new as what another process has just got. However many ask
+    /// at once, one request of each kind is made.
     ///
     /// # Errors
     /// As [`SecondStage::token`].
@@ -158,6 +160,12 @@ impl SecondStage {
             let this = self.0.clone();
             let (held, login) = (this.cache.at_hand(|_| true), this.stage.credentials.cached_token());
             async move {
+                // What is refused for good is not worth a login each time.
+                let clock = &*this.stage.credentials.renewal().settings.clock;
+                let blocked = this.stage.cooldown().blocked(clock);
+                if let Some(error) = blocked {
+                    return Err(error);
+                }
                 if let Some(login) = login {
                     this.stage.credentials.other_than(&login).await?;
                 }
@@ -212,6 +220,12 @@ impl Stage {
     /// A token other than the one held, if there is a way; else the one held, while it may work.
     async fn renew(&self, held: Option<Arc<Token>>) -> Result<Arc<Token>, AuthError> {
         let clock = &*self.credentials.renewal().settings.clock;
+        // Whoever revokes a login means what came of it too. What another process holds already ends with its time.
+        if let Ok((_, state)) = self.credentials.renewal().vault.load().await
+            && let Some(at) = self.credentials.renewal().revoked_at(&state)
+        {
+            return Err(self.error(AuthErrorKind::Revoked { at }));
+        }
         let blocked = self.cooldown().blocked(clock);
         let error = match blocked {
             Some(error) => error,

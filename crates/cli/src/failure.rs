@@ -20,7 +20,7 @@ pub(crate) struct Failure {
 pub(crate) const FAILED: u8 = 1;
 const USAGE: u8 = 2;
 const NEEDS_PERSON: u8 = 3;
-const TRANSIENT: u8 = 4;
+pub(crate) const TRANSIENT: u8 = 4;
 
 impl Failure {
     pub(crate) fn new(message: impl Into<String>, hint: impl Into<String>) -> Self {

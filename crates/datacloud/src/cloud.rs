@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tieline_auth::http::api_client;
+use tieline_auth::http::{api_client, upload_client};
 use tonic::transport::Channel;
 use url::Url;
 
@@ -17,6 +17,7 @@ pub struct DataCloud(pub(crate) Arc<Inner>);
 pub(crate) struct Inner {
     pub(crate) provider: DataCloudTokenProvider,
     pub(crate) http: reqwest::Client,
+    pub(crate) uploads: reqwest::Client,
     pub(crate) options: Options,
     /// To the tenant that the newest token named.
     pub(crate) channel: Mutex<Option<(Url, Channel)>>,
@@ -25,7 +26,8 @@ pub(crate) struct Inner {
 /// Patience and appetite.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// How often a call is tried that fails for a passing reason, the first time included.
+    /// How often a call is tried that fails for a passing reason, the first time included. Reading what a query has
+    /// produced is tried four times as often, and again from the start whenever a row has come.
     pub attempts: u32,
     /// Upper bound of the first wait in between; it doubles with each one more.
     pub pause: Duration,
@@ -76,7 +78,8 @@ impl DataCloud {
     /// As [`DataCloud::new`].
     pub fn with(provider: DataCloudTokenProvider, options: Options) -> Result<Self, DataCloudError> {
         let http = api_client().map_err(|e| DataCloudError::no_https(provider.org(), &e))?;
-        Ok(Self(Arc::new(Inner { provider, http, options, channel: Mutex::default() })))
+        let uploads = upload_client().map_err(|e| DataCloudError::no_https(provider.org(), &e))?;
+        Ok(Self(Arc::new(Inner { provider, http, uploads, options, channel: Mutex::default() })))
     }
 
     /// Its tokens.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tieline_auth::{ConfigError, Grant, LoginRetry, OrgConfig, PrivateKey, Reuse, Secret, Settings};
+use tieline_auth::{ConfigError, Grant, OrgConfig, PrivateKey, Reuse, Secret, Settings};
 
 /// How long an access token of the first stage is taken to live: Salesforce tells no life, its own client for Hyper
 /// assumes 7,199 s. The org may end the session before; then the exchange is refused, and a login follows.
@@ -73,7 +73,7 @@ pub struct SalesforceAuthConfig {
     mode: Option<AuthMode>,
     pub(crate) dataspace: Option<String>,
     timeout: Duration,
-    retries: u32,
+    retries: Option<u32>,
 }
 
 impl SalesforceAuthConfig {
@@ -93,7 +93,7 @@ impl SalesforceAuthConfig {
             mode: None,
             dataspace: None,
             timeout: Duration::from_secs(30),
-            retries: LoginRetry::default().attempts - 1,
+            retries: None,
         })
     }
 
@@ -124,7 +124,7 @@ impl SalesforceAuthConfig {
     /// How often a token request is repeated that failed for a passing reason (twice).
     #[must_use]
     pub fn max_retries(self, retries: u32) -> Self {
-        Self { retries, ..self }
+        Self { retries: Some(retries), ..self }
     }
 
     /// The first stage as credentials know it. The token is kept while it is likely to live.
@@ -153,7 +153,9 @@ impl SalesforceAuthConfig {
     }
 
     pub(crate) fn settle(&self, mut settings: Settings) -> Result<Settings, ConfigError> {
-        settings.retry.attempts = self.retries.saturating_add(1);
+        if let Some(retries) = self.retries {
+            settings.retry.attempts = retries.saturating_add(1);
+        }
         if settings.http.is_none() {
             settings.http = Some(tieline_auth::http::token_client_within(self.timeout).map_err(|e| {
                 ConfigError::new(

@@ -32,6 +32,9 @@ const MESSAGE: usize = 512 << 20;
 /// A connection is asked whether it lives when nothing has come for so long.
 const PING_AFTER: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
+/// Times as many attempts for what only reads.
+const READ_AGAIN: u32 = 4;
+pub(crate) const SILENT: &str = "it did not answer in time";
 /// How often a call is repeated with another token, where tokens come from other processes.
 const REPLAYS: u32 = 3;
 
@@ -52,8 +55,10 @@ pub(crate) fn classify(status: &Status) -> Failed {
         Code::Unauthenticated => Failed::TokenRefused,
         // The server's own patience is over (100 s for a call); the query goes on without it.
         Code::Unavailable | Code::Cancelled | Code::DeadlineExceeded => Failed::Passing(reason(status)),
-        // A status with a cause was made here, of what happened to the connection.
+        // A status with a cause was made here, of what happened to the connection; so were these two without details: a
+        // stream that ends without a status, or in the middle of a message, as a proxy's time limit ends one.
         _ if std::error::Error::source(status).is_some() => Failed::Passing(reason(status)),
+        Code::Unknown | Code::Internal if status.details().is_empty() => Failed::Passing(reason(status)),
         _ => Failed::ForGood,
     }
 }
@@ -66,45 +71,61 @@ fn reason(status: &Status) -> String {
     }
 }
 
+/// A call, as messages and headers tell it.
+#[derive(Clone, Copy)]
+pub(crate) struct Ask<'a> {
+    /// What is attempted.
+    pub(crate) what: &'a str,
+    /// The query that it belongs to.
+    pub(crate) query: Option<&'a str>,
+    pub(crate) sql: &'a str,
+    /// It only reads what a query has produced: it may be asked for as often as one likes.
+    pub(crate) reads: bool,
+}
+
 /// Counts what a call may still cost.
 pub(crate) struct Patience {
     attempt: u32,
     replays: u32,
+    at_most: u32,
 }
 
 impl Patience {
-    pub(crate) fn new() -> Self {
-        Self { attempt: 1, replays: 0 }
-    }
-
     /// Something has come of it: from here on it may fail as often again.
     pub(crate) fn restored(&mut self) {
-        *self = Self::new();
+        (self.attempt, self.replays) = (1, 0);
     }
 }
 
 impl DataCloud {
+    pub(crate) fn patience(&self, ask: &Ask<'_>) -> Patience {
+        // A gateway that restarts for half a minute must not end an export of an hour.
+        let at_most =
+            if ask.reads { self.0.options.attempts.saturating_mul(READ_AGAIN) } else { self.0.options.attempts };
+        Patience { attempt: 1, replays: 0, at_most }
+    }
+
     /// Calls Hyper with a token, as often as it takes.
     pub(crate) async fn call<T, F>(
         &self,
-        what: &str,
-        query: Option<&str>,
-        sql: &str,
+        ask: Ask<'_>,
         call: impl Fn(Client, Metadata) -> F,
     ) -> Result<T, DataCloudError>
     where
         F: Future<Output = Result<T, Status>>,
     {
-        let mut patience = Patience::new();
+        let mut patience = self.patience(&ask);
         loop {
             let token = self.0.provider.token().await?;
-            let (client, metadata) = (self.client(token.instance_url())?, self.metadata(&token, query)?);
+            let (client, metadata) = (self.client(token.instance_url())?, self.metadata(&token, ask.query)?);
             let status = match tokio::time::timeout(self.0.options.silence, call(client, metadata)).await {
                 Ok(Ok(value)) => return Ok(value),
                 Ok(Err(status)) => status,
-                Err(_) => Status::unavailable("it did not answer in time"),
+                Err(_) if ask.reads => Status::unavailable(SILENT),
+                // It may be running there: once more would be paid for once more.
+                Err(_) => return Err(self.unreachable(&ask, SILENT.to_owned(), patience.attempt)),
             };
-            self.bear(&mut patience, what, sql, &token, status).await?;
+            self.bear(&mut patience, &ask, &token, status).await?;
         }
     }
 
@@ -112,27 +133,28 @@ impl DataCloud {
     pub(crate) async fn bear(
         &self,
         patience: &mut Patience,
-        what: &str,
-        sql: &str,
+        ask: &Ask<'_>,
         token: &Token,
         status: Status,
     ) -> Result<(), DataCloudError> {
+        let what = ask.what;
         match classify(&status) {
-            Failed::ForGood => Err(refused(self.org(), what, sql, &status)),
+            Failed::ForGood => Err(refused(self.org(), ask, &status)),
             Failed::TokenRefused => {
                 self.0.provider.refused_inner(token);
                 // A token of another process's may be as old as ours was; one fresh from the org may not.
                 if patience.replays > 0 && !(token.is_adopted() && patience.replays < REPLAYS) {
-                    return Err(refused(self.org(), what, sql, &status));
+                    return Err(refused(self.org(), ask, &status));
                 }
                 tracing::info!(org = self.org(), what, "the token was refused; trying again with another one");
                 patience.replays += 1;
                 Ok(())
             }
             Failed::Passing(reason) => {
-                if patience.attempt >= self.0.options.attempts {
-                    let (org, what) = (self.org().to_owned(), what.to_owned());
-                    return Err(DataCloudError::Unreachable { org, what, reason, attempts: patience.attempt });
+                if patience.attempt >= patience.at_most {
+                    // It may belong to a runtime that has ended; the next call makes its own.
+                    *self.held_channel() = None;
+                    return Err(self.unreachable(ask, reason, patience.attempt));
                 }
                 let pause = self.pause(patience.attempt, None);
                 tracing::info!(org = self.org(), what, attempt = patience.attempt, ?pause, "{reason}; trying again");
@@ -141,6 +163,11 @@ impl DataCloud {
                 Ok(())
             }
         }
+    }
+
+    fn unreachable(&self, ask: &Ask<'_>, reason: String, attempts: u32) -> DataCloudError {
+        let (org, what) = (self.org().to_owned(), ask.what.to_owned());
+        DataCloudError::Unreachable { org, what, reason, attempts }
     }
 
     fn metadata(&self, token: &Token, query: Option<&str>) -> Result<Metadata, DataCloudError> {

@@ -31,8 +31,8 @@ pub(crate) struct Call<'a> {
 pub(crate) enum Content<'a> {
     Nothing,
     Json(Bytes),
-    /// A file from its beginning, so many bytes of it.
-    Csv(&'a std::fs::File, u64),
+    /// A file of so many bytes.
+    Csv(&'a tempfile::NamedTempFile, u64),
 }
 
 impl Call<'_> {
@@ -119,11 +119,13 @@ impl DataCloud {
             return Attempt::Failed(self.unreadable(&call.what, reason));
         };
         bearer.set_sensitive(true);
-        let mut request = self.0.http.request(call.method.clone(), url).header(AUTHORIZATION, bearer);
+        let client = if let Content::Csv(..) = call.body { &self.0.uploads } else { &self.0.http };
+        let mut request = client.request(call.method.clone(), url).header(AUTHORIZATION, bearer);
         request = match &call.body {
             Content::Nothing => request,
             Content::Json(bytes) => request.header(CONTENT_TYPE, "application/json").body(bytes.clone()),
-            Content::Csv(file, length) => match rewound(file).await {
+            // Opened anew for each attempt: what is left of the one before may still be reading.
+            Content::Csv(file, length) => match file.reopen().map(tokio::fs::File::from_std) {
                 Ok(file) => request
                     .header(CONTENT_TYPE, "text/csv")
                     .header(reqwest::header::CONTENT_LENGTH, *length)
@@ -198,14 +200,6 @@ impl DataCloud {
             needs_person,
         }))
     }
-}
-
-/// The file's beginning again, for each attempt.
-async fn rewound(file: &std::fs::File) -> std::io::Result<tokio::fs::File> {
-    use std::io::Seek;
-    let mut file = file.try_clone()?;
-    file.rewind()?;
-    Ok(tokio::fs::File::from_std(file))
 }
 
 pub(crate) fn local(what: &str, error: &std::io::Error) -> DataCloudError {

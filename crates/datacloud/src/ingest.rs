@@ -182,15 +182,20 @@ impl Target {
 
 /// What has been taken already is told with the error.
 fn after(sent: usize, what: &str, error: DataCloudError) -> DataCloudError {
+    if sent == 0 { error } else { with_note(error, &format!("after {sent} {what} that were taken")) }
+}
+
+pub(crate) fn with_note(error: DataCloudError, note: &str) -> DataCloudError {
+    let noted = |what: &str| format!("{what} ({note})");
     match error {
-        DataCloudError::Refused(mut refusal) if sent > 0 => {
-            refusal.what = format!("{} (after {sent} {what} that were taken)", refusal.what);
+        DataCloudError::Refused(mut refusal) => {
+            refusal.what = noted(&refusal.what);
             DataCloudError::Refused(refusal)
         }
-        DataCloudError::Unreachable { org, what: doing, reason, attempts } if sent > 0 => {
-            let what = format!("{doing} (after {sent} {what} that were taken)");
-            DataCloudError::Unreachable { org, what, reason, attempts }
+        DataCloudError::Unreachable { org, what, reason, attempts } => {
+            DataCloudError::Unreachable { org, what: noted(&what), reason, attempts }
         }
+        DataCloudError::Local { what, reason, hint } => DataCloudError::Local { what: noted(&what), reason, hint },
         error => error,
     }
 }

@@ -2,11 +2,11 @@
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! use tieline_auth::{Credentials, OrgConfig};
+//! use tieline_auth::{OrgConfig, Settings};
 //! use tieline_datacloud::{DataCloud, DataCloudTokenProvider};
 //!
-//! let org = Credentials::new(OrgConfig::from_env()?)?;
-//! let cloud = DataCloud::new(DataCloudTokenProvider::of(org, None))?;
+//! let provider = DataCloudTokenProvider::for_org(OrgConfig::from_env()?, None, Settings::default())?;
+//! let cloud = DataCloud::new(provider)?;
 //! let mut rows = cloud.query(r#"SELECT "ssot__FirstName__c" FROM "ssot__Individual__dlm""#).run().await?;
 //! while let Some(batch) = rows.next().await? {
 //!     println!("{} rows", batch.num_rows());

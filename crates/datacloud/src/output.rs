@@ -1,8 +1,8 @@
 //! Results as files: CSV, JSON lines, Parquet, Arrow IPC. Batches go in, bytes come out; memory does not grow with the
 //! result.
 
-use std::io::Write;
-use std::sync::Arc;
+use std::io::{ErrorKind, Write};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_cast::display::{ArrayFormatter, FormatOptions};
@@ -43,6 +43,36 @@ impl Format {
     }
 }
 
+/// The last kind of failure of what is written to. The formats' writers make texts of errors, and whoever writes to a pipe
+/// must know that it broke.
+type Failed = Arc<Mutex<Option<ErrorKind>>>;
+
+struct Watched<W> {
+    to: W,
+    failed: Failed,
+}
+
+impl<W: Write> Watched<W> {
+    fn seen<T>(&self, outcome: std::io::Result<T>) -> std::io::Result<T> {
+        if let Err(error) = &outcome {
+            *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.kind());
+        }
+        outcome
+    }
+}
+
+impl<W: Write> Write for Watched<W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let outcome = self.to.write(bytes);
+        self.seen(outcome)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        let outcome = self.to.flush();
+        self.seen(outcome)
+    }
+}
+
 /// Writes batches of one schema.
 ///
 /// ```
@@ -57,7 +87,8 @@ impl Format {
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub struct Output<W: Write + Send> {
-    writer: Writer<W>,
+    writer: Writer<Watched<W>>,
+    failed: Failed,
     /// As it is written; `None`: as it comes.
     schema: Option<SchemaRef>,
 }
@@ -89,6 +120,8 @@ impl<W: Write + Send> Output<W> {
     pub fn new(format: Format, to: W, schema: &SchemaRef) -> std::io::Result<Self> {
         let written = if format == Format::Arrow { schema.clone() } else { with_days(schema) };
         let schema = &written;
+        let failed = Failed::default();
+        let to = Watched { to, failed: failed.clone() };
         let writer = match format {
             // The header is due even if no batch follows.
             Format::Csv => Writer::Csv(Box::new(arrow_csv::WriterBuilder::new().build(to)), Some(schema.clone())),
@@ -102,7 +135,7 @@ impl<W: Write + Send> Output<W> {
             }
             Format::Arrow => Writer::Arrow(Box::new(StreamWriter::try_new(to, schema).map_err(of_arrow)?)),
         };
-        Ok(Self { writer, schema: (format != Format::Arrow).then_some(written) })
+        Ok(Self { writer, failed, schema: (format != Format::Arrow).then_some(written) })
     }
 
     /// Adds a batch.
@@ -110,6 +143,11 @@ impl<W: Write + Send> Output<W> {
     /// # Errors
     /// When it cannot be written.
     pub fn write(&mut self, batch: &RecordBatch) -> std::io::Result<()> {
+        let outcome = self.write_as_it_is(batch);
+        outcome.map_err(|error| of_kind(error, &self.failed))
+    }
+
+    fn write_as_it_is(&mut self, batch: &RecordBatch) -> std::io::Result<()> {
         let cast = match &self.schema {
             Some(schema) if *schema != batch.schema() => Some(in_days(batch, schema).map_err(of_arrow)?),
             _ => None,
@@ -137,6 +175,11 @@ impl<W: Write + Send> Output<W> {
     /// # Errors
     /// When it cannot be written.
     pub fn finish(self) -> std::io::Result<W> {
+        let failed = self.failed.clone();
+        self.finish_as_it_is().map(|watched| watched.to).map_err(|error| of_kind(error, &failed))
+    }
+
+    fn finish_as_it_is(self) -> std::io::Result<Watched<W>> {
         match self.writer {
             Writer::Csv(mut writer, header) => {
                 if let Some(schema) = header {
@@ -186,24 +229,18 @@ fn in_days(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, Arrow
     RecordBatch::try_new(schema.clone(), columns)
 }
 
-/// A broken pipe stays one, so that `| head` ends quietly.
 fn of_arrow(error: ArrowError) -> std::io::Error {
-    match error {
-        ArrowError::IoError(_, error) => error,
-        ArrowError::ExternalError(error) => match error.downcast::<std::io::Error>() {
-            Ok(error) => *error,
-            Err(error) => std::io::Error::other(error),
-        },
-        error => std::io::Error::other(error),
-    }
+    std::io::Error::other(error)
 }
 
 fn of_parquet(error: ParquetError) -> std::io::Error {
-    match error {
-        ParquetError::External(error) => match error.downcast::<std::io::Error>() {
-            Ok(error) => *error,
-            Err(error) => std::io::Error::other(error),
-        },
-        error => std::io::Error::other(error),
+    std::io::Error::other(error)
+}
+
+/// An error of the kind that was seen where it was written to.
+fn of_kind(error: std::io::Error, failed: &Failed) -> std::io::Error {
+    match *failed.lock().unwrap_or_else(PoisonError::into_inner) {
+        Some(kind) => std::io::Error::new(kind, error.to_string()),
+        None => error,
     }
 }

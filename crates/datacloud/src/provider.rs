@@ -16,9 +16,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tieline_auth::second_stage::{Exchange, SecondStage};
-use tieline_auth::{AuthError, ConfigError, Credentials, Settings, Stats, Token};
+use tieline_auth::{AuthError, ConfigError, Credentials, Grant, OrgConfig, Reuse, Settings, Stats, Token};
 
-use crate::config::SalesforceAuthConfig;
+use crate::config::{LIKELY_VALID, SalesforceAuthConfig};
 use crate::token::DataCloudToken;
 
 /// A token with less time left is replaced.
@@ -67,6 +67,18 @@ impl DataCloudTokenProvider {
     pub fn with(config: SalesforceAuthConfig, settings: Settings) -> Result<Self, ConfigError> {
         let credentials = Credentials::with(config.org()?, config.settle(settings)?)?;
         Ok(Self::of(credentials, config.dataspace.as_deref()))
+    }
+
+    /// A provider for an org by any grant, such as [`OrgConfig::from_env`]. The login's token is kept while it is likely to
+    /// live, unless the configuration has chosen something else than the usual for its grant.
+    ///
+    /// # Errors
+    /// As [`DataCloudTokenProvider::new`].
+    pub fn for_org(mut org: OrgConfig, dataspace: Option<&str>, settings: Settings) -> Result<Self, ConfigError> {
+        if org.reuse_is_usual() && !matches!(org.grant, Grant::AccessToken { .. }) {
+            org.reuse = Reuse::For(LIKELY_VALID);
+        }
+        Ok(Self::of(Credentials::with(org, settings)?, dataspace))
     }
 
     /// A provider on top of credentials that are there already, of any grant. How long their token is kept is their

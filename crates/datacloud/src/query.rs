@@ -237,6 +237,8 @@ macro_rules! from {
 from! {
     bool => value => Value::Bool(value),
     i64 => value => Value::Int(value),
+    u64 => value => i64::try_from(value).map_or_else(|_| Value::Decimal(value.to_string()), Value::Int),
+    i16 => value => Value::Int(value.into()),
     i32 => value => Value::Int(value.into()),
     u32 => value => Value::Int(value.into()),
     f64 => value => Value::Double(value),

@@ -132,7 +132,8 @@ impl RestResults {
         if let Some(page) = self.page.take() {
             return Ok(Some(page));
         }
-        let Some(id) = self.next.take() else { return Ok(None) };
+        // Kept until the page is here: a call that was given up, or failed, does not look like the end.
+        let Some(id) = self.next.clone() else { return Ok(None) };
         let call = Call { idempotent: false, ..Call::get(WHAT, format!("/api/v2/query/{}", segment(&id))) };
         let body = self.cloud.rest(&call).await?;
         let page = self.cloud.page(&body)?;

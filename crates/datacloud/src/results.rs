@@ -62,9 +62,42 @@ pub struct Results {
     planned: Option<u64>,
     tasks: JoinSet<()>,
     ended: bool,
+    _cancel: CancelOnDrop,
 }
 
-type Part = mpsc::Receiver<Result<RecordBatch, DataCloudError>>;
+/// What one task brings.
+struct Part {
+    batches: Batches,
+    /// Rows that it has brought.
+    come: u64,
+    /// Rows that it is to bring; `None` for the query's own answer, which tells at its end.
+    wanted: Option<u64>,
+}
+
+type Batches = mpsc::Receiver<Result<RecordBatch, DataCloudError>>;
+
+/// Nobody reads the result any more: the tenant need not go on.
+struct CancelOnDrop {
+    cloud: DataCloud,
+    shared: Arc<Shared>,
+}
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        let QueryStatus { query_id, complete, .. } = self.shared.known().status.clone();
+        if complete || query_id.is_empty() {
+            return;
+        }
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let cloud = self.cloud.clone();
+            runtime.spawn(async move {
+                if let Err(error) = cloud.cancel(&query_id).await {
+                    tracing::debug!(query_id, "{error}");
+                }
+            });
+        }
+    }
+}
 
 /// What the tasks of one result know in common.
 #[derive(Default)]
@@ -83,6 +116,11 @@ struct Known {
 impl Shared {
     fn known(&self) -> MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The query has an id: it runs, or has run.
+    fn is_told(&self) -> bool {
+        !self.known().status.query_id.is_empty()
     }
 
     fn learn(&self, status: proto::QueryStatus) {
@@ -141,8 +179,9 @@ impl Results {
         while !self.ended {
             self.plan();
             if let Some(part) = self.parts.front_mut() {
-                match part.recv().await {
+                match part.batches.recv().await {
                     Some(Ok(batch)) => {
+                        part.come += batch.num_rows() as u64;
                         self.plan();
                         return Ok(Some(batch));
                     }
@@ -150,14 +189,12 @@ impl Results {
                         self.ended = true;
                         return Err(error);
                     }
-                    None => {
-                        self.parts.pop_front();
-                    }
+                    None => self.part_has_ended()?,
                 }
             } else if self.status().complete && self.planned.is_some() {
                 self.ended = true;
             } else {
-                let beyond = self.planned.unwrap_or(0);
+                let beyond = if self.has_rows { self.planned.unwrap_or(0) } else { u64::MAX };
                 if let Err(error) = self.cloud.wait_for_rows(&self.shared, &self.sql, beyond).await {
                     self.ended = true;
                     return Err(error);
@@ -165,6 +202,18 @@ impl Results {
             }
         }
         Ok(None)
+    }
+
+    /// A task that died (of an answer that nobody thought of) must not look like one that is done.
+    fn part_has_ended(&mut self) -> Result<(), DataCloudError> {
+        let Some(part) = self.parts.pop_front() else { return Ok(()) };
+        let wanted = part.wanted.or(self.shared.known().first);
+        if wanted == Some(part.come) {
+            return Ok(());
+        }
+        self.ended = true;
+        let wanted = wanted.map_or_else(String::new, |wanted| format!(" of {wanted}"));
+        Err(begin::unreadable(&self.cloud, format!("a part ended after {}{wanted} rows", part.come)))
     }
 
     /// All batches as a stream; it ends after the first error.
@@ -179,10 +228,12 @@ impl Results {
     ///
     /// # Errors
     /// When the tenant cannot be reached.
-    pub async fn cancel(mut self) -> Result<(), DataCloudError> {
-        self.ended = true;
+    pub async fn cancel(self) -> Result<(), DataCloudError> {
         let id = self.status().query_id;
-        self.cloud.cancel(&id).await
+        self.cloud.cancel(&id).await?;
+        // Nothing is left to be cancelled.
+        self.shared.known().status.complete = true;
+        Ok(())
     }
 
     /// Asks for what can be asked for by now.
@@ -206,39 +257,21 @@ impl Results {
         let known = self.shared.known();
         match known.rows {
             0 => FIRST_GUESS,
-            rows => (self.cloud.0.options.part_bytes * rows / known.bytes.max(1)).max(1),
+            rows => (self.cloud.0.options.part_bytes.saturating_mul(rows) / known.bytes.max(1)).max(1),
         }
     }
 
     fn fetch(&mut self, offset: u64, count: u64) -> Part {
-        let (rows, part) = mpsc::channel(WAITING);
+        let (rows, batches) = mpsc::channel(WAITING);
         let range = fetch::Range { offset, count };
         let task = fetch::fetch(self.cloud.clone(), self.sql.clone(), self.shared.clone(), range, rows);
         self.tasks.spawn(task);
         // Those that are done are let go.
         while self.tasks.try_join_next().is_some() {}
-        part
+        Part { batches, come: 0, wanted: Some(count) }
     }
 
     fn empty_schema() -> SchemaRef {
         Arc::new(Schema::empty())
-    }
-}
-
-impl Drop for Results {
-    fn drop(&mut self) {
-        let QueryStatus { query_id, complete, .. } = self.status();
-        if self.ended || complete || query_id.is_empty() {
-            return;
-        }
-        // Nobody will read it: the tenant need not go on.
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            let cloud = self.cloud.clone();
-            runtime.spawn(async move {
-                if let Err(error) = cloud.cancel(&query_id).await {
-                    tracing::debug!(query_id, "{error}");
-                }
-            });
-        }
     }
 }

@@ -169,6 +169,15 @@ struct Refusal {
     error_description: String,
 }
 
+/// An error in the form of the data API.
+#[derive(Deserialize)]
+struct ApiError {
+    #[serde(rename = "errorCode")]
+    error_code: String,
+    #[serde(default)]
+    message: String,
+}
+
 impl Stage {
     /// A second token for the login at hand; if the org refuses, for another login, once.
     async fn obtain(&self) -> Result<SavedToken, AuthError> {
@@ -200,8 +209,9 @@ impl Stage {
             // Not `refused`: the session may live and lack a right, and others may be using it.
             let (next, _) = self.credentials.other_than(&login).await?;
             if next.fingerprint == login.fingerprint {
-                // There is no other: a given token, or a login that cannot be had now.
-                return Err(self.error(kind));
+                // There is no other. If that is because no login can be had now, that is the reason, and it passes.
+                let login_failed = self.credentials.renewal().blocked_here();
+                return Err(login_failed.unwrap_or_else(|| self.error(kind)));
             }
             login = next;
             replaced += 1;
@@ -241,10 +251,12 @@ impl Stage {
         {
             return self.exchanged(login, response).map_err(Refused::Otherwise);
         }
-        Err(Refused::ByOrg(match serde_json::from_slice::<Refusal>(&body) {
-            Ok(Refusal { error, error_description }) => self.refusal(error, error_description),
+        let of_data_api = || serde_json::from_slice::<Vec<ApiError>>(&body).ok()?.into_iter().next();
+        Err(Refused::ByOrg(match (serde_json::from_slice::<Refusal>(&body), of_data_api()) {
+            (Ok(Refusal { error, error_description }), _) => self.refusal(error, error_description),
+            (_, Some(ApiError { error_code, message })) => self.refusal(error_code, message),
             // A page instead of JSON is how some refusals look (help article 005104785).
-            Err(_) => self.refusal(format!("HTTP {status}"), format!("{url} answered with no token and no error")),
+            _ => self.refusal(format!("HTTP {status}"), format!("{url} answered with no token and no error")),
         }))
     }
 

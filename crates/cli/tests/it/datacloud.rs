@@ -91,9 +91,23 @@ fn parameters_and_mistakes() {
     assert!(String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap().ends_with("\n7\n"));
     // A reader that has seen enough.
     let many = SERIES.replace("ROWS", "2000000");
-    let mut child = tieline(&login, &["datacloud", "query", "--json", &many]).stdout(Stdio::piped()).spawn().unwrap();
-    drop(child.stdout.take());
-    assert_eq!(child.wait().unwrap().code(), Some(0));
+    for format in ["--json", "--csv", "--format=parquet", "--format=arrow"] {
+        let mut command = tieline(&login, &["datacloud", "query", format, &many]);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{format}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    // What cannot be written is told before a query is sent; a device is written to and not replaced.
+    let (code, _, stderr) =
+        run(&mut tieline(&login, &["datacloud", "query", "--output", "/no/such/folder/x.csv", &many]));
+    assert!(code == 1 && stderr.contains("/no/such/folder/x.csv cannot be written"), "{stderr}");
+    let null = ["datacloud", "query", "--csv", "--output", "/dev/null", "SELECT 1"];
+    assert_eq!(run(&mut tieline(&login, &null)).0, 0);
+    assert!(!std::fs::metadata("/dev/null").unwrap().is_file());
+    // A table ends; the query's own count is told.
+    let (_, table, stderr) = run(&mut tieline(&login, &["datacloud", "query", &many]));
+    assert!(stderr.starts_with("the first 1000 of 2000000 rows") && table.lines().count() > 1_000, "{stderr}");
     // An app without the scope.
     let (org, login) = self::org().unwrap();
     org.control("PUT", "app", &json!({"scopes": ["api", "web", "refresh_token"]}));
@@ -145,6 +159,7 @@ fn objects_are_listed_and_rows_sent() {
     let ingest = ["datacloud", "ingest", "tieline_events", "page_view"];
     let (code, job, stderr) = run(&mut tieline(&login, &[&ingest[..], &[csv.to_str().unwrap()]].concat()));
     assert!(code == 0 && job.starts_with("job ") && job.ends_with(" is done\n"), "{job}{stderr}");
+    assert!(stderr.contains(" has all of its rows"), "{stderr}");
     let id = job.split(' ').nth(1).unwrap();
     let (code, shown, _) = run(&mut tieline(&login, &["datacloud", "job", id, "--json"]));
     assert!(code == 0 && shown.contains("\"state\":\"JobComplete\""), "{shown}");
@@ -171,12 +186,15 @@ fn objects_are_listed_and_rows_sent() {
 #[cfg(target_os = "linux")]
 #[test]
 fn ctrl_c_ends_the_query_at_the_tenant() {
-    let Some((_org, login)) = org() else { return };
+    let Some((org, login)) = org() else { return };
     let long =
         "SELECT COUNT(*) FROM generate_series(1, 3000000) a(a), generate_series(1, 30000) b(b) WHERE a % 7 = b % 5";
+    let calls = || org.ledger()["datacloud"]["calls"].clone();
     let child = tieline(&login, &["datacloud", "query", "--async", long]).stderr(Stdio::piped()).spawn().unwrap();
-    // Until it has been sent, which nothing outside tells.
-    std::thread::sleep(std::time::Duration::from_secs(3));
+    // By then the schema is here, and the program waits for rows.
+    while calls()["GetQueryInfo"].as_u64().unwrap_or(0) == 0 {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
     let pid = child.id().to_string();
     assert!(std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
     let output = child.wait_with_output().unwrap();

@@ -3,11 +3,12 @@
 use prost::Message;
 use tonic::{Code, Status};
 
+use super::Ask;
 use crate::error::{DataCloudError, QueryRefused, Refusal};
 use crate::proto::{ErrorInfo, RpcStatus};
 
 /// An error for a status that stays. With Hyper's own details it is about the statement.
-pub(crate) fn refused(org: &str, what: &str, sql: &str, status: &Status) -> DataCloudError {
+pub(crate) fn refused(org: &str, ask: &Ask<'_>, status: &Status) -> DataCloudError {
     let info = RpcStatus::decode(status.details()).ok().and_then(|details| {
         let any = details.details.into_iter().find(|any| any.type_url.ends_with("hyperdb.grpc.v1.ErrorInfo"))?;
         ErrorInfo::decode(&*any.value).ok()
@@ -17,7 +18,7 @@ pub(crate) fn refused(org: &str, what: &str, sql: &str, status: &Status) -> Data
         let (hint, passing, needs_person) = meaning(code);
         return DataCloudError::Refused(Box::new(Refusal {
             org: org.to_owned(),
-            what: what.to_owned(),
+            what: ask.what.to_owned(),
             code: name(code).to_owned(),
             message: if status.message().is_empty() { "no reason" } else { status.message() }.to_owned(),
             hint,
@@ -29,11 +30,13 @@ pub(crate) fn refused(org: &str, what: &str, sql: &str, status: &Status) -> Data
     let source = status.metadata().get("x-hyperdb-error-source").and_then(|value| value.to_str().ok());
     let by_user = match source {
         Some(source) => source == "user",
-        None => info.error_source.eq_ignore_ascii_case("user"),
+        None if !info.error_source.is_empty() => info.error_source.eq_ignore_ascii_case("user"),
+        // By the codes that blame the caller.
+        None => matches!(status.code(), Code::InvalidArgument | Code::FailedPrecondition | Code::NotFound),
     };
     DataCloudError::Query(Box::new(QueryRefused {
         org: org.to_owned(),
-        what: what.to_owned(),
+        what: ask.what.to_owned(),
         message: if info.primary_message.is_empty() { status.message().to_owned() } else { info.primary_message },
         sqlstate: info.sqlstate,
         suggestion: some(info.customer_hint),
@@ -43,7 +46,7 @@ pub(crate) fn refused(org: &str, what: &str, sql: &str, status: &Status) -> Data
             .position
             .map(|at| at.error_begin_character_offset as usize..at.error_end_character_offset as usize),
         by_user,
-        sql: sql.to_owned(),
+        sql: ask.sql.to_owned(),
     }))
 }
 

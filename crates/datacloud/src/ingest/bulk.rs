@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio::io::{AsyncBufRead, BufReader};
 
 use super::split::{File, Splitter};
-use super::{Job, JobState, Operation, Target};
+use super::{Job, JobState, Operation, Target, with_note};
 use crate::cloud::DataCloud;
 use crate::error::DataCloudError;
 use crate::http::{Call, Content, local, segment};
@@ -36,14 +36,15 @@ impl Target {
     ///
     /// # Errors
     /// When the CSV cannot be read or cut, or a call fails. The job that was being filled is aborted; jobs before it have
-    /// been closed, and the error names them.
+    /// been closed, and the error names them. `progress` is told the job that is being filled and the rows sent so far, first
+    /// when the job is opened: whoever drops the future can end it.
     ///
     /// ```no_run
     /// # async fn example(cloud: tieline_datacloud::DataCloud) -> Result<(), Box<dyn std::error::Error>> {
     /// use tieline_datacloud::ingest::{BulkOptions, Operation};
     /// let csv = tokio::fs::File::open("views.csv").await?;
     /// let target = cloud.ingest("web", "page_view");
-    /// for job in target.send_csv(Operation::Upsert, csv, BulkOptions::default(), |_| ()).await? {
+    /// for job in target.send_csv(Operation::Upsert, csv, BulkOptions::default(), |_, _| ()).await? {
     ///     let job = cloud.wait_for_ingest_job(&job.id, None).await?;
     ///     println!("{} is {:?}", job.id, job.state);
     /// }
@@ -54,7 +55,7 @@ impl Target {
         operation: Operation,
         csv: impl tokio::io::AsyncRead + Unpin,
         options: BulkOptions,
-        progress: impl FnMut(u64),
+        progress: impl FnMut(&Job, u64),
     ) -> Result<Vec<Job>, DataCloudError> {
         let input = BufReader::with_capacity(1 << 20, csv);
         self.send_buffered(operation, input, options, progress).await
@@ -65,7 +66,7 @@ impl Target {
         operation: Operation,
         csv: impl AsyncBufRead + Unpin,
         options: BulkOptions,
-        mut progress: impl FnMut(u64),
+        mut progress: impl FnMut(&Job, u64),
     ) -> Result<Vec<Job>, DataCloudError> {
         let what = self.what("reading the CSV");
         let mut files = Splitter::new(csv, options.file_bytes).await.map_err(|e| unfit(&what, &e))?;
@@ -74,6 +75,7 @@ impl Target {
         let mut waiting = files.next().await.map_err(|e| unfit(&what, &e))?;
         while waiting.is_some() {
             let job = self.open_job(operation).await.map_err(|error| after(&jobs, error))?;
+            progress(&job, records);
             let mut sent = 0;
             while sent < options.files.max(1)
                 && let Some(file) = waiting.take()
@@ -86,17 +88,15 @@ impl Target {
                     Ok(next) => waiting = next,
                     Err(error) => {
                         // Half of the rows would be worse than none.
-                        if let Err(error) = self.cloud.abort_ingest_job(&job.id).await {
-                            tracing::warn!(job = job.id, "{error}");
-                        }
+                        self.drop_job(&job.id).await;
                         return Err(after(&jobs, error));
                     }
                 }
                 records += file.records;
                 sent += 1;
-                progress(records);
+                progress(&job, records);
             }
-            self.cloud.change_job(&job.id, "UploadComplete").await.map_err(|error| after(&jobs, error))?;
+            self.close(&job.id).await.map_err(|error| after(&jobs, error))?;
             jobs.push(Job { state: JobState::UploadComplete, ..job });
         }
         Ok(jobs)
@@ -105,6 +105,23 @@ impl Target {
     async fn open_job(&self, operation: Operation) -> Result<Job, DataCloudError> {
         let body = json!({"object": self.object, "sourceName": self.connector, "operation": operation});
         self.cloud.rest_json(&Call::json(self.what("opening a job"), Method::POST, "/api/v1/ingest/jobs", &body)).await
+    }
+
+    /// The files of a job are there. If the answer got lost, the job itself tells.
+    async fn close(&self, job: &str) -> Result<(), DataCloudError> {
+        let Err(error) = self.cloud.change_job(job, "UploadComplete").await else { return Ok(()) };
+        match self.cloud.ingest_job(job).await {
+            Ok(Job { state: JobState::Open, .. }) => self.drop_job(job).await,
+            Ok(Job { state: JobState::Failed | JobState::Aborted, .. }) | Err(_) => {}
+            Ok(_) => return Ok(()),
+        }
+        Err(error)
+    }
+
+    async fn drop_job(&self, job: &str) {
+        if let Err(error) = self.cloud.abort_ingest_job(job).await {
+            tracing::warn!(job, "{error}");
+        }
     }
 
     async fn upload(&self, job: &str, file: &File) -> Result<(), DataCloudError> {
@@ -127,7 +144,7 @@ impl DataCloud {
     /// # Errors
     /// As [`DataCloud::ingest_job`].
     pub async fn wait_for_ingest_job(&self, id: &str, at_most: Option<Duration>) -> Result<Job, DataCloudError> {
-        let end = at_most.map(|time| tokio::time::Instant::now() + time);
+        let end = at_most.and_then(|time| tokio::time::Instant::now().checked_add(time));
         let mut pause = LOOKS.0;
         loop {
             let job = self.ingest_job(id).await?;
@@ -152,9 +169,9 @@ fn unfit(what: &str, error: &std::io::Error) -> DataCloudError {
 
 /// The jobs before the one that failed are on their way.
 fn after(jobs: &[Job], error: DataCloudError) -> DataCloudError {
-    if !jobs.is_empty() {
-        let ids: Vec<&str> = jobs.iter().map(|job| job.id.as_str()).collect();
-        tracing::warn!("ingest jobs {} are complete and stay", ids.join(", "));
+    if jobs.is_empty() {
+        return error;
     }
-    error
+    let ids: Vec<&str> = jobs.iter().map(|job| job.id.as_str()).collect();
+    with_note(error, &format!("complete before it: ingest jobs {}", ids.join(", ")))
 }

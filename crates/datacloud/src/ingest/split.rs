@@ -6,7 +6,7 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt};
 
 /// One file of a job.
 pub(super) struct File {
-    pub(super) file: std::fs::File,
+    pub(super) file: tempfile::NamedTempFile,
     pub(super) bytes: u64,
     /// Records, the header not counted.
     pub(super) records: u64,
@@ -24,7 +24,7 @@ pub(super) struct Splitter<R> {
 impl<R: AsyncBufRead + Unpin> Splitter<R> {
     pub(super) async fn new(mut input: R, limit: u64) -> std::io::Result<Self> {
         let mut header = Vec::new();
-        record(&mut input, &mut header).await?;
+        record(&mut input, &mut header, limit).await?;
         // A byte order mark would become part of the first column's name.
         if header.starts_with(b"\xef\xbb\xbf") {
             header.drain(..3);
@@ -33,17 +33,20 @@ impl<R: AsyncBufRead + Unpin> Splitter<R> {
             return Err(std::io::Error::other("the CSV is empty; its first line must name the columns"));
         }
         end_line(&mut header);
+        if header.contains(&b'\r') {
+            return Err(std::io::Error::other("its lines end in carriage returns alone; they must end in line feeds"));
+        }
         Ok(Self { input, header, left: Vec::new(), limit })
     }
 
     /// The next file; `None` after the last record.
     pub(super) async fn next(&mut self) -> std::io::Result<Option<File>> {
-        let mut out = std::io::BufWriter::with_capacity(1 << 20, tempfile::tempfile()?);
+        let mut out = std::io::BufWriter::with_capacity(1 << 20, tempfile::NamedTempFile::new()?);
         out.write_all(&self.header)?;
         let (mut bytes, mut records) = (self.header.len() as u64, 0);
         loop {
             let mut row = std::mem::take(&mut self.left);
-            if row.is_empty() && record(&mut self.input, &mut row).await? == 0 {
+            if row.is_empty() && record(&mut self.input, &mut row, self.limit).await? == 0 {
                 break;
             }
             end_line(&mut row);
@@ -68,21 +71,54 @@ impl<R: AsyncBufRead + Unpin> Splitter<R> {
     }
 }
 
-/// Reads to the line break that ends a record: the first one outside of quotes.
-async fn record(input: &mut (impl AsyncBufRead + Unpin), into: &mut Vec<u8>) -> std::io::Result<usize> {
-    let (mut total, mut quotes) = (0, 0_usize);
+/// Reads to the line break that ends a record: the first one outside of a quoted field. A quote opens a field only at its
+/// beginning, as in RFC 4180: `5" pipe` is a text. A record of more bytes than the limit is none.
+async fn record(input: &mut (impl AsyncBufRead + Unpin), into: &mut Vec<u8>, limit: u64) -> std::io::Result<usize> {
+    let (mut total, mut place) = (0, Place::FieldBegins);
     loop {
-        let start = into.len();
-        let read = input.read_until(b'\n', into).await?;
-        total += read;
-        quotes += into[start..].iter().filter(|byte| **byte == b'"').count();
-        if read == 0 && quotes % 2 == 1 {
-            return Err(std::io::Error::other("the CSV ends within a quoted field"));
+        let piece = input.fill_buf().await?;
+        if piece.is_empty() {
+            return match place {
+                Place::Quoted => Err(std::io::Error::other("the CSV ends within a quoted field")),
+                _ => Ok(total),
+            };
         }
-        if read == 0 || quotes.is_multiple_of(2) {
+        let mut used = piece.len();
+        let mut ended = false;
+        for (at, byte) in piece.iter().enumerate() {
+            place = match (place, byte) {
+                (Place::Quoted, b'"') => Place::QuoteInQuoted,
+                (Place::Quoted, _) | (Place::FieldBegins | Place::QuoteInQuoted, b'"') => Place::Quoted,
+                (_, b'\n') => {
+                    (used, ended) = (at + 1, true);
+                    break;
+                }
+                (_, b',') => Place::FieldBegins,
+                _ => Place::Plain,
+            };
+        }
+        into.extend_from_slice(&piece[..used]);
+        input.consume(used);
+        total += used;
+        if ended {
             return Ok(total);
         }
+        if into.len() as u64 > limit {
+            let reason =
+                format!("a record has more than the {limit} bytes that a file may have; a quote may be missing");
+            return Err(std::io::Error::other(reason));
+        }
     }
+}
+
+/// Where in a record the next byte stands.
+#[derive(Clone, Copy)]
+enum Place {
+    FieldBegins,
+    Plain,
+    Quoted,
+    /// After a quote that ends the field, or is the first of two.
+    QuoteInQuoted,
 }
 
 /// The API takes line feeds alone.
@@ -95,17 +131,16 @@ fn end_line(row: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Read, Seek};
+    use std::io::Read;
 
     use super::*;
 
     async fn split(csv: &str, limit: u64) -> std::io::Result<Vec<(String, u64)>> {
         let mut splitter = Splitter::new(csv.as_bytes(), limit).await?;
         let mut files = Vec::new();
-        while let Some(File { mut file, bytes, records }) = splitter.next().await? {
+        while let Some(File { file, bytes, records }) = splitter.next().await? {
             let mut text = String::new();
-            file.rewind()?;
-            file.read_to_string(&mut text)?;
+            file.reopen()?.read_to_string(&mut text)?;
             assert_eq!(text.len() as u64, bytes);
             files.push((text, records));
         }
@@ -114,6 +149,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_record_is_never_cut() {
+        let inches = split("id,text\n1,5\" pipe\n2,\"6\"\" pipe\"\n", 1_000).await.unwrap();
+        assert_eq!(inches[0].1, 2);
         let csv = "\u{feff}id,text\r\n1,\"two\nlines, \"\"quoted\"\"\"\r\n2,x\n\n3,\"\n\"\n4,end";
         let whole = split(csv, 1_000).await.unwrap();
         let same = "id,text\n1,\"two\nlines, \"\"quoted\"\"\"\n2,x\n3,\"\n\"\n4,end\n";
@@ -130,7 +167,9 @@ mod tests {
         for (csv, limit, reason) in [
             ("", 100, "empty"),
             ("id\n\"1", 100, "within a quoted field"),
-            ("id\n123456789\n", 8, "a record has 10 bytes"),
+            ("id\n123456789\n", 8, "a record has"),
+            ("id\n\"1,2\n3,4\n5,6\n", 9, "a quote may be missing"),
+            ("id,text\r1,x\r", 100, "carriage returns alone"),
         ] {
             let error = split(csv, limit).await.unwrap_err();
             assert!(error.to_string().contains(reason), "{csv}: {error}");

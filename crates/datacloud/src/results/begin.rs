@@ -11,10 +11,10 @@ use tokio::task::JoinSet;
 use tonic::{Status, Streaming};
 
 use super::decoder::Decoder;
-use super::{Results, Shared, WAITING};
+use super::{CancelOnDrop, Part, Results, Shared, WAITING};
 use crate::cloud::DataCloud;
 use crate::error::DataCloudError;
-use crate::grpc::{Patience, refused};
+use crate::grpc::{Ask, Failed, SILENT, classify, refused};
 use crate::proto::execute_query_response::Result as Answer;
 use crate::proto::query_info::Content;
 use crate::proto::query_result::Result as Rows;
@@ -27,54 +27,62 @@ impl Results {
     pub(crate) async fn begin(cloud: DataCloud, message: QueryParam) -> Result<Self, DataCloudError> {
         let sql: Arc<str> = message.query.as_str().into();
         let shared = Arc::new(Shared::default());
-        let mut patience = Patience::new();
-        let (first, status) = loop {
+        // From here on: whoever gives up before the schema is known has sent a query all the same.
+        let cancel = CancelOnDrop { cloud: cloud.clone(), shared: shared.clone() };
+        let ask = Ask { what: WHAT, query: None, sql: &sql, reads: false };
+        let mut patience = cloud.patience(&ask);
+        let (first, begun) = loop {
             // The token that the call will carry, or an older one: either is renewed if it is refused.
             let token = cloud.0.provider.token().await?;
-            let call = cloud.call(WHAT, None, &sql, |mut client, metadata| {
+            let call = cloud.call(ask, |mut client, metadata| {
                 let request = metadata.with(message.clone());
                 async move { client.execute_query(request).await.map(tonic::Response::into_inner) }
             });
             let mut first = First { stream: call.await?, decoder: Decoder::default(), shared: shared.clone() };
-            match first.until_schema(cloud.0.options.silence).await {
-                Ok(Begun { batches, ended }) => break (first, Ok((batches, ended))),
-                // It runs there already: its result is read by its id.
-                Err(Stopped::Status(status)) if !shared.known().status.query_id.is_empty() => {
-                    break (first, Err((token, status)));
-                }
-                Err(Stopped::Status(status)) => cloud.bear(&mut patience, WHAT, &sql, &token, status).await?,
+            let status = match first.until_schema(cloud.0.options.silence).await {
+                Ok(begun) if !begun.ended || shared.is_told() => break (first, begun),
+                Ok(_) => Status::unavailable("it ended without an answer"),
                 Err(Stopped::Unreadable(reason)) => return Err(unreadable(&cloud, reason)),
+                Err(Stopped::Status(status)) => status,
+            };
+            cloud.bear(&mut patience, &ask, &token, status).await?;
+            if shared.is_told() {
+                // It runs there already: its result is read by its id.
+                return Self::of_id(cloud, sql.clone(), shared, cancel).await;
             }
         };
-        let (batches, ended) = match status {
-            Ok(begun) => begun,
-            Err((token, status)) => {
-                cloud.bear(&mut patience, WHAT, &sql, &token, status).await?;
-                return Self::of_id(cloud, sql, shared).await;
-            }
-        };
+        if begun.ended && first.decoder.schema().is_none() && !shared.known().status.complete {
+            // The server's patience ended before there was anything to tell.
+            return Self::of_id(cloud, sql.clone(), shared, cancel).await;
+        }
         let schema = first.decoder.schema();
-        let mut results = Self::empty(cloud, sql, shared, schema);
-        results.go_on(first, batches, ended);
+        let mut results = Self::empty(cloud, sql.clone(), shared, schema, cancel);
+        results.go_on(first, begun.batches, begun.ended);
         Ok(results)
     }
 
-    pub(super) fn empty(cloud: DataCloud, sql: Arc<str>, shared: Arc<Shared>, schema: Option<SchemaRef>) -> Self {
+    pub(super) fn empty(
+        cloud: DataCloud,
+        sql: Arc<str>,
+        shared: Arc<Shared>,
+        schema: Option<SchemaRef>,
+        cancel: CancelOnDrop,
+    ) -> Self {
         let has_rows = schema.is_some();
         let schema = schema.unwrap_or_else(Self::empty_schema);
         let (parts, tasks) = (VecDeque::new(), JoinSet::new());
-        Self { cloud, sql, schema, has_rows, shared, parts, planned: None, tasks, ended: false }
+        Self { cloud, sql, schema, has_rows, shared, parts, planned: None, tasks, ended: false, _cancel: cancel }
     }
 
     /// Reads the rest of the answer in a task of its own.
-    fn go_on(&mut self, mut first: First, batches: Vec<RecordBatch>, ended: bool) {
-        let (rows, part) = mpsc::channel(WAITING);
+    fn go_on(&mut self, mut first: First, begun: Vec<RecordBatch>, ended: bool) {
+        let (rows, batches) = mpsc::channel(WAITING);
         let (cloud, sql) = (self.cloud.clone(), self.sql.clone());
-        self.parts.push_back(part);
+        self.parts.push_back(Part { batches, come: 0, wanted: None });
         self.tasks.spawn(async move {
             let silence = cloud.0.options.silence;
             let mut count = 0;
-            let mut waiting = batches;
+            let mut waiting = begun;
             let mut ended = ended;
             loop {
                 for batch in waiting.drain(..) {
@@ -94,9 +102,9 @@ impl Results {
                         return;
                     }
                     Err(Stopped::Status(status)) => {
-                        use crate::grpc::{Failed, classify};
                         if let Failed::ForGood = classify(&status) {
-                            let _ = rows.send(Err(refused(cloud.org(), WHAT, &sql, &status))).await;
+                            let ask = Ask { what: WHAT, query: None, sql: &sql, reads: true };
+                            let _ = rows.send(Err(refused(cloud.org(), &ask, &status))).await;
                             return;
                         }
                         // Not a failure of the query: the rest is asked for by row number.
@@ -146,7 +154,7 @@ impl First {
     /// What the next message brings; `None` at the end.
     async fn next(&mut self, silence: std::time::Duration) -> Result<Option<Vec<RecordBatch>>, Stopped> {
         let message = tokio::time::timeout(silence, self.stream.message()).await;
-        let message = message.unwrap_or_else(|_| Err(Status::unavailable("it did not answer in time")));
+        let message = message.unwrap_or_else(|_| Err(Status::unavailable(SILENT)));
         let Some(message) = message.map_err(Stopped::Status)? else { return Ok(None) };
         match message.result {
             Some(Answer::QueryInfo(info)) => {

@@ -12,7 +12,7 @@ use super::begin::{Stopped, WHAT, decode, unreadable};
 use super::decoder::Decoder;
 use crate::cloud::DataCloud;
 use crate::error::DataCloudError;
-use crate::grpc::Patience;
+use crate::grpc::{Ask, SILENT};
 use crate::proto::query_result::Result as Rows;
 use crate::proto::query_result_param::RequestedData;
 use crate::proto::{OutputFormat, QueryResult, QueryResultParam, ResultRange};
@@ -37,33 +37,31 @@ pub(super) async fn fetch(
     rows: Sender<Result<RecordBatch, DataCloudError>>,
 ) {
     let id = shared.known().status.query_id.clone();
-    let mut patience = Patience::new();
+    let ask = Ask { what: WHAT, query: Some(&id), sql: &sql, reads: true };
+    let mut patience = cloud.patience(&ask);
     let mut done = 0;
     while done < range.count {
         let left = Range { offset: range.offset + done, count: range.count - done };
         let before = done;
-        let outcome = one_call(&cloud, &sql, &shared, &id, left, &rows, &mut done).await;
+        // The token that the call will carry, or an older one: never a newer one, which a refusal would not mean.
+        let token = match cloud.0.provider.token().await {
+            Ok(token) => token,
+            Err(error) => return drop(rows.send(Err(error.into())).await),
+        };
+        let outcome = one_call(&cloud, ask, &shared, left, &rows, &mut done).await;
         if done > before {
             patience.restored();
         }
-        let status = match outcome {
+        let borne = match outcome {
             Ok(()) if done > before => continue,
-            Ok(()) => Status::unavailable("it gave none of the rows"),
+            Ok(()) => cloud.bear(&mut patience, &ask, &token, Status::unavailable("it gave none of the rows")).await,
             Err(Ended::ReaderGone) => return,
-            Err(Ended::Failed(error)) => {
-                let error = explained(&cloud, &sql, &shared, error).await;
-                let _ = rows.send(Err(error)).await;
-                return;
-            }
-            Err(Ended::Early(status)) => status,
-        };
-        let borne = match cloud.0.provider.token().await {
-            Ok(token) => cloud.bear(&mut patience, WHAT, &sql, &token, status).await,
-            Err(error) => Err(error.into()),
+            Err(Ended::Failed(error)) => Err(error),
+            Err(Ended::Early(status)) => cloud.bear(&mut patience, &ask, &token, status).await,
         };
         if let Err(error) = borne {
-            let _ = rows.send(Err(error)).await;
-            return;
+            let error = explained(&cloud, &sql, &shared, error).await;
+            return drop(rows.send(Err(error)).await);
         }
     }
 }
@@ -76,15 +74,14 @@ enum Ended {
 
 async fn one_call(
     cloud: &DataCloud,
-    sql: &str,
+    ask: Ask<'_>,
     shared: &Shared,
-    id: &str,
     range: Range,
     rows: &Sender<Result<RecordBatch, DataCloudError>>,
     done: &mut u64,
 ) -> Result<(), Ended> {
     let message = QueryResultParam {
-        query_id: id.to_owned(),
+        query_id: ask.query.unwrap_or_default().to_owned(),
         output_format: OutputFormat::ArrowIpc.into(),
         requested_data: Some(RequestedData::ResultRange(ResultRange {
             row_offset: range.offset,
@@ -93,7 +90,7 @@ async fn one_call(
         })),
         omit_schema: false,
     };
-    let call = cloud.call(WHAT, Some(id), sql, |mut client, metadata| {
+    let call = cloud.call(ask, |mut client, metadata| {
         let request = metadata.with(message.clone());
         async move { client.get_query_result(request).await.map(tonic::Response::into_inner) }
     });
@@ -138,7 +135,7 @@ async fn next(
     silence: Duration,
 ) -> Result<Option<Vec<RecordBatch>>, Stopped> {
     let message = tokio::time::timeout(silence, stream.message()).await;
-    let message = message.unwrap_or_else(|_| Err(Status::unavailable("it did not answer in time")));
+    let message = message.unwrap_or_else(|_| Err(Status::unavailable(SILENT)));
     match message.map_err(Stopped::Status)?.map(|message| message.result) {
         None => Ok(None),
         Some(Some(Rows::BinaryPart(part))) => decode(decoder, part.data, shared).map(Some),

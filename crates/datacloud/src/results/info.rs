@@ -7,12 +7,15 @@ use tonic::{Code, Status, Streaming};
 
 use super::begin::{Stopped, decode, unreadable};
 use super::decoder::Decoder;
-use super::{QueryStatus, Results, Shared};
+use super::{CancelOnDrop, QueryStatus, Results, Shared};
 use crate::cloud::DataCloud;
 use crate::error::DataCloudError;
-use crate::grpc::Patience;
+use crate::grpc::{Ask, SILENT};
 use crate::proto::query_info::Content;
 use crate::proto::{CancelQueryParam, OutputFormat, QueryInfo, QueryInfoParam};
+
+/// Between two looks at a query that says nothing new.
+const A_MOMENT: std::time::Duration = std::time::Duration::from_millis(100);
 
 impl DataCloud {
     /// How far a query is.
@@ -31,7 +34,10 @@ impl DataCloud {
     /// # Errors
     /// As [`DataCloud::query_status`].
     pub async fn results(&self, query_id: &str) -> Result<Results, DataCloudError> {
-        Results::of_id(self.clone(), "".into(), Arc::new(Shared::of(query_id))).await
+        let shared = Arc::new(Shared::of(query_id));
+        let cancel = CancelOnDrop { cloud: self.clone(), shared: Arc::new(Shared::default()) };
+        // It is somebody else's too: whoever stops reading here does not end it.
+        Results::of_id(self.clone(), "".into(), shared, cancel).await
     }
 
     /// Ends a query, whatever it has produced. Succeeds also if it has ended already.
@@ -40,7 +46,8 @@ impl DataCloud {
     /// When the tenant cannot be reached.
     pub async fn cancel(&self, query_id: &str) -> Result<(), DataCloudError> {
         let message = CancelQueryParam { query_id: query_id.to_owned() };
-        self.call("cancelling the query", Some(query_id), "", |mut client, metadata| {
+        let ask = Ask { what: "cancelling the query", query: Some(query_id), sql: "", reads: true };
+        self.call(ask, |mut client, metadata| {
             let request = metadata.with(message.clone());
             async move { client.cancel_query(request).await.map(drop) }
         })
@@ -64,22 +71,28 @@ impl DataCloud {
         let what = format!("looking at query {query_id}");
         let format = if streaming { OutputFormat::Unspecified } else { OutputFormat::ArrowIpc };
         let message = QueryInfoParam { query_id: query_id.clone(), streaming, schema_output_format: format.into() };
-        let mut patience = Patience::new();
+        let ask = Ask { what: &what, query: Some(&query_id), sql, reads: true };
+        let mut patience = self.patience(&ask);
         loop {
             let token = self.0.provider.token().await?;
-            let call = self.call(&what, Some(&query_id), sql, |mut client, metadata| {
+            let call = self.call(ask, |mut client, metadata| {
                 let request = metadata.with(message.clone());
                 async move { client.get_query_info(request).await.map(tonic::Response::into_inner) }
             });
             let mut stream = call.await?;
             let mut heard = false;
-            match self.read(&mut stream, shared, &enough, &mut heard).await {
-                Ok(_) if streaming && !enough(&shared.known().status) => patience.restored(),
-                Ok(schema) => return Ok(schema),
-                // That is how the server ends such a stream after 100 s (seen with hyperd 0.0.26963).
-                Err(Stopped::Status(status)) if heard && status.code() == Code::Cancelled => patience.restored(),
-                Err(Stopped::Status(status)) => self.bear(&mut patience, &what, sql, &token, status).await?,
+            let status = match self.read(&mut stream, shared, streaming, &enough, &mut heard).await {
+                Ok(schema) if !streaming || enough(&shared.known().status) => return Ok(schema),
+                Ok(_) => Status::cancelled("it stopped telling"),
+                Err(Stopped::Status(status)) => status,
                 Err(Stopped::Unreadable(reason)) => return Err(unreadable(self, reason)),
+            };
+            if heard && status.code() == Code::Cancelled {
+                // That is how the server ends such a stream after 100 s (seen with hyperd 0.0.26963).
+                patience.restored();
+                tokio::time::sleep(A_MOMENT).await;
+            } else {
+                self.bear(&mut patience, &ask, &token, status).await?;
             }
         }
     }
@@ -88,21 +101,22 @@ impl DataCloud {
         &self,
         stream: &mut Streaming<QueryInfo>,
         shared: &Shared,
+        streaming: bool,
         enough: &impl Fn(&QueryStatus) -> bool,
         heard: &mut bool,
     ) -> Result<Option<SchemaRef>, Stopped> {
         let mut decoder = Decoder::default();
         loop {
             let message = tokio::time::timeout(self.0.options.silence, stream.message()).await;
-            let message = message.unwrap_or_else(|_| Err(Status::unavailable("it did not answer in time")));
+            let message = message.unwrap_or_else(|_| Err(Status::unavailable(SILENT)));
             match message.map_err(Stopped::Status)?.map(|message| message.content) {
                 None => return Ok(decoder.schema()),
                 Some(Some(Content::BinarySchema(part))) => drop(decode(&mut decoder, part.data, shared)?),
                 Some(Some(Content::QueryStatus(status))) => {
                     *heard = true;
                     shared.learn(status);
-                    if enough(&shared.known().status) {
-                        // Where a schema was asked for, it has come before.
+                    // A schema may come before the status or after it.
+                    if streaming && enough(&shared.known().status) {
                         return Ok(decoder.schema());
                     }
                 }
@@ -122,9 +136,19 @@ impl Shared {
 
 impl Results {
     /// The rows of a query that runs, or has run, under this id.
-    pub(super) async fn of_id(cloud: DataCloud, sql: Arc<str>, shared: Arc<Shared>) -> Result<Self, DataCloudError> {
-        let schema = cloud.look(&shared, &sql, false, |_| true).await?;
-        let results = Self::empty(cloud, sql, shared, schema);
+    pub(super) async fn of_id(
+        cloud: DataCloud,
+        sql: Arc<str>,
+        shared: Arc<Shared>,
+        cancel: CancelOnDrop,
+    ) -> Result<Self, DataCloudError> {
+        let mut schema = cloud.look(&shared, &sql, false, |_| true).await?;
+        while schema.is_none() && !shared.known().status.complete {
+            tokio::time::sleep(A_MOMENT).await;
+            cloud.wait_for_rows(&shared, &sql, 0).await?;
+            schema = cloud.look(&shared, &sql, false, |_| true).await?;
+        }
+        let results = Self::empty(cloud, sql, shared, schema, cancel);
         results.shared.known().first = Some(0);
         Ok(results)
     }

@@ -17,22 +17,28 @@ fn patient(world: &World) -> DataCloud {
 async fn a_result_goes_on_where_the_connection_broke() {
     let Some(world) = World::with_engine(10).await else { return };
     let cloud = patient(&world);
-    for (call, after, times, transfer) in [
-        ("ExecuteQuery", 0, 1, Transfer::Adaptive),
-        ("ExecuteQuery", 100_000, 1, Transfer::Adaptive),
-        ("ExecuteQuery", 9_000_000, 1, Transfer::Adaptive),
-        ("GetQueryResult", 0, 2, Transfer::Adaptive),
-        ("GetQueryResult", 5_000_000, 3, Transfer::Adaptive),
-        ("GetQueryResult", 1_000_000, 3, Transfer::Async),
-        ("GetQueryInfo", 0, 1, Transfer::Async),
+    for (how, call, after, times, transfer) in [
+        ("cut", "ExecuteQuery", 0, 1, Transfer::Adaptive),
+        ("cut", "ExecuteQuery", 100_000, 1, Transfer::Adaptive),
+        ("cut", "ExecuteQuery", 9_000_000, 1, Transfer::Adaptive),
+        ("cut", "ExecuteQuery", 9_000_000, 1, Transfer::Sync),
+        ("cut", "GetQueryResult", 0, 2, Transfer::Adaptive),
+        ("cut", "GetQueryResult", 5_000_000, 1, Transfer::Adaptive),
+        ("cut", "GetQueryResult", 1_000_000, 3, Transfer::Async),
+        // The stream ends well, and too early: between messages or within one, as a proxy's time limit does it.
+        ("truncate", "ExecuteQuery", 0, 1, Transfer::Adaptive),
+        ("truncate", "ExecuteQuery", 100_000, 1, Transfer::Adaptive),
+        ("truncate", "GetQueryResult", 1_000_000, 2, Transfer::Adaptive),
+        ("truncate", "GetQueryResult", 0, 2, Transfer::Async),
     ] {
-        let fault = json!({"path": format!("{SERVICE}/{call}"), "cut": after, "times": times});
+        let before = world.get("ledger").await["faults_injected"].as_u64().unwrap();
+        let fault = json!({"path": format!("{SERVICE}/{call}"), how: after, "times": times});
         world.post("faults", fault).await;
         let mut rows = cloud.query(SERIES).transfer(transfer).run().await.unwrap();
         each_once(all_ids(&mut rows).await.unwrap(), 1_000_000);
+        let met = world.get("ledger").await["faults_injected"].as_u64().unwrap() - before;
+        assert_eq!(met, times, "{how} {call} after {after}");
     }
-    let ledger = world.get("ledger").await;
-    assert!(ledger["faults_injected"].as_u64().unwrap() >= 8, "{ledger}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -45,7 +51,7 @@ async fn a_token_that_runs_out_in_the_middle_is_replaced() {
         world.post("tokens/revoke", json!({"datacloud": true})).await;
         each_once(all_ids(&mut rows).await.unwrap(), 1_000_000);
         let (logins, exchanges, _) = world.counts().await - before;
-        assert!(logins == 0 && exchanges <= 1, "{transfer:?}: {logins} logins, {exchanges} exchanges");
+        assert_eq!((logins, exchanges), (0, 1), "{transfer:?}");
         world.post("tokens/revoke", json!({"datacloud": true})).await;
     }
 }

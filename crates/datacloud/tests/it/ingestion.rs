@@ -53,7 +53,7 @@ async fn a_csv_is_sent_by_jobs_of_files() {
     world.post("faults", json!({"path": "/api/v1/ingest/jobs/", "method": "PUT", "cut": 0, "nth": 3})).await;
     let patient = DataCloud::new(cloud.provider().clone()).unwrap();
     let target_patient = patient.ingest("tieline_events", "page_view");
-    let jobs = target_patient.send_csv(Operation::Upsert, csv.as_bytes(), options, |n| told.push(n)).await.unwrap();
+    let jobs = target_patient.send_csv(Operation::Upsert, csv.as_bytes(), options, |_, n| told.push(n)).await.unwrap();
     assert!(jobs.len() > 1 && told.last() == Some(&1_000), "{} jobs", jobs.len());
     for job in &jobs {
         let job = wait(&world, &cloud, &job.id).await;
@@ -65,17 +65,17 @@ async fn a_csv_is_sent_by_jobs_of_files() {
     let batch = rows.run().await.unwrap().next().await.unwrap().unwrap();
     assert_eq!(batch.column(0).as_string::<i32>().value(0), "/p/7,\n\"x\"");
     let ids = "id\nv-1\nv-2\n";
-    let jobs = target.send_csv(Operation::Delete, ids.as_bytes(), BulkOptions::default(), |_| ()).await.unwrap();
+    let jobs = target.send_csv(Operation::Delete, ids.as_bytes(), BulkOptions::default(), |_, _| ()).await.unwrap();
     assert_eq!(wait(&world, &cloud, &jobs[0].id).await, JobState::JobComplete);
     assert_eq!(count(&cloud).await, 998);
     // What does not fit the schema fails as a whole, later.
     let bad = "id,at,page,seconds\nv-9,yesterday,/,many\n";
-    let jobs = target.send_csv(Operation::Upsert, bad.as_bytes(), BulkOptions::default(), |_| ()).await.unwrap();
+    let jobs = target.send_csv(Operation::Upsert, bad.as_bytes(), BulkOptions::default(), |_, _| ()).await.unwrap();
     assert_eq!(wait(&world, &cloud, &jobs[0].id).await, JobState::Failed);
     // What cannot be cut leaves nothing behind.
     let cut_off = "id,at\nv-1,x\nv-2,\"never ends";
     let error =
-        target.send_csv(Operation::Upsert, cut_off.as_bytes(), BulkOptions::default(), |_| ()).await.unwrap_err();
+        target.send_csv(Operation::Upsert, cut_off.as_bytes(), BulkOptions::default(), |_, _| ()).await.unwrap_err();
     assert!(error.to_string().contains("within a quoted field"), "{error}");
 }
 

@@ -47,6 +47,46 @@ async fn while_the_exchange_is_down_the_token_at_hand_serves_to_its_end() {
 }
 
 #[tokio::test]
+async fn a_login_that_is_down_is_not_taken_for_a_refusal() {
+    let world = World::without_engine().await;
+    let provider = world.provider(world.jwt(), world.settings());
+    let first = provider.get_token().await.unwrap();
+    world.advance(901).await;
+    world.post("tokens/revoke", json!({"all": true})).await;
+    world.post("faults", json!({"path": "/services/oauth2/token", "status": 503, "times": 0})).await;
+    // The session is over and no other can be had: the token at hand serves.
+    let token = provider.get_token().await.unwrap();
+    assert_eq!(token.access_token().expose(), first.access_token().expose());
+    world.post("tokens/revoke", json!({"datacloud": true})).await;
+    provider.refused(&token);
+    world.advance(40).await;
+    let error = provider.get_token().await.unwrap_err();
+    assert!(error.is_transient() && !error.needs_person(), "{error}");
+    // The org is back: nothing stands in the way.
+    let url = format!("{}/faults", world.info().control_url);
+    tieline_auth::http::token_client().unwrap().delete(url).send().await.unwrap();
+    world.advance(40).await;
+    provider.get_token().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_token_that_came_of_a_revoked_login_is_not_handed_on() {
+    let world = World::without_engine().await;
+    let folder = tempfile::tempdir().unwrap();
+    let key = MasterKey::ephemeral().unwrap();
+    let settings = || {
+        let store = Arc::new(FileStore::new(folder.path().join("tokens.json")));
+        Settings { store: Some(SharedStore { store, key: key.clone() }), ..world.settings() }
+    };
+    let provider = world.provider(world.jwt(), settings());
+    provider.get_token().await.unwrap();
+    provider.credentials().revoke().await.unwrap();
+    let other = world.provider(world.jwt(), settings());
+    let error = other.get_token().await.unwrap_err();
+    assert!(error.to_string().contains("was revoked"), "{error}");
+}
+
+#[tokio::test]
 async fn an_org_that_refuses_for_good_is_not_asked_again_at_once() {
     let world = World::without_engine().await;
     world.put("app", json!({"scopes": ["api", "refresh_token", "web"]})).await;

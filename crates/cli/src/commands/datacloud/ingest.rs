@@ -8,8 +8,10 @@ use tieline_datacloud::ingest::{BulkOptions, Job, JobState, Operation, Target};
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 
 use super::Tenant;
-use crate::failure::Failure;
+use crate::commands::stopped;
+use crate::failure::{FAILED, Failure, TRANSIENT};
 use crate::output;
+use crate::setup::bootstrap::ENDED_BY_A_PERSON;
 
 /// Rows that are sent in one go.
 const ROWS: usize = 1_000;
@@ -36,7 +38,7 @@ pub(crate) struct Ingest {
     #[arg(value_name = "CSV", required_unless_present = "rows")]
     csv: Option<PathBuf>,
     /// Send rows at once instead: a file of JSON objects, one a line; `-` reads standard input
-    #[arg(long, value_name = "JSONL", conflicts_with_all = ["csv", "delete", "no_wait"])]
+    #[arg(long, value_name = "JSONL", conflicts_with_all = ["csv", "delete", "no_wait", "wait", "json"])]
     rows: Option<PathBuf>,
     /// Delete the rows whose primary keys the CSV holds
     #[arg(long)]
@@ -84,23 +86,62 @@ impl Ingest {
         let csv = self.csv.clone().unwrap_or_else(|| PathBuf::from("-"));
         let input = open(&csv).await?;
         let bar = output::progress_bar("rows");
-        let sent = target.send_csv(operation, input, BulkOptions::default(), |rows| bar.set_position(rows)).await;
+        let filled = std::cell::RefCell::new(String::new());
+        let sending = target.send_csv(operation, input, BulkOptions::default(), |job, rows| {
+            filled.borrow_mut().clone_from(&job.id);
+            bar.set_position(rows);
+        });
+        let sent = tokio::select! {
+            sent = sending => sent,
+            () = stopped() => {
+                bar.finish_and_clear();
+                return Err(given_up(&cloud, &filled.take()).await);
+            }
+        };
         bar.finish_and_clear();
         let jobs = sent?;
         if jobs.is_empty() {
             eprintln!("{} holds no rows; nothing was sent", csv.display());
             return Ok(());
         }
-        let mut failed = false;
-        for job in jobs {
-            let job = match self.no_wait {
-                true => job,
-                false => cloud.wait_for_ingest_job(&job.id, self.wait.map(Duration::from_secs)).await?,
-            };
-            failed |= told(&job, self.json)?;
+        if self.no_wait {
+            for job in &jobs {
+                told(job, self.json)?;
+            }
+            return Ok(());
         }
-        if failed { Err(Failure::told(crate::failure::FAILED)) } else { Ok(()) }
+        // Whatever becomes of the waiting, the jobs go on: their ids must be known.
+        for job in &jobs {
+            eprintln!("job {} has all of its rows; waiting for its end", job.id);
+        }
+        let mut worst = None;
+        for job in jobs {
+            let job = cloud.wait_for_ingest_job(&job.id, self.wait.map(Duration::from_secs)).await?;
+            told(&job, self.json)?;
+            worst = worst.max(not_done(job.state));
+        }
+        worst.map_or(Ok(()), |code| Err(Failure::told(code)))
     }
+}
+
+/// The exit code of a job that has not done what it was for: failed before still under way.
+fn not_done(state: JobState) -> Option<u8> {
+    match state {
+        JobState::JobComplete => None,
+        JobState::Failed | JobState::Aborted => Some(FAILED),
+        _ => Some(TRANSIENT),
+    }
+}
+
+/// Somebody has stopped the command: a job that is half full is of no use.
+async fn given_up(cloud: &DataCloud, job: &str) -> Failure {
+    if !job.is_empty() {
+        match cloud.abort_ingest_job(job).await {
+            Ok(()) => eprintln!("job {job} is ended; none of its rows is taken"),
+            Err(error) => eprintln!("job {job} is still open: {error}"),
+        }
+    }
+    Failure::told(ENDED_BY_A_PERSON)
 }
 
 impl JobCommand {
@@ -113,15 +154,18 @@ impl JobCommand {
             true => cloud.wait_for_ingest_job(&self.id, None).await?,
             false => cloud.ingest_job(&self.id).await?,
         };
-        match told(&job, self.json)? {
-            true => Err(Failure::told(crate::failure::FAILED)),
-            false => Ok(()),
+        told(&job, self.json)?;
+        match not_done(job.state) {
+            // What was asked for: a look, or its end.
+            None | Some(TRANSIENT) => Ok(()),
+            Some(_) if self.abort && job.state == JobState::Aborted => Ok(()),
+            Some(code) => Err(Failure::told(code)),
         }
     }
 }
 
-/// Prints a job; true if it has failed.
-fn told(job: &Job, json: bool) -> Result<bool, Failure> {
+/// Prints a job.
+fn told(job: &Job, json: bool) -> Result<(), Failure> {
     if json {
         output::line(&serde_json::to_string(job).map_err(anyhow::Error::from)?)?;
     } else {
@@ -139,7 +183,7 @@ fn told(job: &Job, json: bool) -> Result<bool, Failure> {
     if job.state == JobState::Failed && !json {
         eprintln!("hint: the data stream's page in Data Cloud tells why; rows must fit the connector's schema");
     }
-    Ok(job.state == JobState::Failed)
+    Ok(())
 }
 
 /// Sends what has come when there is enough, or nothing more comes for a moment.
@@ -150,7 +194,7 @@ async fn send_rows(target: &Target, file: &Path) -> Result<(), Failure> {
         let line = match tokio::time::timeout(A_MOMENT, lines.next_line()).await {
             Ok(line) => line.map_err(|e| unread(file, &e))?,
             Err(_) => {
-                sent += target.send(&rows).await?;
+                sent += send(target, &rows, sent).await?;
                 rows.clear();
                 continue;
             }
@@ -166,13 +210,21 @@ async fn send_rows(target: &Target, file: &Path) -> Result<(), Failure> {
         })?;
         rows.push(row);
         if rows.len() == ROWS {
-            sent += target.send(&rows).await?;
+            sent += send(target, &rows, sent).await?;
             rows.clear();
         }
     }
-    sent += target.send(&rows).await?;
+    sent += send(target, &rows, sent).await?;
     eprintln!("{sent} {} taken", if sent == 1 { "row" } else { "rows" });
     Ok(())
+}
+
+async fn send(target: &Target, rows: &[serde_json::Value], before: usize) -> Result<usize, Failure> {
+    let sent = target.send(rows).await;
+    if sent.is_err() && before > 0 {
+        eprintln!("{before} rows were taken before");
+    }
+    Ok(sent?)
 }
 
 async fn open(file: &Path) -> Result<Box<dyn AsyncRead + Unpin + Send>, Failure> {

@@ -47,8 +47,7 @@ impl Tenant {
     async fn connect(&self) -> Result<DataCloud, Failure> {
         let mut credentials = self.org.connection().await?.credentials().clone();
         // The exchange shows whether the login still lives, so it is kept while it may; unless somebody decided otherwise.
-        let decided = std::env::var_os("TIELINE_TOKEN_REUSE").is_some_and(|policy| !policy.is_empty());
-        if !decided && credentials.is_renewable() {
+        if credentials.config().reuse_is_usual() && credentials.is_renewable() {
             credentials = credentials.reusing(Reuse::For(LIKELY_VALID))?;
         }
         let dataspace = self.dataspace.as_deref().filter(|name| !name.is_empty());

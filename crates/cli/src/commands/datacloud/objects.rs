@@ -45,6 +45,12 @@ impl Objects {
         });
         let cloud = self.tenant.connect().await?;
         let objects = cloud.objects(kind, self.name.as_deref()).await?;
+        if let (Some(name), []) = (&self.name, objects.as_slice()) {
+            return Err(Failure::new(
+                format!("Data Cloud has no object `{name}`, or this user may not see it"),
+                "names are case-sensitive; `tieline datacloud objects` lists them",
+            ));
+        }
         if self.json {
             for object in &objects {
                 if !output::line(&serde_json::to_string(object).map_err(anyhow::Error::from)?)? {
@@ -54,10 +60,6 @@ impl Objects {
             return Ok(());
         }
         match (&self.name, objects.as_slice()) {
-            (Some(name), []) => Err(Failure::new(
-                format!("Data Cloud has no object `{name}`, or this user may not see it"),
-                "names are case-sensitive; `tieline datacloud objects` lists them",
-            )),
             (Some(_), [object]) => fields(object),
             (_, objects) => list(objects),
         }

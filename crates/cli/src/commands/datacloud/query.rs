@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use tieline_datacloud::arrow_array::RecordBatch;
@@ -11,7 +12,7 @@ use tieline_datacloud::rest::RestResults;
 use tieline_datacloud::{DataCloud, DataCloudError, Results, Transfer, Value};
 
 use super::Tenant;
-use super::sink::Sink;
+use super::sink::{Place, Sink};
 use crate::commands::stopped;
 use crate::failure::Failure;
 use crate::setup::bootstrap::ENDED_BY_A_PERSON;
@@ -86,25 +87,33 @@ impl Query {
             Some(sql) => sql.to_owned(),
             None => String::new(),
         };
+        // What cannot be written is told before a query is paid for.
+        let place = self.output.as_deref().map(Place::prepare).transpose()?;
         let cloud = self.tenant.connect().await?;
         let mut rows = tokio::select! {
             rows = self.begin(&cloud, sql.trim()) => rows?,
             () = stopped() => return Err(Failure::told(ENDED_BY_A_PERSON)),
         };
-        let mut sink = Sink::open(format, self.output.as_deref(), rows.schema())?;
         let progress = progress();
-        let outcome = tokio::select! {
-            outcome = copy(&mut rows, &mut sink, &progress) => outcome,
+        let copied = tokio::select! {
+            copied = copy(&mut rows, format, place, &progress) => copied,
             () = stopped() => {
                 progress.finish_and_clear();
                 return Err(rows.end().await);
             }
         };
         progress.finish_and_clear();
-        match outcome? {
+        match copied {
+            Ok(Some(sink)) => sink.end(rows.changed()),
             // Whoever read the rows has seen enough.
-            false => Ok(()),
-            true => sink.end(rows.changed()),
+            Ok(None) => {
+                rows.give_up().await;
+                Ok(())
+            }
+            Err(failure) => {
+                rows.give_up().await;
+                Err(failure)
+            }
         }
     }
 
@@ -140,6 +149,9 @@ impl Query {
             (_, true, _) | (_, _, Some(Form::Csv)) => Some(Format::Csv),
             (_, _, Some(Form::Parquet)) => Some(Format::Parquet),
             (_, _, Some(Form::Arrow)) => Some(Format::Arrow),
+            (_, _, Some(Form::Table)) if self.output.is_some() => {
+                return Err(Failure::usage("a table is for the terminal", "choose another --format for a file"));
+            }
             (_, _, Some(Form::Table)) => return Ok(None),
             (_, _, None) => None,
         };
@@ -166,22 +178,30 @@ impl Query {
     }
 }
 
-/// Copies all rows; false when the reader has seen enough.
-async fn copy(rows: &mut Rows, sink: &mut Sink, progress: &ProgressBar) -> Result<bool, Failure> {
+/// Copies all rows that have a place; nothing when the reader has seen enough.
+async fn copy(
+    rows: &mut Rows,
+    format: Option<Format>,
+    place: Option<Place>,
+    progress: &ProgressBar,
+) -> Result<Option<Sink>, Failure> {
+    let mut sink = Sink::open(format, place, rows.schema())?;
     while let Some(batch) = rows.next().await? {
-        if let Rows::Grpc(results) = rows {
-            let status = results.status();
-            if status.complete {
-                progress.set_length(status.rows);
-            }
+        let total = rows.total();
+        if let Some(total) = total {
+            progress.set_length(total);
         }
         progress.inc(batch.num_rows() as u64);
         // Compressing and writing take their time; the next parts come meanwhile.
         if !tokio::task::block_in_place(|| sink.write(&batch))? {
-            return Ok(false);
+            return Ok(None);
+        }
+        if let (true, Some(total)) = (sink.is_full(), total) {
+            sink.counts(total);
+            break;
         }
     }
-    Ok(true)
+    Ok(Some(sink))
 }
 
 impl Rows {
@@ -196,6 +216,24 @@ impl Rows {
         match self {
             Rows::Grpc(rows) => rows.next().await,
             Rows::Rest(rows) => rows.next().await,
+        }
+    }
+
+    /// How many there are, once that is known.
+    fn total(&self) -> Option<u64> {
+        match self {
+            Rows::Grpc(rows) => Some(rows.status()).filter(|status| status.complete).map(|status| status.rows),
+            Rows::Rest(_) => None,
+        }
+    }
+
+    /// Nobody wants the rest. The program ends next, and what was only spawned with it.
+    async fn give_up(self) {
+        if let Rows::Grpc(rows) = self
+            && !rows.status().complete
+            && let Ok(Err(error)) = tokio::time::timeout(Duration::from_secs(5), rows.cancel()).await
+        {
+            tracing::warn!("{error}");
         }
     }
 

@@ -17,13 +17,73 @@ const TABLE_ROWS: usize = 1_000;
 pub(super) enum Sink {
     Table { header: Vec<String>, rows: Vec<Vec<String>>, total: u64 },
     Stdout(Option<Output<BufWriter<std::io::Stdout>>>),
-    File { whole: Option<Output<BufWriter<NamedTempFile>>>, path: PathBuf, total: u64 },
+    File { whole: Option<Output<BufWriter<Place>>>, path: PathBuf, total: u64 },
+}
+
+/// Where a file is going to be.
+pub(super) enum Place {
+    /// Beside its place until it is whole.
+    Beside(NamedTempFile, PathBuf),
+    /// A device or a pipe, which is written to as it is.
+    Straight(std::fs::File, PathBuf),
+}
+
+impl Place {
+    pub(super) fn prepare(path: &Path) -> Result<Self, Failure> {
+        let prepare = || {
+            if std::fs::metadata(path).is_ok_and(|there| !there.is_file()) {
+                return Ok(Place::Straight(std::fs::File::options().write(true).open(path)?, path.to_owned()));
+            }
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            let mut beside = tempfile::Builder::new();
+            #[cfg(unix)]
+            {
+                use std::os::unix::fs::PermissionsExt;
+                // Less what the user's umask takes away: a result is a file like any other.
+                beside.permissions(std::fs::Permissions::from_mode(0o666));
+            }
+            Ok(Place::Beside(beside.prefix(".tieline-").tempfile_in(folder)?, path.to_owned()))
+        };
+        prepare().map_err(|e| unwritten_file(path, &e))
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Place::Beside(_, path) | Place::Straight(_, path) => path,
+        }
+    }
+
+    fn keep(self) -> std::io::Result<()> {
+        match self {
+            Place::Straight(mut file, _) => file.flush(),
+            Place::Beside(file, path) => {
+                file.as_file().sync_all()?;
+                file.persist(path).map_err(|e| e.error).map(drop)
+            }
+        }
+    }
+}
+
+impl Write for Place {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        match self {
+            Place::Beside(file, _) => file.write(bytes),
+            Place::Straight(file, _) => file.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        match self {
+            Place::Beside(file, _) => file.flush(),
+            Place::Straight(file, _) => file.flush(),
+        }
+    }
 }
 
 impl Sink {
     /// `format`: `None` for a table.
-    pub(super) fn open(format: Option<Format>, file: Option<&Path>, schema: &SchemaRef) -> Result<Self, Failure> {
-        match (format, file) {
+    pub(super) fn open(format: Option<Format>, place: Option<Place>, schema: &SchemaRef) -> Result<Self, Failure> {
+        match (format, place) {
             (None, _) => {
                 let header = schema.fields().iter().map(|field| field.name().clone()).collect();
                 Ok(Sink::Table { header, rows: Vec::new(), total: 0 })
@@ -32,14 +92,24 @@ impl Sink {
                 let out = BufWriter::with_capacity(1 << 20, std::io::stdout());
                 Ok(Sink::Stdout(Some(Output::new(format, out, schema).map_err(unwritten)?)))
             }
-            (Some(format), Some(path)) => {
-                let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-                let file = tempfile::Builder::new().prefix(".tieline-").tempfile_in(folder);
-                let file = file.map_err(|e| unwritten_file(path, &e))?;
-                let out = BufWriter::with_capacity(1 << 20, file);
-                let whole = Output::new(format, out, schema).map_err(|e| unwritten_file(path, &e))?;
-                Ok(Sink::File { whole: Some(whole), path: path.to_owned(), total: 0 })
+            (Some(format), Some(place)) => {
+                let path = place.path().to_owned();
+                let out = BufWriter::with_capacity(1 << 20, place);
+                let whole = Output::new(format, out, schema).map_err(|e| unwritten_file(&path, &e))?;
+                Ok(Sink::File { whole: Some(whole), path, total: 0 })
             }
+        }
+    }
+
+    /// No further row would be shown.
+    pub(super) fn is_full(&self) -> bool {
+        matches!(self, Sink::Table { rows, .. } if rows.len() == TABLE_ROWS)
+    }
+
+    /// So many rows there are, shown or not.
+    pub(super) fn counts(&mut self, rows: u64) {
+        if let Sink::Table { total, .. } = self {
+            *total = rows;
         }
     }
 
@@ -49,7 +119,9 @@ impl Sink {
             Sink::Table { rows, total, .. } => {
                 *total += batch.num_rows() as u64;
                 let room = TABLE_ROWS - rows.len();
-                rows.extend(cells(batch, room).map_err(unwritten)?);
+                if room > 0 {
+                    rows.extend(cells(batch, room).map_err(unwritten)?);
+                }
                 Ok(true)
             }
             Sink::Stdout(out) => match out.as_mut().map_or(Ok(()), |out| out.write(batch)) {
@@ -90,11 +162,8 @@ impl Sink {
                 }
             }
             Sink::File { whole, path, total } => {
-                let keep = |whole: Output<BufWriter<NamedTempFile>>| {
-                    let file = whole.finish()?.into_inner().map_err(std::io::IntoInnerError::into_error)?;
-                    file.as_file().sync_all()?;
-                    open_to_others(file.as_file())?;
-                    file.persist(&path).map_err(|e| e.error).map(drop)
+                let keep = |whole: Output<BufWriter<Place>>| {
+                    whole.finish()?.into_inner().map_err(std::io::IntoInnerError::into_error)?.keep()
                 };
                 whole.map_or(Ok(()), keep).map_err(|e| unwritten_file(&path, &e))?;
                 eprintln!("{total} rows written to {}", path.display());
@@ -102,18 +171,6 @@ impl Sink {
         }
         Ok(())
     }
-}
-
-/// A temporary file is its owner's alone; a result is a file like any other.
-#[cfg(unix)]
-fn open_to_others(file: &std::fs::File) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    file.set_permissions(std::fs::Permissions::from_mode(0o644))
-}
-
-#[cfg(not(unix))]
-fn open_to_others(_: &std::fs::File) -> std::io::Result<()> {
-    Ok(())
 }
 
 fn unwritten(error: std::io::Error) -> Failure {
