@@ -25,6 +25,7 @@ use crate::token::{Lifetime, Token};
 use crate::token_state::Fingerprint;
 use crate::vault::Vault;
 
+mod answer;
 mod exchange;
 
 /// What is exchanged, where, and how long the outcome is used.

@@ -105,10 +105,10 @@ struct TokenResponse {
 }
 
 #[derive(Deserialize)]
-struct Refusal {
-    error: String,
+pub(crate) struct Refusal {
+    pub(crate) error: String,
     #[serde(default)]
-    error_description: String,
+    pub(crate) error_description: String,
 }
 
 /// Sends one token request. No retry: the caller decides, and a refresh is not safe to repeat blindly.

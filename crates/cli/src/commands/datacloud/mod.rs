@@ -2,6 +2,7 @@
 
 mod ingest;
 mod objects;
+mod parameter;
 mod query;
 mod sink;
 
