@@ -63,6 +63,23 @@ fn a_result_comes_in_every_format() {
 }
 
 #[test]
+fn a_tenant_over_tls_is_trusted_by_the_same_authority_as_the_org() {
+    let Some(hyperd) = part("hyper", "TIELINE_TEST_HYPERD") else { return };
+    let org = Org::start_with(&["--tls", "--datacloud", "--contacts", "3"], &[("TIELINE_HYPERD", hyperd.as_os_str())]);
+    let mut login = org.login();
+    let query = ["datacloud", "query", "--csv", "SELECT 1 AS one"];
+    let (code, _, stderr) = run(&mut tieline(&login, &query));
+    assert!(code == 4 && stderr.contains("certificate"), "{stderr}");
+    login.insert("SSL_CERT_FILE".to_owned(), org.get("ca_file").to_owned());
+    for arguments in
+        [&query[..], &["datacloud", "query", "--rest", "--csv", "SELECT 1 AS one"], &["datacloud", "objects"]]
+    {
+        let (code, stdout, stderr) = run(&mut tieline(&login, arguments));
+        assert!(code == 0 && (stdout == "one\n1\n" || stdout.contains("__dlm")), "{arguments:?}: {stdout}{stderr}");
+    }
+}
+
+#[test]
 fn parameters_and_mistakes() {
     let Some((_org, login)) = org() else { return };
     let query = |arguments: &[&str]| run(&mut tieline(&login, &[&["datacloud", "query", "--csv"], arguments].concat()));
