@@ -170,15 +170,24 @@ impl DataCloudError {
             DataCloudError::Query(refused) => match (&refused.suggestion, refused.by_user) {
                 (Some(suggestion), _) => suggestion.clone(),
                 (None, false) => "try again; if it stays, ask Salesforce with the query's id".to_owned(),
-                (None, true) if refused.sqlstate == "42P01" => {
+                (None, true) if matches!(refused.sqlstate.as_str(), "42P01" | "42703") => {
                     "names are case-sensitive and stand in double quotes; `tieline datacloud objects` lists them"
                         .to_owned()
                 }
-                (None, true) => "correct the statement; docs/datacloud.md says what Data Cloud's SQL knows".to_owned(),
+                (None, true) if refused.sqlstate.starts_with("02") || refused.sqlstate == "57014" => {
+                    "run the query again".to_owned()
+                }
+                (None, true) => "correct the statement or its parameters; docs/datacloud.md (SQL) says where the \
+                                 language is described"
+                    .to_owned(),
             },
             DataCloudError::Refused(refusal) => refusal.hint.to_owned(),
+            DataCloudError::Unreachable { attempts: 1, .. } => {
+                "it is not tried again by itself, for it may have been done; check the network, and run it again"
+                    .to_owned()
+            }
             DataCloudError::Unreachable { .. } => {
-                "check the network; where gRPC is blocked, the REST API may get through (--rest)".to_owned()
+                "check the network; queries may get through by the REST API where gRPC is blocked (--rest)".to_owned()
             }
             DataCloudError::Unreadable { .. } => {
                 "a proxy may have answered in Data Cloud's place; TIELINE_LOG=debug shows the calls".to_owned()

@@ -118,7 +118,18 @@ impl DataCloud {
         loop {
             let token = self.0.provider.token().await?;
             let (client, metadata) = (self.client(token.instance_url())?, self.metadata(&token, ask.query)?);
-            let status = match tokio::time::timeout(self.0.options.silence, call(client, metadata)).await {
+            let sent = std::time::Instant::now();
+            let outcome = tokio::time::timeout(self.0.options.silence, call(client, metadata)).await;
+            let code = outcome.as_ref().map(|outcome| outcome.as_ref().err().map(Status::code));
+            tracing::debug!(
+                org = self.org(),
+                what = ask.what,
+                query = ask.query,
+                ?code,
+                ms = sent.elapsed().as_millis(),
+                "call"
+            );
+            let status = match outcome {
                 Ok(Ok(value)) => return Ok(value),
                 Ok(Err(status)) => status,
                 Err(_) if ask.reads => Status::unavailable(SILENT),

@@ -185,7 +185,11 @@ impl DataCloud {
             403 => {
                 ("see that the app has the scope for it (cdp_query_api, cdp_ingest_api), and the user the right", true)
             }
-            404 => ("check the names and ids; a query's pages are each given once, and for an hour", false),
+            404 if what == "the query" => ("a query's pages are each given once, and for an hour: run it again", false),
+            404 => ("check the names and ids", false),
+            400 if message.contains("does not exist") => {
+                ("names are case-sensitive and stand in double quotes; `tieline datacloud objects` lists them", false)
+            }
             413 => ("send less at once", false),
             429 | 500..=599 => ("try again later; see https://status.salesforce.com", false),
             _ => ("the message says what is wrong; see docs/datacloud.md", false),

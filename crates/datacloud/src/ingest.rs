@@ -18,6 +18,8 @@ pub use bulk::BulkOptions;
 
 /// The most that one streaming request may carry, in bytes.
 pub const STREAMING_LIMIT: usize = 200_000;
+/// The most keys that one request may delete.
+const DELETE_LIMIT: usize = 200;
 /// Room for what stands round the rows.
 const FRAME: usize = 64;
 
@@ -121,7 +123,8 @@ impl DataCloud {
 
 impl Target {
     /// Sends rows at once, in as many requests as their size asks for, in order; answers how many were taken. They are
-    /// objects by the connector's schema. An upsert by primary key: sending rows again does no harm.
+    /// objects by the connector's schema. An upsert by primary key: sending rows again does no harm. Taken means received:
+    /// rows that do not fit the schema are dropped later, without a word; [`Target::check`] asks before.
     ///
     /// # Errors
     /// When a row is too large for a request, before anything is sent; else the failure of token or call, which tells how
@@ -136,7 +139,7 @@ impl Target {
     /// ```
     pub async fn send(&self, rows: &[Value]) -> Result<usize, DataCloudError> {
         let mut sent = 0;
-        for bundle in bundles("rows", rows)? {
+        for bundle in bundles("rows", rows, usize::MAX)? {
             let call = Call::json(self.what("sending rows"), Method::POST, self.path(""), &json!({"data": bundle}));
             self.cloud.rest(&call.idempotent()).await.map_err(|error| after(sent, "rows", error))?;
             sent += bundle.len();
@@ -149,7 +152,7 @@ impl Target {
     /// # Errors
     /// [`DataCloudError::Refused`] names what does not fit.
     pub async fn check(&self, rows: &[Value]) -> Result<(), DataCloudError> {
-        for bundle in bundles("rows", rows)? {
+        for bundle in bundles("rows", rows, usize::MAX)? {
             let (what, path) = (self.what("checking rows"), self.path("/actions/test"));
             self.cloud.rest(&Call::json(what, Method::POST, path, &json!({"data": bundle})).idempotent()).await?;
         }
@@ -163,7 +166,7 @@ impl Target {
     pub async fn delete(&self, ids: &[String]) -> Result<usize, DataCloudError> {
         let ids: Vec<Value> = ids.iter().map(|id| json!(id)).collect();
         let mut sent = 0;
-        for bundle in bundles("ids", &ids)? {
+        for bundle in bundles("ids", &ids, DELETE_LIMIT)? {
             let call = Call::json(self.what("deleting rows"), Method::DELETE, self.path(""), &json!({"ids": bundle}));
             self.cloud.rest(&call.idempotent()).await.map_err(|error| after(sent, "ids", error))?;
             sent += bundle.len();
@@ -201,7 +204,7 @@ pub(crate) fn with_note(error: DataCloudError, note: &str) -> DataCloudError {
 }
 
 /// Cuts rows into requests of the size that is taken.
-fn bundles<'a>(what: &str, rows: &'a [Value]) -> Result<Vec<&'a [Value]>, DataCloudError> {
+fn bundles<'a>(what: &str, rows: &'a [Value], at_most: usize) -> Result<Vec<&'a [Value]>, DataCloudError> {
     let (mut bundles, mut start, mut size) = (Vec::new(), 0, FRAME);
     for (number, row) in rows.iter().enumerate() {
         let length = row.to_string().len() + 1;
@@ -212,7 +215,7 @@ fn bundles<'a>(what: &str, rows: &'a [Value]) -> Result<Vec<&'a [Value]>, DataCl
                 hint: "send it by a bulk job".to_owned(),
             });
         }
-        if size + length > STREAMING_LIMIT {
+        if size + length > STREAMING_LIMIT || number - start == at_most {
             bundles.push(&rows[start..number]);
             (start, size) = (number, FRAME);
         }
@@ -232,13 +235,15 @@ mod tests {
     fn bundles_hold_all_rows_in_order_and_stay_below_the_limit() {
         let row = |n: usize| json!({"id": n, "text": "ä".repeat(n % 3_000)});
         let rows: Vec<Value> = (0..1_000).map(row).collect();
-        let bundles = bundles("rows", &rows).unwrap();
+        let bundles = bundles("rows", &rows, usize::MAX).unwrap();
         assert!(bundles.len() > 1);
         assert!(bundles.iter().all(|bundle| json!({"data": bundle}).to_string().len() <= STREAMING_LIMIT));
         assert_eq!(bundles.concat(), rows);
-        assert!(super::bundles("rows", &[]).unwrap().is_empty());
+        assert!(super::bundles("rows", &[], 5).unwrap().is_empty());
+        let few = super::bundles("rows", &rows[..11], 5).unwrap();
+        assert_eq!(few.iter().map(|bundle| bundle.len()).collect::<Vec<_>>(), [5, 5, 1]);
         let too_large = json!({"text": "x".repeat(STREAMING_LIMIT)});
-        let error = super::bundles("rows", &[row(1), too_large]).unwrap_err();
+        let error = super::bundles("rows", &[row(1), too_large], 5).unwrap_err();
         assert!(error.to_string().contains("number 2"), "{error}");
     }
 

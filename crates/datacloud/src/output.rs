@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_cast::display::{ArrayFormatter, FormatOptions};
-use arrow_ipc::writer::StreamWriter;
+use arrow_ipc::writer::{FileWriter, StreamWriter};
 use arrow_json::writer::{LineDelimited, WriterBuilder as JsonBuilder};
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 use parquet::arrow::ArrowWriter;
@@ -26,18 +26,22 @@ pub enum Format {
     JsonLines,
     /// Apache Parquet, compressed with Snappy.
     Parquet,
-    /// An Arrow IPC stream.
+    /// An Arrow IPC stream, for what is read as it comes.
     Arrow,
+    /// An Arrow IPC file (Feather), for what is read from any place.
+    ArrowFile,
 }
 
 impl Format {
-    /// By a file's name: `.csv`, `.jsonl` or `.ndjson`, `.parquet`, `.arrow` or `.arrows`.
+    /// By a file's name: `.csv`, `.jsonl` or `.ndjson`, `.parquet`, `.arrows` for a stream and `.arrow` or `.feather` for a
+    /// file of Arrow.
     pub fn of_file_name(name: &str) -> Option<Self> {
         match name.rsplit_once('.')?.1.to_ascii_lowercase().as_str() {
             "csv" => Some(Format::Csv),
             "jsonl" | "ndjson" | "json" => Some(Format::JsonLines),
             "parquet" => Some(Format::Parquet),
-            "arrow" | "arrows" | "ipc" => Some(Format::Arrow),
+            "arrows" => Some(Format::Arrow),
+            "arrow" | "feather" => Some(Format::ArrowFile),
             _ => None,
         }
     }
@@ -89,8 +93,8 @@ impl<W: Write> Write for Watched<W> {
 pub struct Output<W: Write + Send> {
     writer: Writer<Watched<W>>,
     failed: Failed,
-    /// As it is written; `None`: as it comes.
-    schema: Option<SchemaRef>,
+    /// As it is written.
+    schema: SchemaRef,
 }
 
 enum Writer<W: Write + Send> {
@@ -98,6 +102,7 @@ enum Writer<W: Write + Send> {
     Json(Box<arrow_json::Writer<W, LineDelimited>>),
     Parquet(Box<ArrowWriter<W>>),
     Arrow(Box<StreamWriter<W>>),
+    ArrowFile(Box<FileWriter<W>>),
 }
 
 impl<W: Write + Send> std::fmt::Debug for Output<W> {
@@ -107,6 +112,7 @@ impl<W: Write + Send> std::fmt::Debug for Output<W> {
             Writer::Json(_) => Format::JsonLines,
             Writer::Parquet(_) => Format::Parquet,
             Writer::Arrow(_) => Format::Arrow,
+            Writer::ArrowFile(_) => Format::ArrowFile,
         };
         f.debug_tuple("Output").field(&format).finish()
     }
@@ -118,7 +124,7 @@ impl<W: Write + Send> Output<W> {
     /// # Errors
     /// When it cannot be written, or the format has no place for one of the types.
     pub fn new(format: Format, to: W, schema: &SchemaRef) -> std::io::Result<Self> {
-        let written = if format == Format::Arrow { schema.clone() } else { with_days(schema) };
+        let written = with_days(schema);
         let schema = &written;
         let failed = Failed::default();
         let to = Watched { to, failed: failed.clone() };
@@ -134,8 +140,9 @@ impl<W: Write + Send> Output<W> {
                 Writer::Parquet(Box::new(writer.map_err(of_parquet)?))
             }
             Format::Arrow => Writer::Arrow(Box::new(StreamWriter::try_new(to, schema).map_err(of_arrow)?)),
+            Format::ArrowFile => Writer::ArrowFile(Box::new(FileWriter::try_new(to, schema).map_err(of_arrow)?)),
         };
-        Ok(Self { writer, failed, schema: (format != Format::Arrow).then_some(written) })
+        Ok(Self { writer, failed, schema: written })
     }
 
     /// Adds a batch.
@@ -148,10 +155,8 @@ impl<W: Write + Send> Output<W> {
     }
 
     fn write_as_it_is(&mut self, batch: &RecordBatch) -> std::io::Result<()> {
-        let cast = match &self.schema {
-            Some(schema) if *schema != batch.schema() => Some(in_days(batch, schema).map_err(of_arrow)?),
-            _ => None,
-        };
+        let as_it_comes = self.schema == batch.schema();
+        let cast = (!as_it_comes).then(|| in_days(batch, &self.schema)).transpose().map_err(of_arrow)?;
         let batch = cast.as_ref().unwrap_or(batch);
         match &mut self.writer {
             Writer::Csv(writer, header) => {
@@ -160,6 +165,7 @@ impl<W: Write + Send> Output<W> {
             }
             Writer::Json(writer) => writer.write(batch).map_err(of_arrow),
             Writer::Arrow(writer) => writer.write(batch).map_err(of_arrow),
+            Writer::ArrowFile(writer) => writer.write(batch).map_err(of_arrow),
             Writer::Parquet(writer) => {
                 writer.write(batch).map_err(of_parquet)?;
                 if writer.in_progress_size() > ROW_GROUP {
@@ -193,6 +199,10 @@ impl<W: Write + Send> Output<W> {
             }
             Writer::Parquet(writer) => writer.into_inner().map_err(of_parquet),
             Writer::Arrow(mut writer) => {
+                writer.finish().map_err(of_arrow)?;
+                writer.into_inner().map_err(of_arrow)
+            }
+            Writer::ArrowFile(mut writer) => {
                 writer.finish().map_err(of_arrow)?;
                 writer.into_inner().map_err(of_arrow)
             }

@@ -126,6 +126,9 @@ impl Shared {
     fn learn(&self, status: proto::QueryStatus) {
         let mut known = self.known();
         let completion = status.completion_status();
+        if known.status.query_id.is_empty() && !status.query_id.is_empty() {
+            tracing::debug!(query = status.query_id, "the query has an id");
+        }
         let new = QueryStatus {
             query_id: if status.query_id.is_empty() { known.status.query_id.clone() } else { status.query_id },
             // Messages may overtake each other between calls; what is complete stays so.

@@ -42,6 +42,7 @@ fn a_result_comes_in_every_format() {
     for (name, magic) in [
         ("x.parquet", &b"PAR1"[..]),
         ("x.arrows", b"\xff\xff\xff\xff"),
+        ("x.arrow", b"ARROW1"),
         ("x.csv", b"id__c"),
         ("x.jsonl", b"{\"id__c\""),
     ] {
@@ -57,9 +58,24 @@ fn a_result_comes_in_every_format() {
     let (code, _, stderr) =
         run(&mut tieline(&login, &["datacloud", "query", "--async", "--output", file.to_str().unwrap(), late]));
     assert!(code == 1 && stderr.contains("division by zero"), "{stderr}");
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 4);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 5);
     let (code, _, stderr) = run(&mut tieline(&login, &["datacloud", "query", "--output", "x.docx", sql]));
     assert!(code == 2 && stderr.contains(".parquet"), "{stderr}");
+    let (code, ..) = run(&mut tieline(&login, &["datacloud", "query", "--csv", "--output", "x.parquet", sql]));
+    assert_eq!(code, 2, "a name of another format");
+    // What is there keeps its rights and its place.
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let (file, link) = (folder.path().join("x.csv"), folder.path().join("link.csv"));
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o640)).unwrap();
+        symlink(&file, &link).unwrap();
+        let output = ["datacloud", "query", "--output", link.to_str().unwrap(), "SELECT 1 AS one"];
+        assert_eq!(run(&mut tieline(&login, &output)).0, 0);
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "one\n1\n");
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o640);
+        assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
+    }
 }
 
 #[test]
@@ -189,15 +205,51 @@ fn objects_are_listed_and_rows_sent() {
     let ids = || run(&mut tieline(&login, &["datacloud", "query", "--csv", count])).1.replace('\n', " ");
     assert_eq!(ids(), "id__c v-1 v-2 v-3 ");
     let gone = folder.path().join("ids.csv");
-    std::fs::write(&gone, "id\nv-2\n").unwrap();
+    std::fs::write(&gone, "v-2\n").unwrap();
     let (code, ..) = run(&mut tieline(&login, &[&ingest[..], &["--delete", gone.to_str().unwrap()]].concat()));
     assert_eq!((code, ids().as_str()), (0, "id__c v-1 v-3 "));
     std::fs::write(&csv, "id,at,page,seconds\nv-9,yesterday,/,many\n").unwrap();
     let (code, job, stderr) = run(&mut tieline(&login, &[&ingest[..], &[csv.to_str().unwrap()]].concat()));
     assert!(code == 1 && job.ends_with(" failed\n") && stderr.contains("hint: "), "{job}{stderr}");
+    let (code, job, _) = run(&mut tieline(&login, &[&ingest[..], &["--no-wait", csv.to_str().unwrap()]].concat()));
+    assert!(code == 0 && job.trim().len() == 36 && job.lines().count() == 1, "{job}");
+    // Rows that do not fit are taken all the same; --check asks before.
+    std::fs::write(&rows, "{\"id\":\"v-5\",\"seconds\":\"many\"}\n").unwrap();
+    let checked = run(&mut tieline(&login, &[&ingest[..], &["--check", "--rows", rows.to_str().unwrap()]].concat()));
+    assert!(checked.0 == 1 && checked.2.contains("checking rows of tieline_events/page_view failed"), "{checked:?}");
+    std::fs::write(&rows, "[1]\n").unwrap();
+    let (code, _, stderr) = run(&mut tieline(&login, &[&ingest[..], &["--rows", rows.to_str().unwrap()]].concat()));
+    assert!(code == 1 && stderr.contains("it is no JSON object"), "{stderr}");
     std::fs::write(&rows, "{\"id\":\"v-4\"\n").unwrap();
     let (code, _, stderr) = run(&mut tieline(&login, &[&ingest[..], &["--rows", rows.to_str().unwrap()]].concat()));
     assert!(code == 1 && stderr.contains("line 1 of") && stderr.contains("0 rows before it were sent"), "{stderr}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn rows_that_were_read_are_sent_before_the_program_ends() {
+    let Some((_org, login)) = org() else { return };
+    let mut command = tieline(&login, &["datacloud", "ingest", "tieline_events", "page_view", "--rows", "-"]);
+    let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    for n in 0..3 {
+        writeln!(stdin, "{{\"id\":\"w-{n}\",\"at\":\"2026-11-28T12:00:00Z\",\"page\":\"/\",\"seconds\":1}}").unwrap();
+    }
+    let count = || {
+        let sql = r#"SELECT COUNT(*) FROM "page_view_tieline_events__dll" WHERE "id__c" LIKE 'w-%'"#;
+        run(&mut tieline(&login, &["datacloud", "query", "--csv", sql])).1.lines().nth(1).unwrap().to_owned()
+    };
+    // Without an end, within a moment.
+    while count() != "3" {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    writeln!(stdin, "{{\"id\":\"w-9\",\"at\":\"2026-11-28T12:00:00Z\",\"page\":\"/\",\"seconds\":1}}").unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    assert!(std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(130) && stderr.contains("4 rows taken"), "{stderr}");
+    assert_eq!(count(), "4");
 }
 
 #[cfg(target_os = "linux")]
@@ -217,7 +269,13 @@ fn ctrl_c_ends_the_query_at_the_tenant() {
     let output = child.wait_with_output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(130), "{stderr}");
-    let id = stderr.trim().strip_prefix("query ").and_then(|rest| rest.strip_suffix(" is cancelled"));
+    let id = stderr
+        .trim()
+        .lines()
+        .last()
+        .unwrap()
+        .strip_prefix("query ")
+        .and_then(|rest| rest.strip_suffix(" is cancelled"));
     let id = id.unwrap_or_else(|| panic!("{stderr}"));
     let (code, _, stderr) = run(&mut tieline(&login, &["datacloud", "query", "--id", id]));
     assert!(code == 1 && stderr.contains("cancel"), "{stderr}");

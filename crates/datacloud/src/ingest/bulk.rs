@@ -31,8 +31,9 @@ impl Default for BulkOptions {
 }
 
 impl Target {
-    /// Sends a CSV whose first line names the columns; answers the jobs that carry it, closed, in order. More than one
-    /// is needed from 15 GB on. Memory does not grow with the input: each file lies on disk until it is taken.
+    /// Sends a CSV; answers the jobs that carry it, closed, in order. More than one
+    /// is needed from 15 GB on. For an upsert its first line names the fields; for a deletion it has no such line, and the
+    /// primary key in the first column (in the second, where the data stream has one, the record's version). Memory does not grow with the input: each file lies on disk until it is taken.
     ///
     /// # Errors
     /// When the CSV cannot be read or cut, or a call fails. The job that was being filled is aborted; jobs before it have
@@ -69,7 +70,9 @@ impl Target {
         mut progress: impl FnMut(&Job, u64),
     ) -> Result<Vec<Job>, DataCloudError> {
         let what = self.what("reading the CSV");
-        let mut files = Splitter::new(csv, options.file_bytes).await.map_err(|e| unfit(&what, &e))?;
+        let mut files = Splitter::new(csv, options.file_bytes, operation == Operation::Upsert)
+            .await
+            .map_err(|e| unfit(&what, &e))?;
         let mut jobs: Vec<Job> = Vec::new();
         let mut records = 0;
         let mut waiting = files.next().await.map_err(|e| unfit(&what, &e))?;

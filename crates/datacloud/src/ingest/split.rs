@@ -1,4 +1,4 @@
-//! A CSV stream cut into files between records, each with the header.
+//! A CSV stream cut into files between records, each with the header where there is one.
 
 use std::io::Write;
 
@@ -22,7 +22,8 @@ pub(super) struct Splitter<R> {
 }
 
 impl<R: AsyncBufRead + Unpin> Splitter<R> {
-    pub(super) async fn new(mut input: R, limit: u64) -> std::io::Result<Self> {
+    /// `has_header`: a file of deletions has none.
+    pub(super) async fn new(mut input: R, limit: u64, has_header: bool) -> std::io::Result<Self> {
         let mut header = Vec::new();
         record(&mut input, &mut header, limit).await?;
         // A byte order mark would become part of the first column's name.
@@ -30,13 +31,14 @@ impl<R: AsyncBufRead + Unpin> Splitter<R> {
             header.drain(..3);
         }
         if header.iter().all(u8::is_ascii_whitespace) {
-            return Err(std::io::Error::other("the CSV is empty; its first line must name the columns"));
+            return Err(std::io::Error::other("the CSV is empty"));
         }
         end_line(&mut header);
         if header.contains(&b'\r') {
             return Err(std::io::Error::other("its lines end in carriage returns alone; they must end in line feeds"));
         }
-        Ok(Self { input, header, left: Vec::new(), limit })
+        let (header, left) = if has_header { (header, Vec::new()) } else { (Vec::new(), header) };
+        Ok(Self { input, header, left, limit })
     }
 
     /// The next file; `None` after the last record.
@@ -136,7 +138,7 @@ mod tests {
     use super::*;
 
     async fn split(csv: &str, limit: u64) -> std::io::Result<Vec<(String, u64)>> {
-        let mut splitter = Splitter::new(csv.as_bytes(), limit).await?;
+        let mut splitter = Splitter::new(csv.as_bytes(), limit, csv.contains("id")).await?;
         let mut files = Vec::new();
         while let Some(File { file, bytes, records }) = splitter.next().await? {
             let mut text = String::new();
@@ -160,6 +162,9 @@ mod tests {
         let bodies: String = files.iter().map(|(text, _)| &text["id,text\n".len()..]).collect();
         assert_eq!(bodies, &same["id,text\n".len()..]);
         assert_eq!(files.iter().map(|(_, records)| records).sum::<u64>(), 4);
+        // Keys to delete stand without a header, which no file repeats.
+        let keys = split("\u{feff}\"k-1\"\r\nk-2\nk-3", 12).await.unwrap();
+        assert_eq!(keys, [("\"k-1\"\nk-2\n".to_owned(), 2), ("k-3\n".to_owned(), 1)]);
     }
 
     #[tokio::test]

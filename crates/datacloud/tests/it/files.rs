@@ -61,13 +61,15 @@ async fn pyarrow_reads_parquet_and_arrow() {
     let Some(world) = World::with_engine(5_000).await else { return };
     let batches = batches(&world, EVERYTHING).await;
     let folder = tempfile::tempdir().unwrap();
-    for (format, name) in [(Format::Parquet, "x.parquet"), (Format::Arrow, "x.arrows")] {
+    for (format, name) in [(Format::Parquet, "x.parquet"), (Format::Arrow, "x.arrows"), (Format::ArrowFile, "x.arrow")]
+    {
         std::fs::File::create(folder.path().join(name)).unwrap().write_all(&written(format, &batches)).unwrap();
     }
     let program = "import sys, pyarrow as pa, pyarrow.parquet as pq\n\
                    t = pq.read_table(sys.argv[1] + '/x.parquet'); u = pa.ipc.open_stream(sys.argv[1] + '/x.arrows').read_all()\n\
                    assert t.num_rows == u.num_rows == 5000, t.num_rows\n\
-                   assert t.to_pylist() == u.to_pylist()\n\
+                   v = pa.ipc.open_file(sys.argv[1] + '/x.arrow').read_all()\n\
+                   assert t.to_pylist() == u.to_pylist() == v.to_pylist()\n\
                    print(t.column('id__c')[4999], t.schema.field('revenue__c').type, t.column('amount__c').null_count > 0)";
     let output = std::process::Command::new(python).args(["-c", program]).arg(folder.path()).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);

@@ -22,11 +22,13 @@ const A_MOMENT: Duration = Duration::from_secs(1);
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   tieline datacloud ingest web page_view views.csv              a bulk job; waits for its end
-  tieline datacloud ingest web page_view views.csv --no-wait    prints the job's id
-  tieline datacloud ingest web page_view --delete ids.csv       deletes by primary key
+  tieline datacloud ingest web page_view views.csv --no-wait    prints the job's id, and nothing else
+  tieline datacloud ingest web page_view --delete keys.csv      deletes by primary key
   tail -f views.jsonl | tieline datacloud ingest web page_view --rows -
 
-Connector and object are set up in Data Cloud. A CSV's first line names the fields.")]
+Connector and object are set up in Data Cloud. A CSV's first line names the fields; one of keys to delete has no such line,
+and the key in its first column. What --rows sends is taken before it is looked at: rows that do not fit the connector's
+schema are dropped later, without a word. --check asks first.")]
 pub(crate) struct Ingest {
     #[command(flatten)]
     tenant: Tenant,
@@ -40,7 +42,10 @@ pub(crate) struct Ingest {
     /// Send rows at once instead: a file of JSON objects, one a line; `-` reads standard input
     #[arg(long, value_name = "JSONL", conflicts_with_all = ["csv", "delete", "no_wait", "wait", "json"])]
     rows: Option<PathBuf>,
-    /// Delete the rows whose primary keys the CSV holds
+    /// With --rows: let Data Cloud check each row first, and send none of a bundle that does not fit
+    #[arg(long, requires = "rows")]
+    check: bool,
+    /// Delete the rows whose primary keys the CSV holds; it has no header
     #[arg(long)]
     delete: bool,
     /// Do not wait for the end of the job
@@ -80,7 +85,7 @@ impl Ingest {
         let cloud = self.tenant.connect().await?;
         let target = cloud.ingest(&self.connector, &self.object);
         if let Some(file) = &self.rows {
-            return send_rows(&target, file).await;
+            return send_rows(&target, file, self.check).await;
         }
         let operation = if self.delete { Operation::Delete } else { Operation::Upsert };
         let csv = self.csv.clone().unwrap_or_else(|| PathBuf::from("-"));
@@ -106,7 +111,10 @@ impl Ingest {
         }
         if self.no_wait {
             for job in &jobs {
-                told(job, self.json)?;
+                match self.json {
+                    true => told(job, true)?,
+                    false => drop(output::line(&job.id)?),
+                }
             }
             return Ok(());
         }
@@ -116,7 +124,13 @@ impl Ingest {
         }
         let mut worst = None;
         for job in jobs {
-            let job = cloud.wait_for_ingest_job(&job.id, self.wait.map(Duration::from_secs)).await?;
+            let job = tokio::select! {
+                job = cloud.wait_for_ingest_job(&job.id, self.wait.map(Duration::from_secs)) => job?,
+                () = stopped() => {
+                    eprintln!("stopped waiting; the job goes on: tieline datacloud job {} --wait", job.id);
+                    return Err(Failure::told(ENDED_BY_A_PERSON));
+                }
+            };
             told(&job, self.json)?;
             worst = worst.max(not_done(job.state));
         }
@@ -186,41 +200,63 @@ fn told(job: &Job, json: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Sends what has come when there is enough, or nothing more comes for a moment.
-async fn send_rows(target: &Target, file: &Path) -> Result<(), Failure> {
+/// Sends what has come when there is enough, nothing more comes for a moment, or somebody stops the command.
+async fn send_rows(target: &Target, file: &Path, check: bool) -> Result<(), Failure> {
     let mut lines = BufReader::new(open(file).await?).lines();
     let (mut rows, mut sent, mut number) = (Vec::new(), 0, 0);
-    loop {
-        let line = match tokio::time::timeout(A_MOMENT, lines.next_line()).await {
-            Ok(line) => line.map_err(|e| unread(file, &e))?,
-            Err(_) => {
-                sent += send(target, &rows, sent).await?;
-                rows.clear();
+    let mut ended = None;
+    while ended.is_none() {
+        let line = tokio::select! {
+            line = tokio::time::timeout(A_MOMENT, lines.next_line()) => line,
+            () = stopped() => {
+                ended = Some(Err(Failure::told(ENDED_BY_A_PERSON)));
                 continue;
             }
         };
-        let Some(line) = line else { break };
-        number += 1;
-        if line.trim().is_empty() {
-            continue;
+        match line {
+            Ok(line) => match line.map_err(|e| unread(file, &e))? {
+                None => ended = Some(Ok(())),
+                Some(line) => {
+                    number += 1;
+                    if !line.trim().is_empty() {
+                        rows.push(row(&line, number, file, sent)?);
+                    }
+                    if rows.len() < ROWS {
+                        continue;
+                    }
+                }
+            },
+            Err(_) if rows.is_empty() => continue,
+            Err(_) => {}
         }
-        let row: serde_json::Value = serde_json::from_str(&line).map_err(|e| {
-            let message = format!("line {number} of {} is no JSON: {e}", file.display());
-            Failure::new(message, format!("correct it; {sent} rows before it were sent"))
-        })?;
-        rows.push(row);
-        if rows.len() == ROWS {
-            sent += send(target, &rows, sent).await?;
-            rows.clear();
-        }
+        sent += send(target, &rows, sent, check).await?;
+        rows.clear();
     }
-    sent += send(target, &rows, sent).await?;
+    sent += send(target, &rows, sent, check).await?;
     eprintln!("{sent} {} taken", if sent == 1 { "row" } else { "rows" });
-    Ok(())
+    ended.unwrap_or(Ok(()))
 }
 
-async fn send(target: &Target, rows: &[serde_json::Value], before: usize) -> Result<usize, Failure> {
-    let sent = target.send(rows).await;
+fn row(line: &str, number: usize, file: &Path, sent: usize) -> Result<serde_json::Value, Failure> {
+    let wrong = |reason: String| {
+        let message = format!("line {number} of {} is no row: {reason}", file.display());
+        Failure::new(message, format!("write one JSON object a line; {sent} rows before it were sent"))
+    };
+    match serde_json::from_str(line) {
+        Ok(serde_json::Value::Object(row)) => Ok(serde_json::Value::Object(row)),
+        Ok(_) => Err(wrong("it is no JSON object".to_owned())),
+        Err(error) => Err(wrong(error.to_string())),
+    }
+}
+
+async fn send(target: &Target, rows: &[serde_json::Value], before: usize, check: bool) -> Result<usize, Failure> {
+    let send = async {
+        if check && !rows.is_empty() {
+            target.check(rows).await?;
+        }
+        target.send(rows).await
+    };
+    let sent = send.await;
     if sent.is_err() && before > 0 {
         eprintln!("{before} rows were taken before");
     }

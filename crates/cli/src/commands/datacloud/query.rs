@@ -1,7 +1,7 @@
 //! `tieline datacloud query`: SQL to a table, CSV, JSON lines, Parquet or Arrow.
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -88,13 +88,23 @@ impl Query {
             Some(sql) => sql.to_owned(),
             None => String::new(),
         };
+        if self.id.is_none() && sql.trim().is_empty() {
+            return Err(Failure::usage(
+                "there is no statement",
+                "write it as an argument, or into standard input with `-`",
+            ));
+        }
         // What cannot be written is told before a query is paid for.
-        let place = self.output.as_deref().map(Place::prepare).transpose()?;
+        let place = self.file().map(Place::prepare).transpose()?;
         let cloud = self.tenant.connect().await?;
         let mut rows = tokio::select! {
             rows = self.begin(&cloud, sql.trim()) => rows?,
             () = stopped() => return Err(Failure::told(ENDED_BY_A_PERSON)),
         };
+        if let (true, Rows::Grpc(results)) = (self.in_background, &rows) {
+            let id = results.status().query_id;
+            eprintln!("query {id}; its result can be read again by --id");
+        }
         let progress = progress();
         let copied = tokio::select! {
             copied = copy(&mut rows, format, place, &progress) => copied,
@@ -144,30 +154,48 @@ impl Query {
         Ok(Rows::Grpc(query.run().await?))
     }
 
+    /// `-` is standard output, as everywhere.
+    fn file(&self) -> Option<&Path> {
+        self.output.as_deref().filter(|file| file.as_os_str() != "-")
+    }
+
     fn format(&self) -> Result<Option<Format>, Failure> {
         let named = match (self.json, self.csv, self.format) {
             (true, ..) | (_, _, Some(Form::Jsonl)) => Some(Format::JsonLines),
             (_, true, _) | (_, _, Some(Form::Csv)) => Some(Format::Csv),
             (_, _, Some(Form::Parquet)) => Some(Format::Parquet),
             (_, _, Some(Form::Arrow)) => Some(Format::Arrow),
-            (_, _, Some(Form::Table)) if self.output.is_some() => {
+            (_, _, Some(Form::Table)) if self.file().is_some() => {
                 return Err(Failure::usage("a table is for the terminal", "choose another --format for a file"));
             }
             (_, _, Some(Form::Table)) => return Ok(None),
             (_, _, None) => None,
         };
-        let by_name = || match &self.output {
-            None => Ok(None),
-            Some(file) => Format::of_file_name(&file.to_string_lossy()).map(Some).ok_or_else(|| {
-                Failure::usage(
-                    format!("`{}` does not tell a format", file.display()),
-                    "end its name in .csv, .jsonl, .parquet or .arrows, or add --format",
-                )
-            }),
+        let of_name = self.file().and_then(|file| Format::of_file_name(&file.to_string_lossy()));
+        if let (Some(named), Some(of_name), Some(file)) = (named, of_name, self.file())
+            && named != of_name
+            && !matches!((named, of_name), (Format::Arrow, Format::ArrowFile))
+        {
+            return Err(Failure::usage(
+                format!("`{}` is the name of another format than the one that was chosen", file.display()),
+                "give the file another name, or leave the format out",
+            ));
+        }
+        let by_name = || match (self.file(), of_name) {
+            (Some(file), None) => Err(Failure::usage(
+                format!("`{}` does not tell a format", file.display()),
+                "end its name in .csv, .jsonl, .parquet, .arrow (a file) or .arrows (a stream), or add --format",
+            )),
+            (_, of_name) => Ok(of_name),
+        };
+        // A file that is called so is not a stream.
+        let named = match (named, of_name) {
+            (Some(Format::Arrow), Some(Format::ArrowFile)) => Some(Format::ArrowFile),
+            (named, _) => named,
         };
         let format = named.map_or_else(by_name, |format| Ok(Some(format)))?;
-        if matches!(format, Some(Format::Parquet | Format::Arrow))
-            && self.output.is_none()
+        if matches!(format, Some(Format::Parquet | Format::Arrow | Format::ArrowFile))
+            && self.file().is_none()
             && std::io::stdout().is_terminal()
         {
             return Err(Failure::usage(
@@ -189,8 +217,9 @@ async fn copy(
     let mut sink = Sink::open(format, place, rows.schema())?;
     while let Some(batch) = rows.next().await? {
         let total = rows.total();
-        if let Some(total) = total {
+        if let (Some(total), None) = (total, progress.length()) {
             progress.set_length(total);
+            progress.set_style(style("{human_pos} of {human_len} rows {bar:20} {eta}"));
         }
         progress.inc(batch.num_rows() as u64);
         // Compressing and writing take their time; the next parts come meanwhile.
@@ -266,11 +295,14 @@ impl Rows {
     }
 }
 
-/// On stderr, shown only to a terminal.
+/// On stderr, shown only to a terminal: time while the query computes, rows when they come.
 fn progress() -> ProgressBar {
-    let bar = ProgressBar::new(0);
-    if let Ok(style) = ProgressStyle::with_template("{human_pos} of {human_len} rows {bar:30} {per_sec} {eta}") {
-        bar.set_style(style.progress_chars("=> "));
-    }
+    let bar = ProgressBar::no_length().with_style(style("{spinner} {human_pos} rows, {elapsed}"));
+    bar.enable_steady_tick(Duration::from_millis(200));
     bar
+}
+
+fn style(template: &str) -> ProgressStyle {
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner());
+    style.progress_chars("=> ")
 }

@@ -31,10 +31,13 @@ pub(super) enum Place {
 impl Place {
     pub(super) fn prepare(path: &Path) -> Result<Self, Failure> {
         let prepare = || {
-            if std::fs::metadata(path).is_ok_and(|there| !there.is_file()) {
+            let there = std::fs::metadata(path).ok();
+            if there.as_ref().is_some_and(|there| !there.is_file()) {
                 return Ok(Place::Straight(std::fs::File::options().write(true).open(path)?, path.to_owned()));
             }
-            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            // Where a link leads to, and with the rights that somebody has given the file.
+            let place = if there.is_some() { path.canonicalize()? } else { path.to_owned() };
+            let folder = place.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
             let mut beside = tempfile::Builder::new();
             #[cfg(unix)]
             {
@@ -42,7 +45,11 @@ impl Place {
                 // Less what the user's umask takes away: a result is a file like any other.
                 beside.permissions(std::fs::Permissions::from_mode(0o666));
             }
-            Ok(Place::Beside(beside.prefix(".tieline-").tempfile_in(folder)?, path.to_owned()))
+            let file = beside.prefix(".tieline-").tempfile_in(folder)?;
+            if let Some(there) = there {
+                file.as_file().set_permissions(there.permissions())?;
+            }
+            Ok(Place::Beside(file, place))
         };
         prepare().map_err(|e| unwritten_file(path, &e))
     }
@@ -166,7 +173,7 @@ impl Sink {
                     whole.finish()?.into_inner().map_err(std::io::IntoInnerError::into_error)?.keep()
                 };
                 whole.map_or(Ok(()), keep).map_err(|e| unwritten_file(&path, &e))?;
-                eprintln!("{total} rows written to {}", path.display());
+                eprintln!("{total} {} written to {}", if total == 1 { "row" } else { "rows" }, path.display());
             }
         }
         Ok(())
@@ -174,12 +181,19 @@ impl Sink {
 }
 
 fn unwritten(error: std::io::Error) -> Failure {
-    Failure::new(format!("the rows cannot be written: {error}"), "choose another format, or cast the column in SQL")
+    Failure::new(format!("the rows cannot be written: {error}"), hint(&error))
 }
 
 fn unwritten_file(path: &Path, error: &std::io::Error) -> Failure {
-    Failure::new(
-        format!("{} cannot be written: {error}", path.display()),
-        "see that the folder is there, is yours and has room; or choose another format",
-    )
+    // Not the temporary name, which tells nobody anything.
+    let reason = std::io::Error::from(error.kind());
+    let reason = if error.kind() == ErrorKind::Other { error.to_string() } else { reason.to_string() };
+    Failure::new(format!("{} cannot be written: {reason}", path.display()), hint(error))
+}
+
+fn hint(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        ErrorKind::Other => "choose another format, or cast the column to text in SQL",
+        _ => "see that the folder is there, is yours and has room",
+    }
 }
