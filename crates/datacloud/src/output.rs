@@ -88,7 +88,7 @@ impl<W: Write> Write for Watched<W> {
 /// let mut out = Output::new(Format::Csv, Vec::new(), &batch.schema())?;
 /// out.write(&batch)?;
 /// assert_eq!(out.finish()?, b"n\n1\n2\n");
-/// # Ok::<(), std::io::Error>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Output<W: Write + Send> {
     writer: Writer<Watched<W>>,
