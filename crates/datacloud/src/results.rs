@@ -48,7 +48,8 @@ pub struct QueryStatus {
     pub seconds: Option<f64>,
 }
 
-/// The rows of a query. Dropping it ends what is under way; a query that still runs is cancelled.
+/// The rows of a query. Dropping it ends what is under way; a query that still runs is cancelled, unless it was found by its
+/// id.
 pub struct Results {
     cloud: DataCloud,
     sql: Arc<str>,
@@ -62,7 +63,8 @@ pub struct Results {
     planned: Option<u64>,
     tasks: JoinSet<()>,
     ended: bool,
-    _cancel: CancelOnDrop,
+    /// For a query of one's own; another one's goes on.
+    _cancel: Option<CancelOnDrop>,
 }
 
 /// What one task brings.

@@ -227,6 +227,93 @@ fn objects_are_listed_and_rows_sent() {
 
 #[cfg(target_os = "linux")]
 #[test]
+fn an_org_that_is_killed_takes_its_hyper_along() {
+    let Some((org, _)) = org() else { return };
+    let folder = std::path::Path::new(org.get("private_key_file")).parent().unwrap().display().to_string();
+    let runs = || {
+        let processes =
+            std::fs::read_dir("/proc").unwrap().filter_map(|entry| Some(entry.ok()?.path().join("cmdline")));
+        processes
+            .filter_map(|line| std::fs::read(line).ok())
+            .any(|line| String::from_utf8_lossy(&line).contains(&folder))
+    };
+    assert!(runs());
+    // It is killed with SIGKILL: nothing in it can clean up.
+    drop(org);
+    for _ in 0..200 {
+        if !runs() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    panic!("hyperd goes on");
+}
+
+/// A program that is killed in the middle leaves the old file, and at the tenant nothing that is half taken.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_command_that_is_killed_leaves_nothing_half_done() {
+    let Some((org, login)) = org() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("rows.csv");
+    std::fs::write(&file, "what was there\n").unwrap();
+    let many = SERIES.replace("ROWS", "20000000");
+    let mut query =
+        tieline(&login, &["datacloud", "query", "--output", file.to_str().unwrap(), &many]).spawn().unwrap();
+    while org.ledger()["datacloud"]["calls"]["GetQueryResult"].as_u64().unwrap_or(0) == 0 {
+        assert!(query.try_wait().unwrap().is_none(), "too fast to be killed");
+    }
+    query.kill().unwrap();
+    query.wait().unwrap();
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "what was there\n");
+    // A job that is being filled from a pipe that never ends.
+    let mut ingest = tieline(&login, &["datacloud", "ingest", "tieline_events", "page_view", "-"]);
+    let mut ingest = ingest.stdin(Stdio::piped()).spawn().unwrap();
+    let mut stdin = ingest.stdin.take().unwrap();
+    writeln!(stdin, "id,at,page,seconds\nk-1,2026-11-28T12:00:00Z,/,1").unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    ingest.kill().unwrap();
+    ingest.wait().unwrap();
+    let count = r#"SELECT COUNT(*) FROM "page_view_tieline_events__dll""#;
+    assert!(run(&mut tieline(&login, &["datacloud", "query", "--csv", count])).1.ends_with("\n0\n"));
+}
+
+/// Whoever reads somebody else's query and stops does not end it.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_reader_of_another_s_query_does_not_end_it() {
+    let Some((org, login)) = org() else { return };
+    let long =
+        "SELECT COUNT(*) FROM generate_series(1, 3000000) a(a), generate_series(1, 30000) b(b) WHERE a % 7 = b % 5";
+    let asked = |so_often: u64| {
+        while org.ledger()["datacloud"]["calls"]["GetQueryInfo"].as_u64().unwrap_or(0) < so_often {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    };
+    let interrupt = |child: std::process::Child| {
+        let pid = child.id().to_string();
+        assert!(std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+        String::from_utf8(child.wait_with_output().unwrap().stderr).unwrap()
+    };
+    let start = |arguments: &[&str]| {
+        tieline(&login, &[&["datacloud", "query"], arguments].concat()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let mut owner = start(&["--async", long]);
+    asked(1);
+    let mut told = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(owner.stderr.take().unwrap()), &mut told).unwrap();
+    let id = told.split(' ').nth(1).unwrap().trim_end_matches(';').to_owned();
+    let reader = start(&["--id", &id]);
+    asked(3);
+    assert!(interrupt(reader).contains(" goes on"));
+    assert!(owner.try_wait().unwrap().is_none());
+    assert_eq!(org.ledger()["datacloud"]["calls"]["CancelQuery"].as_u64().unwrap_or(0), 0);
+    interrupt(owner);
+    assert_eq!(org.ledger()["datacloud"]["calls"]["CancelQuery"], 1);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
 fn rows_that_were_read_are_sent_before_the_program_ends() {
     let Some((_org, login)) = org() else { return };
     let mut command = tieline(&login, &["datacloud", "ingest", "tieline_events", "page_view", "--rows", "-"]);

@@ -28,7 +28,7 @@ impl Results {
         let sql: Arc<str> = message.query.as_str().into();
         let shared = Arc::new(Shared::default());
         // From here on: whoever gives up before the schema is known has sent a query all the same.
-        let cancel = CancelOnDrop { cloud: cloud.clone(), shared: shared.clone() };
+        let cancel = Some(CancelOnDrop { cloud: cloud.clone(), shared: shared.clone() });
         let ask = Ask { what: WHAT, query: None, sql: &sql, reads: false };
         let mut patience = cloud.patience(&ask);
         let (first, begun) = loop {
@@ -66,7 +66,7 @@ impl Results {
         sql: Arc<str>,
         shared: Arc<Shared>,
         schema: Option<SchemaRef>,
-        cancel: CancelOnDrop,
+        cancel: Option<CancelOnDrop>,
     ) -> Self {
         let has_rows = schema.is_some();
         let schema = schema.unwrap_or_else(Self::empty_schema);

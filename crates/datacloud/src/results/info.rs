@@ -29,15 +29,14 @@ impl DataCloud {
         Ok(status)
     }
 
-    /// The result of a query that was sent before, by this process or another one, from its first row.
+    /// The result of a query that was sent before, by this process or another one, from its first row. Whoever stops reading
+    /// it does not end it.
     ///
     /// # Errors
     /// As [`DataCloud::query_status`].
     pub async fn results(&self, query_id: &str) -> Result<Results, DataCloudError> {
         let shared = Arc::new(Shared::of(query_id));
-        let cancel = CancelOnDrop { cloud: self.clone(), shared: Arc::new(Shared::default()) };
-        // It is somebody else's too: whoever stops reading here does not end it.
-        Results::of_id(self.clone(), "".into(), shared, cancel).await
+        Results::of_id(self.clone(), "".into(), shared, None).await
     }
 
     /// Ends a query, whatever it has produced. Succeeds also if it has ended already.
@@ -140,7 +139,7 @@ impl Results {
         cloud: DataCloud,
         sql: Arc<str>,
         shared: Arc<Shared>,
-        cancel: CancelOnDrop,
+        cancel: Option<CancelOnDrop>,
     ) -> Result<Self, DataCloudError> {
         let mut schema = cloud.look(&shared, &sql, false, |_| true).await?;
         while schema.is_none() && !shared.known().status.complete {

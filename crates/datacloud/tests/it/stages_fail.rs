@@ -1,11 +1,7 @@
 //! What goes wrong between the two stages.
 
-use std::sync::Arc;
-
 use serde_json::json;
 use tieline_auth::sealing::MasterKey;
-use tieline_auth::token_store::file::FileStore;
-use tieline_auth::{Settings, SharedStore};
 
 use crate::world::World;
 
@@ -74,10 +70,7 @@ async fn a_token_that_came_of_a_revoked_login_is_not_handed_on() {
     let world = World::without_engine().await;
     let folder = tempfile::tempdir().unwrap();
     let key = MasterKey::ephemeral().unwrap();
-    let settings = || {
-        let store = Arc::new(FileStore::new(folder.path().join("tokens.json")));
-        Settings { store: Some(SharedStore { store, key: key.clone() }), ..world.settings() }
-    };
+    let settings = || world.sharing(folder.path(), &key);
     let provider = world.provider(world.jwt(), settings());
     provider.get_token().await.unwrap();
     provider.credentials().revoke().await.unwrap();
@@ -151,10 +144,7 @@ async fn a_fleet_shares_both_tokens_and_the_memory_of_a_refusal() {
     let world = World::without_engine().await;
     let folder = tempfile::tempdir().unwrap();
     let key = MasterKey::ephemeral().unwrap();
-    let settings = || {
-        let store = Arc::new(FileStore::new(folder.path().join("tokens.json")));
-        Settings { store: Some(SharedStore { store, key: key.clone() }), ..world.settings() }
-    };
+    let settings = || world.sharing(folder.path(), &key);
     let fleet: Vec<_> = (0..8).map(|_| world.provider(world.refresh(), settings())).collect();
     let before = world.counts().await;
     let all = fleet.iter().cloned().map(|one| tokio::spawn(async move { one.get_token().await.unwrap() }));
@@ -194,9 +184,8 @@ async fn a_fleet_shares_both_tokens_and_the_memory_of_a_refusal() {
 async fn data_spaces_have_tokens_of_their_own() {
     let world = World::without_engine().await;
     let folder = tempfile::tempdir().unwrap();
-    let store = Arc::new(FileStore::new(folder.path().join("tokens.json")));
     let key = MasterKey::ephemeral().unwrap();
-    let settings = Settings { store: Some(SharedStore { store, key }), ..world.settings() };
+    let settings = world.sharing(folder.path(), &key);
     let credentials = tieline_auth::Credentials::with(world.config(world.jwt()), settings).unwrap();
     let before = world.counts().await;
     let mut tokens = std::collections::HashSet::new();

@@ -1,11 +1,15 @@
 //! An org with Data Cloud, and ways to reach it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tieline_auth::{Credentials, Grant, LoginRetry, ManualClock, OrgConfig, PrivateKey, Reuse, Secret, Settings};
+use tieline_auth::sealing::MasterKey;
+use tieline_auth::token_store::file::FileStore;
+use tieline_auth::{
+    Credentials, Grant, LoginRetry, ManualClock, OrgConfig, PrivateKey, Reuse, Secret, Settings, SharedStore,
+};
 use tieline_datacloud::config::LIKELY_VALID;
 use tieline_datacloud::{DataCloud, DataCloudTokenProvider, Options};
 use tieline_emulator::{DataCloud as Tenant, Emulator, Options as OrgOptions, OrgInfo};
@@ -105,6 +109,12 @@ impl World {
             retry: LoginRetry { attempts: 3, base: Duration::from_millis(1), cap: Duration::from_millis(2) },
             ..Settings::default()
         }
+    }
+
+    /// The same, with tokens in a file of the folder.
+    pub(crate) fn sharing(&self, folder: &Path, key: &MasterKey) -> Settings {
+        let store = Arc::new(FileStore::new(folder.join("tokens.json")));
+        Settings { store: Some(SharedStore { store, key: key.clone() }), ..self.settings() }
     }
 
     pub(crate) fn jwt(&self) -> Grant {

@@ -77,6 +77,8 @@ enum Form {
 
 enum Rows {
     Grpc(Results),
+    /// Of a query that somebody else has sent, or that ran before: it is not ours to end.
+    Found(Results),
     Rest(RestResults),
 }
 
@@ -130,7 +132,7 @@ impl Query {
 
     async fn begin(&self, cloud: &DataCloud, sql: &str) -> Result<Rows, Failure> {
         if let Some(id) = &self.id {
-            return Ok(Rows::Grpc(cloud.results(id).await?));
+            return Ok(Rows::Found(cloud.results(id).await?));
         }
         if self.rest {
             return Ok(Rows::Rest(cloud.query_by_rest(sql).await?));
@@ -237,14 +239,14 @@ async fn copy(
 impl Rows {
     fn schema(&self) -> &SchemaRef {
         match self {
-            Rows::Grpc(rows) => rows.schema(),
+            Rows::Grpc(rows) | Rows::Found(rows) => rows.schema(),
             Rows::Rest(rows) => rows.schema(),
         }
     }
 
     async fn next(&mut self) -> Result<Option<RecordBatch>, DataCloudError> {
         match self {
-            Rows::Grpc(rows) => rows.next().await,
+            Rows::Grpc(rows) | Rows::Found(rows) => rows.next().await,
             Rows::Rest(rows) => rows.next().await,
         }
     }
@@ -252,7 +254,9 @@ impl Rows {
     /// How many there are, once that is known.
     fn total(&self) -> Option<u64> {
         match self {
-            Rows::Grpc(rows) => Some(rows.status()).filter(|status| status.complete).map(|status| status.rows),
+            Rows::Grpc(rows) | Rows::Found(rows) => {
+                Some(rows.status()).filter(|status| status.complete).map(|status| status.rows)
+            }
             Rows::Rest(_) => None,
         }
     }
@@ -270,7 +274,7 @@ impl Rows {
     /// Rows that a statement without result has changed.
     fn changed(&self) -> Option<u64> {
         match self {
-            Rows::Grpc(rows) if !rows.has_rows() => Some(rows.status().rows),
+            Rows::Grpc(rows) | Rows::Found(rows) if !rows.has_rows() => Some(rows.status().rows),
             _ => None,
         }
     }
@@ -279,6 +283,7 @@ impl Rows {
     async fn end(self) -> Failure {
         match self {
             Rows::Rest(_) => {}
+            Rows::Found(rows) => eprintln!("stopped reading; query {} goes on", rows.status().query_id),
             Rows::Grpc(rows) => {
                 let status = rows.status();
                 if status.complete {

@@ -1,14 +1,11 @@
-//! Hyper ends with its org, however that ends.
+//! Hyper ends with its org. That it does so too when the org is killed, `cli/tests/it/datacloud.rs` shows with a real one.
 #![cfg(target_os = "linux")]
 
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use tieline_emulator::{DataCloud, Emulator, Options};
 
-use super::hyperd;
 use crate::Org;
 
 /// The process that was started with a file of this folder.
@@ -47,35 +44,6 @@ async fn a_stopped_org_leaves_neither_process_nor_files() {
     let folder = self::folder(&org.emulator);
     drop(org);
     must_end(&folder);
-}
-
-/// Run by the test below, in a process that can be killed.
-#[tokio::test]
-#[ignore = "waits for ever"]
-#[expect(clippy::print_stdout, reason = "the test that runs it reads where the org is")]
-async fn an_org_to_be_killed() {
-    let Some(org) = Org::with_hyper(10).await else { return };
-    println!("\nFOLDER={}", folder(&org.emulator).display());
-    std::future::pending::<()>().await;
-}
-
-#[test]
-fn a_killed_org_takes_its_hyper_along() {
-    if hyperd().is_none() {
-        return;
-    }
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "datacloud::process::an_org_to_be_killed", "--ignored", "--nocapture"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let folder = lines.map_while(Result::ok).find_map(|line| line.strip_prefix("FOLDER=").map(PathBuf::from)).unwrap();
-    assert!(process_of(&folder).is_some());
-    child.kill().unwrap();
-    child.wait().unwrap();
-    must_end(&folder);
-    std::fs::remove_dir_all(folder).unwrap();
 }
 
 #[tokio::test]
