@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 /// How long a connection may take to come about.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the other side may stay silent. Long: a slow query is answered after up to two minutes.
-const READ_TIMEOUT: Duration = Duration::from_secs(150);
+pub const READ_TIMEOUT: Duration = Duration::from_secs(150);
 /// Idle connections are dropped before the other side does it: a request on a connection that is being
 /// closed fails after it was sent.
 const POOL_IDLE: Duration = Duration::from_secs(20);
@@ -37,6 +37,15 @@ fn without_read_timeout() -> reqwest::ClientBuilder {
 /// When the machine has no usable certificate store.
 pub fn api_client() -> reqwest::Result<reqwest::Client> {
     builder().build()
+}
+
+/// The client for API calls with times of the caller's: until a connection has come about, and for which the other side
+/// may stay silent.
+///
+/// # Errors
+/// As [`api_client`].
+pub fn api_client_within(connect: Duration, idle: Duration) -> reqwest::Result<reqwest::Client> {
+    without_read_timeout().connect_timeout(connect).read_timeout(idle).build()
 }
 
 /// The client for uploads, which go on for as long as something is sent; an answer that never comes ends it after two

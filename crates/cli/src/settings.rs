@@ -80,9 +80,9 @@ pub(crate) async fn saved_org(orgs: &Orgs, alias: &str, entry: &Entry) -> Result
     let settings = tieline_auth::Settings { store: Some(tokens), ..tieline_auth::Settings::default() };
     let version = std::env::var("SF_API_VERSION").ok().filter(|version| !version.is_empty());
     let version = version.or_else(|| variables.get("SF_API_VERSION").cloned());
-    let version = version.unwrap_or_else(|| tieline_client::DEFAULT_API_VERSION.to_owned());
+    let options = Options { api_version: ApiVersion::told(version.as_deref()), ..Options::default() };
     let credentials = tieline_auth::Credentials::with(config, settings)?;
-    Ok(Connection::with(credentials, version.trim_start_matches('v'), tieline_client::RetryPolicy::default())?)
+    Ok(Connection::with(credentials, options)?)
 }
 
 /// The org that the SF_* variables name, with the tokens in `TIELINE_TOKEN_STORE`.

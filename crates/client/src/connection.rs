@@ -2,17 +2,63 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use tieline_auth::Credentials;
-use tieline_auth::http::api_client;
+use tieline_auth::http::{api_client, api_client_within};
 
 use crate::error::ClientError;
-use crate::limits::ApiUsage;
+use crate::limits::{ApiUsage, Budget, Reserve};
 use crate::retry::RetryPolicy;
+use crate::version::{ApiVersion, Version};
 
-/// Version of the API that calls use unless told otherwise: Summer '26, in every org by the time of writing.
-pub const DEFAULT_API_VERSION: &str = "67.0";
+/// How calls are made. The defaults suit most programs.
+///
+/// ```
+/// use std::time::Duration;
+/// use tieline_client::{Options, Reserve, Timeouts};
+///
+/// let options = Options {
+///     api_version: "61.0".into(),
+///     reserve: Reserve::Percent(20.0),
+///     timeouts: Timeouts { total: Some(Duration::from_secs(60)), ..Timeouts::default() },
+///     ..Options::default()
+/// };
+/// # assert_ne!(options, Options::default());
+/// ```
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Options {
+    /// Version of the API.
+    pub api_version: ApiVersion,
+    /// What is repeated, how often, and how long in between.
+    pub retry: RetryPolicy,
+    /// How long calls may take.
+    pub timeouts: Timeouts,
+    /// API calls that are left to others.
+    pub reserve: Reserve,
+}
+
+/// How long calls may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Until a connection has come about.
+    pub connect: Duration,
+    /// For how long the org may stay silent. A slow query is answered after up to two minutes, so less than that gives
+    /// up on queries that would succeed.
+    pub idle: Duration,
+    /// For a whole call, its repetitions included. Without one a call ends when all its attempts have.
+    pub total: Option<Duration>,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: tieline_auth::http::CONNECT_TIMEOUT,
+            idle: tieline_auth::http::READ_TIMEOUT,
+            total: None,
+        }
+    }
+}
 
 /// An org to call. Cheap to clone; clones share credentials, connection pool and counters.
 #[derive(Clone)]
@@ -34,15 +80,15 @@ impl std::ops::Deref for Handle {
 pub(crate) struct Inner {
     pub(crate) credentials: Credentials,
     pub(crate) http: reqwest::Client,
-    pub(crate) version: String,
-    pub(crate) retry: RetryPolicy,
+    pub(crate) version: Version,
+    pub(crate) options: Options,
     pub(crate) calls: AtomicU64,
-    pub(crate) usage: Mutex<Option<ApiUsage>>,
+    pub(crate) budget: Budget,
 }
 
 impl std::fmt::Debug for Connection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Connection").field("org", &self.org()).field("version", &self.0.version).finish_non_exhaustive()
+        f.debug_struct("Connection").field("org", &self.org()).field("version", &self.api_version()).finish_non_exhaustive()
     }
 }
 
@@ -52,23 +98,28 @@ impl Connection {
     /// # Errors
     /// When HTTPS cannot be prepared on this machine.
     pub fn new(credentials: Credentials) -> Result<Self, ClientError> {
-        Self::with(credentials, DEFAULT_API_VERSION, RetryPolicy::default())
+        Self::with(credentials, Options::default())
     }
 
-    /// A connection with another API version (such as `61.0`) or retry policy.
+    /// A connection with settings of the caller's.
     ///
     /// # Errors
     /// As [`Connection::new`].
-    pub fn with(credentials: Credentials, version: &str, retry: RetryPolicy) -> Result<Self, ClientError> {
-        let http = api_client().map_err(|e| ClientError::no_https(&credentials.config().alias, &e))?;
-        Ok(Self::sending_by(http, credentials, version, retry))
+    pub fn with(credentials: Credentials, options: Options) -> Result<Self, ClientError> {
+        let Timeouts { connect, idle, .. } = options.timeouts;
+        let made = match options.timeouts == Timeouts::default() {
+            true => api_client(),
+            false => api_client_within(connect, idle),
+        };
+        let http = made.map_err(|e| ClientError::no_https(&credentials.config().alias, &e))?;
+        Ok(Self::sending_by(http, credentials, options))
     }
 
     /// The same over an HTTP client of the caller's: one that follows no redirects and has timeouts, such as
-    /// [`tieline_auth::http::thawing_client`].
-    pub fn sending_by(http: reqwest::Client, credentials: Credentials, version: &str, retry: RetryPolicy) -> Self {
-        let (calls, usage) = (AtomicU64::new(0), Mutex::new(None));
-        let inner = Inner { credentials, http, version: version.to_owned(), retry, calls, usage };
+    /// [`tieline_auth::http::thawing_client`]. Its own times to connect and for silence hold, not those of the options.
+    pub fn sending_by(http: reqwest::Client, credentials: Credentials, options: Options) -> Self {
+        let (version, budget) = (Version::new(&options.api_version), Budget::new(options.reserve));
+        let inner = Inner { credentials, http, version, options, calls: AtomicU64::new(0), budget };
         Self(Arc::new(Handle(Arc::new(inner))))
     }
 
@@ -88,14 +139,9 @@ impl Connection {
         &self.0.credentials
     }
 
-    /// Version of the API that calls use, such as `67.0`.
-    pub fn api_version(&self) -> &str {
-        &self.0.version
-    }
-
-    /// Path of a resource under this connection's version: `/services/data/v67.0/…`.
-    pub fn data_path(&self, rest: &str) -> String {
-        format!("/services/data/v{}/{rest}", self.0.version)
+    /// How calls are made.
+    pub fn options(&self) -> &Options {
+        &self.0.options
     }
 
     /// Requests to the org's API so far, repeated ones included.
@@ -105,6 +151,17 @@ impl Connection {
 
     /// The org's API budget as the last answer told it.
     pub fn api_usage(&self) -> Option<ApiUsage> {
-        *self.0.usage.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.budget.usage()
+    }
+
+    /// Asks the org how much of its API budget is used, by the one call that a [`Reserve`] does not stop: after a pause
+    /// this tells whether work can go on.
+    ///
+    /// # Errors
+    /// As [`Connection::send`].
+    pub async fn refresh_api_usage(&self) -> Result<Option<ApiUsage>, ClientError> {
+        self.0.budget.forget();
+        self.limits().await?;
+        Ok(self.api_usage())
     }
 }

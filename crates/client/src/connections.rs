@@ -12,9 +12,8 @@ use papaya::HashMap;
 use tieline_auth::revocation::Revocation;
 use tieline_auth::{AuthError, Credentials, EventKind, OrgConfig, Settings};
 
-use crate::connection::{Connection, DEFAULT_API_VERSION};
+use crate::connection::{Connection, Options};
 use crate::error::ClientError;
-use crate::retry::RetryPolicy;
 
 /// Entries unless told otherwise; one takes a few kilobytes.
 const CAPACITY: usize = 10_000;
@@ -30,10 +29,8 @@ pub struct ConnectionOptions {
     pub capacity: usize,
     /// Clock, token store, events and patience of all of them.
     pub settings: Settings,
-    /// API version of their calls.
-    pub api_version: String,
-    /// How their calls are repeated.
-    pub retry: RetryPolicy,
+    /// How their calls are made.
+    pub calls: Options,
 }
 
 impl Default for ConnectionOptions {
@@ -41,8 +38,7 @@ impl Default for ConnectionOptions {
         Self {
             capacity: CAPACITY,
             settings: Settings::default(),
-            api_version: DEFAULT_API_VERSION.to_owned(),
-            retry: RetryPolicy::default(),
+            calls: Options::default(),
         }
     }
 }
@@ -163,7 +159,7 @@ impl Connections {
     /// # Errors
     /// When HTTPS cannot be prepared on this machine.
     pub fn open(&self, config: OrgConfig) -> Result<Connection, ClientError> {
-        let ConnectionOptions { settings, api_version, retry, .. } = &self.options;
+        let ConnectionOptions { settings, calls, .. } = &self.options;
         let mut settings = settings.clone();
         if settings.http.is_none() {
             settings.http = Some(match self.http.get() {
@@ -175,7 +171,7 @@ impl Connections {
                 }
             });
         }
-        Connection::with(Credentials::with(config, settings)?, api_version, *retry)
+        Connection::with(Credentials::with(config, settings)?, calls.clone())
     }
 
     /// The connection of that name, made by `open` at the first call.

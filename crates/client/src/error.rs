@@ -1,6 +1,6 @@
 //! What can go wrong with a call.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tieline_auth::http::innermost;
 use tieline_auth::{AuthError, ConfigError};
 
@@ -33,6 +33,62 @@ pub enum ClientError {
         /// The request may have been carried out all the same.
         outcome_unknown: bool,
     },
+    /// The caller's own reserve of API calls begins here; nothing was sent.
+    #[error("{what} was not sent: org `{org}` has used {used} of {allowed} API calls, and {reserve} are kept in reserve")]
+    Reserve {
+        /// The org's alias.
+        org: String,
+        /// Method and path.
+        what: String,
+        /// Calls made within 24 hours.
+        used: u64,
+        /// Calls allowed within 24 hours.
+        allowed: u64,
+        /// Calls that are left to others.
+        reserve: u64,
+    },
+    /// The request is not one; nothing was sent.
+    #[error("{what} was not sent to org `{org}`: {reason}")]
+    Unsendable {
+        /// The org's alias.
+        org: String,
+        /// Method and path, or what was attempted.
+        what: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A wait of the caller's own has ended, and the job goes on in the org.
+    #[error("job {job} of org `{org}` is not done after {waited:?}; it goes on (it is {state})")]
+    StillRunning {
+        /// The org's alias.
+        org: String,
+        /// The job's id, under which it is found again.
+        job: String,
+        /// Its state as it was seen last.
+        state: String,
+        /// How long it was waited for.
+        waited: std::time::Duration,
+    },
+    /// A job ended without success.
+    #[error("job {job} of org `{org}` ended as {state}: {reason}")]
+    JobEnded {
+        /// The org's alias.
+        org: String,
+        /// The job's id.
+        job: String,
+        /// `Failed` or `Aborted`.
+        state: String,
+        /// What the org says.
+        reason: String,
+    },
+    /// What the caller gave to send cannot be read.
+    #[error("could not read what is to be sent to org `{org}`: {reason}")]
+    Input {
+        /// The org's alias.
+        org: String,
+        /// What is wrong, and where.
+        reason: String,
+    },
     /// The answer does not have the expected form.
     #[error("{what} failed: the answer of org `{org}` cannot be read: {reason}")]
     Unreadable {
@@ -42,6 +98,8 @@ pub enum ClientError {
         what: String,
         /// What did not fit.
         reason: String,
+        /// The request may have been carried out all the same.
+        outcome_unknown: bool,
     },
 }
 
@@ -61,6 +119,57 @@ pub struct Refusal {
     pub message: String,
     /// Fields that Salesforce names.
     pub fields: Vec<String>,
+    /// All errors of the answer, the first included; most answers have one.
+    pub errors: Vec<ErrorItem>,
+    /// The request may have been carried out all the same.
+    pub outcome_unknown: bool,
+    /// As it came.
+    pub(crate) body: RawBody,
+}
+
+/// The body of a refusal. It is not printed: it may quote records.
+#[derive(Clone, Default)]
+pub(crate) struct RawBody(pub(crate) Vec<u8>);
+
+impl std::fmt::Debug for RawBody {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} bytes", self.0.len())
+    }
+}
+
+impl Refusal {
+    /// The body of the answer as it came.
+    pub fn body(&self) -> &[u8] {
+        &self.body.0
+    }
+}
+
+/// One error of an answer, with all that the org says about it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ErrorItem {
+    /// Salesforce's code. Errors of a call name it `errorCode`, those of a record `statusCode`.
+    #[serde(default, rename = "errorCode", alias = "statusCode", alias = "exceptionCode")]
+    pub code: String,
+    /// Its words.
+    #[serde(default, alias = "exceptionMessage")]
+    pub message: String,
+    /// Fields that it names.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub fields: Vec<String>,
+    /// What else is said, such as `extendedErrorDetails` or `duplicateResult`.
+    #[serde(flatten)]
+    pub more: serde_json::Map<String, serde_json::Value>,
+}
+
+fn null_as_default<'de, D: serde::Deserializer<'de>, T: Default + Deserialize<'de>>(from: D) -> Result<T, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or_default())
+}
+
+impl std::fmt::Display for ErrorItem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.code, self.message.trim())?;
+        if self.fields.is_empty() { Ok(()) } else { write!(f, " ({})", self.fields.join(", ")) }
+    }
 }
 
 impl ClientError {
@@ -82,18 +191,52 @@ impl ClientError {
         }
     }
 
+    /// The request may have been carried out: its answer was lost. Look before repeating it.
+    pub fn outcome_unknown(&self) -> bool {
+        match self {
+            ClientError::Refused(refusal) => refusal.outcome_unknown,
+            ClientError::Unreachable { outcome_unknown, .. } | ClientError::Unreadable { outcome_unknown, .. } => {
+                *outcome_unknown
+            }
+            _ => false,
+        }
+    }
+
+    pub(crate) fn with_outcome_unknown(mut self, unknown: bool) -> Self {
+        match &mut self {
+            ClientError::Refused(refusal) => refusal.outcome_unknown = unknown,
+            ClientError::Unreachable { outcome_unknown, .. } | ClientError::Unreadable { outcome_unknown, .. } => {
+                *outcome_unknown = unknown;
+            }
+            _ => {}
+        }
+        self
+    }
+
+    /// The error for a log: Salesforce's messages quote values of records.
+    pub(crate) fn without_data(&self) -> String {
+        match self {
+            ClientError::Refused(refusal) => format!("the org answered {} {}", refusal.status, refusal.code),
+            ClientError::Unreachable { reason, .. } | ClientError::Unreadable { reason, .. } => reason.clone(),
+            other => other.to_string(),
+        }
+    }
+
     /// Heals without anybody's help.
     pub fn is_transient(&self) -> bool {
         match self {
             ClientError::Auth(error) => error.is_transient(),
             ClientError::Config(_) => false,
-            ClientError::Unreachable { .. } => true,
+            ClientError::Unreachable { .. } | ClientError::Reserve { .. } | ClientError::StillRunning { .. } => true,
             ClientError::Refused(refusal) => {
                 let row = catalogue::explain(&refusal.code);
                 crate::retry::is_transient_status(refusal.status)
                     || row.is_some_and(|row| matches!(row.remedy, Remedy::Wait | Remedy::WaitLong))
             }
-            ClientError::Unreadable { .. } => false,
+            ClientError::Unreadable { .. }
+            | ClientError::Unsendable { .. }
+            | ClientError::Input { .. }
+            | ClientError::JobEnded { .. } => false,
         }
     }
 
@@ -114,10 +257,17 @@ impl ClientError {
         match self {
             ClientError::Auth(error) => error.hint(),
             ClientError::Config(error) => error.hint().to_owned(),
-            ClientError::Unreachable { outcome_unknown: true, .. } => {
+            other if other.outcome_unknown() => {
                 "the request may have been carried out: look before repeating it".to_owned()
             }
             ClientError::Unreachable { .. } => "check the network, and https://status.salesforce.com".to_owned(),
+            ClientError::Reserve { .. } => {
+                "wait until older calls are a day old, or set a smaller reserve; `tieline limits` shows what is left".to_owned()
+            }
+            ClientError::Unsendable { .. } => "correct the request; the org knows nothing of it".to_owned(),
+            ClientError::Input { .. } => "correct the input and send it again from where it stands".to_owned(),
+            ClientError::StillRunning { job, .. } => format!("wait for it again with its id, {job}, or abort it"),
+            ClientError::JobEnded { .. } => "rows that were processed before it ended stay; its results name them".to_owned(),
             ClientError::Unreadable { .. } => {
                 "a proxy may have answered in Salesforce's place; TIELINE_LOG=debug shows the calls".to_owned()
             }
@@ -129,33 +279,11 @@ impl ClientError {
     }
 }
 
-#[derive(Deserialize)]
-struct Body {
-    #[serde(default, rename = "errorCode")]
-    error_code: String,
-    #[serde(default)]
-    message: String,
-    #[serde(default)]
-    fields: Option<Vec<String>>,
-}
-
-/// Reads the error bodies of the data API: an array of one object (the first counts), or a single object.
+/// Reads the error bodies of the data API: an array of objects, or a single one; of the XML APIs; and of what stands in
+/// front of them.
 pub(crate) fn refused(org: &str, what: &str, status: u16, body: &[u8]) -> ClientError {
-    if let Some((code, message)) = crate::metadata::soap::fault(body) {
-        return refusal(org, what, status, Body { error_code: code, message, fields: None });
-    }
-    let first = match serde_json::from_slice::<Vec<Body>>(body) {
-        Ok(list) => list.into_iter().next(),
-        Err(_) => serde_json::from_slice::<Body>(body).ok(),
-    };
-    let first = first.unwrap_or_else(|| {
-        let text = String::from_utf8_lossy(&body[..body.len().min(200)]).trim().to_owned();
-        Body { error_code: String::new(), message: text, fields: None }
-    });
-    refusal(org, what, status, first)
-}
-
-fn refusal(org: &str, what: &str, status: u16, first: Body) -> ClientError {
+    let errors = errors_in(status, body);
+    let first = errors.first().cloned().unwrap_or_default();
     // A query's error begins with a line break, on which its caret stands aligned: only the end is trimmed.
     let message = match first.message.trim_end() {
         "" => "it gave no reason".to_owned(),
@@ -165,8 +293,59 @@ fn refusal(org: &str, what: &str, status: u16, first: Body) -> ClientError {
         org: org.to_owned(),
         what: what.to_owned(),
         status,
-        code: first.error_code,
+        code: first.code,
         message,
-        fields: first.fields.unwrap_or_default(),
+        fields: first.fields,
+        errors,
+        outcome_unknown: false,
+        body: RawBody(body.to_vec()),
     }))
+}
+
+/// The refusal of a tree: the errors stand with the records that have them.
+#[derive(Deserialize)]
+struct Refused {
+    results: Vec<RefusedRecord>,
+}
+
+#[derive(Deserialize)]
+struct RefusedRecord {
+    #[serde(default)]
+    errors: Vec<ErrorItem>,
+}
+
+fn errors_in(status: u16, body: &[u8]) -> Vec<ErrorItem> {
+    if let Some((code, message)) = crate::metadata::soap::fault(body) {
+        return vec![ErrorItem { code, message, ..ErrorItem::default() }];
+    }
+    if let Ok(list) = serde_json::from_slice::<Vec<ErrorItem>>(body) {
+        return list;
+    }
+    if let (300, Ok(paths)) = (status, serde_json::from_slice::<Vec<String>>(body)) {
+        // Several records have the same external id; the answer is their paths.
+        let message = format!("{} records match: {}", paths.len(), paths.join(", "));
+        return vec![ErrorItem { code: "MULTIPLE_CHOICES".to_owned(), message, ..ErrorItem::default() }];
+    }
+    if let Ok(refused) = serde_json::from_slice::<Refused>(body) {
+        return refused.results.into_iter().flat_map(|record| record.errors).collect();
+    }
+    if let Ok(one) = serde_json::from_slice::<ErrorItem>(body)
+        && !(one.code.is_empty() && one.message.is_empty())
+    {
+        return vec![one];
+    }
+    let text = String::from_utf8_lossy(&body[..body.len().min(200)]).trim().to_owned();
+    vec![ErrorItem { message: text, ..ErrorItem::default() }]
+}
+
+/// The connection broke, or never came about.
+pub(crate) fn broken(
+    org: &str,
+    what: &str,
+    error: &reqwest::Error,
+    attempts: u32,
+    outcome_unknown: bool,
+) -> ClientError {
+    let reason = if error.is_timeout() { "it did not answer in time".to_owned() } else { innermost(error) };
+    ClientError::Unreachable { org: org.to_owned(), what: what.to_owned(), reason, attempts, outcome_unknown }
 }

@@ -28,19 +28,30 @@ pub mod connections;
 pub mod error;
 pub mod limits;
 pub mod metadata;
+pub mod request;
 pub mod rest;
 pub mod retry;
 pub mod send;
 pub mod session;
 pub mod soql;
+pub mod version;
 
-pub use connection::{Connection, DEFAULT_API_VERSION};
+pub use connection::{Connection, Options, Timeouts};
 pub use connections::{ConnectionOptions, ConnectionStats, Connections};
-pub use error::{ClientError, Refusal};
-pub use limits::ApiUsage;
-pub use rest::query::{Page, Pages};
+pub use error::{ClientError, ErrorItem, Refusal};
+pub use limits::{ApiUsage, Reserve};
+pub use rest::apex::{ActionResult, AnonymousApex};
+pub use rest::changes::{Deleted, DeletedRecord, Updated, parse_datetime};
+pub use rest::collections::AllOrNone;
+pub use rest::composite;
+pub use rest::query::{Page, Pages, QueryOptions, QueryPlan};
+pub use rest::search::{Attributes, Hit, search_term};
+pub use rest::sobject::{SaveResult, Upserted};
+/// HTTP methods.
+pub use reqwest::Method;
 pub use retry::RetryPolicy;
-pub use send::{Body, Reply, Request};
+pub use version::{ApiVersion, DEFAULT_API_VERSION, VersionInfo};
+pub use request::{Body, Download, Reply, Request};
 
 /// A record whose fields are not known at compile time.
 pub type Record = serde_json::Map<String, serde_json::Value>;

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use reqwest::header::HeaderMap;
 
+use crate::error::ClientError;
+
 /// Exponential backoff with full jitter: the n-th wait is random between nothing and `base · 2ⁿ`, at most
 /// `cap`. A `Retry-After` of the server's overrules it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RetryPolicy {
     /// Attempts in all, the first included.
     pub attempts: u32,
@@ -36,6 +38,17 @@ impl RetryPolicy {
 /// Statuses that pass: the gateway's, and 429. A plain 500 is Salesforce's own error and is not among them.
 pub(crate) fn is_transient_status(status: u16) -> bool {
     matches!(status, 429 | 502 | 503 | 504)
+}
+
+/// Refusals that pass, and that say that nothing was done: a row held by somebody else's transaction, too many long calls
+/// at once. The other limit of that code, that of the day, does not pass.
+pub(crate) fn is_rolled_back(error: &ClientError) -> bool {
+    let ClientError::Refused(refusal) = error else { return false };
+    match refusal.code.as_str() {
+        "UNABLE_TO_LOCK_ROW" | "TXN_SECURITY_METERING_ERROR" => true,
+        "REQUEST_LIMIT_EXCEEDED" => refusal.message.starts_with("ConcurrentRequests"),
+        _ => false,
+    }
 }
 
 /// `Retry-After` in seconds; Salesforce sends no dates there.

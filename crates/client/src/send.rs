@@ -1,107 +1,59 @@
 //! The loop that every call goes through: authorise, send, classify; then again, or answer.
 //!
 //! 1. Ask the credentials for a token (from memory, as a rule).
-//! 2. Send to the instance URL that came with *this* token.
+//! 2. Send to the instance URL that came with *this* token, if the org's API budget allows it.
 //! 3. A refused token is dropped by comparison, and the call is repeated once with the next one.
-//! 4. What passes by itself (429, 502–504, a broken connection) is repeated after a pause, if repeating can
-//!    do no harm: a request that may have been carried out already is repeated only when it is idempotent.
+//! 4. What passes by itself (429, 502–504, a locked row, a broken connection) is repeated after a pause, if repeating
+//!    can do no harm: a request that may have been carried out already is repeated only when it is idempotent.
+//! 5. A path of an API version that the org does not have is sent again under the one that it has, unless the version is
+//!    pinned.
 
-use std::sync::PoisonError;
-use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use jiff::{SignedDuration, Timestamp};
-use reqwest::Method;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use serde::de::DeserializeOwned;
 use tieline_auth::Token;
-use tieline_auth::http::innermost;
+use tracing::Instrument;
 
 use crate::connection::Connection;
-use crate::error::{ClientError, refused};
+use crate::error::{ClientError, broken, refused};
 use crate::metadata::soap;
+use crate::request::{Body, Download, Reply, Request};
 use crate::{limits, retry, session};
-
-/// A call as data, so that it can be sent again.
-#[derive(Debug, Clone)]
-pub struct Request {
-    /// HTTP method.
-    pub method: Method,
-    /// Path from the host's root, with its query string: `/services/data/v67.0/limits`.
-    pub path: String,
-    /// What is sent with it.
-    pub body: Option<Body>,
-    /// Sending it twice has the effect of sending it once.
-    pub idempotent: bool,
-}
-
-/// What a request carries. Cheap to clone.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub enum Body {
-    /// JSON.
-    Json(Bytes),
-    /// Anything else, with its content type.
-    Raw {
-        /// Such as `text/csv`.
-        content_type: String,
-        /// The body.
-        bytes: Bytes,
-    },
-    /// An operation of the Metadata API as XML. The SOAP envelope round it holds the token of each attempt, for SOAP has
-    /// its session in the body and not in a header.
-    MetadataSoap(String),
-}
-
-impl Request {
-    /// A GET.
-    pub fn get(path: impl Into<String>) -> Self {
-        Self { method: Method::GET, path: path.into(), body: None, idempotent: true }
-    }
-
-    /// A request with a JSON body. `PATCH` and `DELETE` of a record count as idempotent, `POST` does not.
-    pub fn json(
-        method: Method,
-        path: impl Into<String>,
-        body: &impl serde::Serialize,
-    ) -> Result<Self, serde_json::Error> {
-        let idempotent = method != Method::POST;
-        Ok(Self { method, path: path.into(), body: Some(Body::Json(serde_json::to_vec(body)?.into())), idempotent })
-    }
-}
-
-/// The org's answer to a call that it carried out.
-#[derive(Debug)]
-pub struct Reply {
-    /// 2xx or 304.
-    pub status: u16,
-    /// Headers.
-    pub headers: HeaderMap,
-    /// The whole body.
-    pub body: Bytes,
-    /// The org's clock when the request was on its way: its `Date` less the time the call took, so never
-    /// later than the moment at which the org began to look at its data.
-    pub server_time: Option<Timestamp>,
-}
 
 /// How often a call is repeated with another token, where tokens come from other processes.
 const REPLAYS: u32 = 3;
 
-enum Attempt<T> {
-    Done(T),
+/// Why an attempt did not end the call.
+enum Setback {
     TokenRefused(ClientError),
     /// Failed, and might pass.
     Passing {
         error: ClientError,
         certainly_not_done: bool,
-        retry_after: Option<std::time::Duration>,
+        retry_after: Option<Duration>,
     },
     Failed(ClientError),
 }
 
+/// What was tried so far.
+struct Tries {
+    attempt: u32,
+    replays: u32,
+}
+
 impl Connection {
-    /// Sends any request, with token, retry and accounting.
+    /// Sends any request, with token, retry, API budget and accounting.
+    ///
+    /// ```no_run
+    /// # async fn example(org: tieline_client::Connection) -> Result<(), tieline_client::ClientError> {
+    /// use tieline_client::Request;
+    ///
+    /// let reply = org.send(&Request::get(org.data_path("chatter/users/me"))).await?;
+    /// println!("{}", String::from_utf8_lossy(&reply.body));
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// [`ClientError`], after what could be retried was retried.
@@ -117,122 +69,215 @@ impl Connection {
         self.send_and(request, |reply| serde_json::from_slice(&reply.body)).await
     }
 
+    /// Sends a request and hands out the body piece by piece. Repeated only until the body begins.
+    ///
+    /// # Errors
+    /// As [`Connection::send`].
+    pub async fn download(&self, request: &Request) -> Result<Download, ClientError> {
+        let what = request.what();
+        let mut tries = Tries { attempt: 1, replays: 0 };
+        self.within(request, async {
+            loop {
+                let token = self.0.credentials.token().await?;
+                match self.open(request, &what, &token, tries.attempt).await {
+                    Ok((response, _)) => {
+                        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+                        return Ok(Download { status, headers, response, org: self.org().to_owned(), what });
+                    }
+                    Err(setback) => self.after(request, &what, &token, setback, &mut tries).await?,
+                }
+            }
+        })
+        .await
+    }
+
     pub(crate) async fn send_and<T>(
         &self,
         request: &Request,
         read: impl Fn(Reply) -> Result<T, serde_json::Error>,
     ) -> Result<T, ClientError> {
-        let what = format!("{} {}", request.method, request.path.split('?').next().unwrap_or_default());
-        let mut replays = 0;
-        let mut attempt = 1;
-        loop {
-            let token = self.0.credentials.token().await?;
-            match self.attempt(request, &what, &token, attempt, &read).await {
-                Attempt::Done(value) => return Ok(value),
-                Attempt::Failed(error) => return Err(error),
-                Attempt::TokenRefused(error) => {
-                    self.0.credentials.refused(&token);
-                    // A token of another process's may be as old as ours was; one fresh from the org may not.
-                    if replays > 0 && !(token.is_adopted() && replays < REPLAYS) {
-                        return Err(error);
-                    }
-                    replays += 1;
+        let what = request.what();
+        let mut tries = Tries { attempt: 1, replays: 0 };
+        self.within(request, async {
+            loop {
+                let token = self.0.credentials.token().await?;
+                let setback = match self.whole(request, &what, &token, tries.attempt).await {
+                    Err(setback) => setback,
+                    Ok(reply) => match read(reply) {
+                        Ok(value) => return Ok(value),
+                        Err(error) => self.unreadable(request, &what, &error),
+                    },
+                };
+                self.after(request, &what, &token, setback, &mut tries).await?;
+            }
+        })
+        .await
+    }
+
+    /// Ends a call that takes too long.
+    async fn within<T>(
+        &self,
+        request: &Request,
+        call: impl Future<Output = Result<T, ClientError>>,
+    ) -> Result<T, ClientError> {
+        let span = tracing::debug_span!(
+            "salesforce",
+            org = self.org(),
+            method = request.method.as_str(),
+            resource = request.resource()
+        );
+        let call = call.instrument(span);
+        let Some(limit) = request.timeout.or(self.0.options.timeouts.total) else { return call.await };
+        tokio::time::timeout(limit, call).await.unwrap_or_else(|_| {
+            Err(ClientError::Unreachable {
+                org: self.org().to_owned(),
+                what: request.what(),
+                reason: format!("it took longer than {limit:?}"),
+                attempts: 1,
+                outcome_unknown: !request.idempotent,
+            })
+        })
+    }
+
+    fn unreadable(&self, request: &Request, what: &str, error: &serde_json::Error) -> Setback {
+        let early = error.is_eof();
+        let reason = if early { format!("it ends too early ({error})") } else { error.to_string() };
+        let (org, what, outcome_unknown) = (self.org().to_owned(), what.to_owned(), !request.idempotent);
+        let error = ClientError::Unreadable { org, what, reason, outcome_unknown };
+        if early { Setback::Passing { error, certainly_not_done: false, retry_after: None } } else { Setback::Failed(error) }
+    }
+
+    /// Decides whether the call is sent again, and waits until then.
+    async fn after(
+        &self,
+        request: &Request,
+        what: &str,
+        token: &Token,
+        setback: Setback,
+        tries: &mut Tries,
+    ) -> Result<(), ClientError> {
+        match setback {
+            Setback::Failed(error) => {
+                if self.another_version(request, &error).await? {
+                    return Ok(());
                 }
-                Attempt::Passing { error, certainly_not_done, retry_after } => {
-                    if attempt >= self.0.retry.attempts || !(request.idempotent || certainly_not_done) {
-                        return Err(error);
-                    }
-                    let pause = self.0.retry.pause(attempt, retry_after);
-                    tracing::info!(org = self.org(), attempt, ?pause, "{error}; trying again");
-                    tokio::time::sleep(pause).await;
-                    attempt += 1;
+                Err(error)
+            }
+            Setback::TokenRefused(error) => {
+                self.0.credentials.refused(token);
+                // A token of another process's may be as old as ours was; one fresh from the org may not.
+                if tries.replays > 0 && !(token.is_adopted() && tries.replays < REPLAYS) {
+                    return Err(error);
                 }
+                tries.replays += 1;
+                Ok(())
+            }
+            Setback::Passing { error, certainly_not_done, retry_after } => {
+                let may = certainly_not_done || request.idempotent;
+                if !may || tries.attempt >= self.0.options.retry.attempts {
+                    return Err(if certainly_not_done { error } else { error.with_outcome_unknown(!request.idempotent) });
+                }
+                let pause = self.0.options.retry.pause(tries.attempt, retry_after);
+                tracing::info!(attempt = tries.attempt, ?pause, what, "{}; trying again", error.without_data());
+                tokio::time::sleep(pause).await;
+                tries.attempt += 1;
+                Ok(())
             }
         }
     }
 
-    async fn attempt<T>(
+    /// One attempt, to the end of its answer.
+    async fn whole(&self, request: &Request, what: &str, token: &Token, attempts: u32) -> Result<Reply, Setback> {
+        let (response, sent) = self.open(request, what, token, attempts).await?;
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let body = response.bytes().await.map_err(|error| self.broken(request, what, &error, attempts, false))?;
+        let server_time = limits::server_time(&headers, sent);
+        Ok(Reply { status, headers, body, server_time })
+    }
+
+    fn broken(&self, request: &Request, what: &str, error: &reqwest::Error, attempts: u32, unsent: bool) -> Setback {
+        let error = broken(self.org(), what, error, attempts, !unsent && !request.idempotent);
+        Setback::Passing { error, certainly_not_done: unsent, retry_after: None }
+    }
+
+    /// One attempt, until the org has said that it carried the request out.
+    async fn open(
         &self,
         request: &Request,
         what: &str,
         token: &Token,
         attempts: u32,
-        read: &impl Fn(Reply) -> Result<T, serde_json::Error>,
-    ) -> Attempt<T> {
-        let broken = |error: &reqwest::Error, certainly_not_done: bool| {
-            let reason = if error.is_timeout() { "it did not answer in time".to_owned() } else { innermost(error) };
-            let outcome_unknown = !certainly_not_done && !request.idempotent;
-            let (org, what) = (self.org().to_owned(), what.to_owned());
-            let error = ClientError::Unreachable { org, what, reason, attempts, outcome_unknown };
-            Attempt::Passing { error, certainly_not_done, retry_after: None }
+    ) -> Result<(reqwest::Response, Instant), Setback> {
+        let builder = self.prepared(request, what, token).map_err(Setback::Failed)?;
+        let counted = self.0.budget.take(self.org(), what).await.map_err(Setback::Failed)?;
+        self.0.calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let sent = Instant::now();
+        let response =
+            builder.send().await.map_err(|error| self.broken(request, what, &error, attempts, error.is_connect()))?;
+        let status = response.status().as_u16();
+        counted.answered(response.headers());
+        tracing::debug!(status, ms = sent.elapsed().as_millis(), "answered");
+        if (200..300).contains(&status) || status == 304 {
+            self.0.credentials.accepted(token);
+            return Ok((response, sent));
+        }
+        let headers = response.headers().clone();
+        let body = response.bytes().await.map_err(|error| self.broken(request, what, &error, attempts, false))?;
+        Err(self.refused(request, what, status, &headers, &body))
+    }
+
+    /// What an answer that is none means for the call.
+    fn refused(&self, request: &Request, what: &str, status: u16, headers: &HeaderMap, body: &Bytes) -> Setback {
+        let error = refused(self.org(), what, status, body);
+        if session::is_expired(status, body) {
+            return Setback::TokenRefused(error);
+        }
+        if retry::is_transient_status(status) {
+            let certainly_not_done = status == 429;
+            let error = error.with_outcome_unknown(!certainly_not_done && !request.idempotent);
+            return Setback::Passing { error, certainly_not_done, retry_after: retry::retry_after(headers) };
+        }
+        if retry::is_rolled_back(&error) {
+            return Setback::Passing { error, certainly_not_done: true, retry_after: None };
+        }
+        Setback::Failed(error.with_outcome_unknown(status >= 500 && !request.idempotent))
+    }
+
+    fn prepared(&self, request: &Request, what: &str, token: &Token) -> Result<reqwest::RequestBuilder, ClientError> {
+        let unsendable = |reason: String| ClientError::Unsendable {
+            org: self.org().to_owned(),
+            what: what.to_owned(),
+            reason,
         };
-        let unreadable =
-            |reason: String| ClientError::Unreadable { org: self.org().to_owned(), what: what.to_owned(), reason };
-        let url = match token.instance_url().join(&request.path) {
+        let path = self.0.version.path(&request.path);
+        let url = match token.instance_url().join(&path) {
             // A path such as `//other.host/` would lead the token elsewhere.
-            Ok(url) if url.origin() == token.instance_url().origin() => url,
-            _ => return Attempt::Failed(unreadable(format!("`{}` is not a path on the org's host", request.path))),
+            // And a segment `..` would lead it to another resource.
+            Ok(url) if url.origin() == token.instance_url().origin() && segments(url.path()) == segments(&path) => url,
+            _ => return Err(unsendable(format!("`{path}` is not a path on the org's host"))),
         };
         let Ok(mut bearer) = HeaderValue::try_from(format!("Bearer {}", token.access_token().expose())) else {
-            return Attempt::Failed(unreadable("the token cannot be sent in a header".to_owned()));
+            return Err(unsendable("the token cannot be sent in a header".to_owned()));
         };
         bearer.set_sensitive(true);
-        let mut builder = self.0.http.request(request.method.clone(), url).header(AUTHORIZATION, bearer);
-        builder = match &request.body {
+        let mut headers = request.headers.clone();
+        headers.insert(AUTHORIZATION, bearer);
+        let builder = self.0.http.request(request.method.clone(), url).headers(headers);
+        Ok(match &request.body {
             None => builder,
             Some(Body::Json(bytes)) => builder.header(CONTENT_TYPE, "application/json").body(bytes.clone()),
             Some(Body::Raw { content_type, bytes }) => builder.header(CONTENT_TYPE, content_type).body(bytes.clone()),
+            Some(Body::Stream { content_type, open }) => builder.header(CONTENT_TYPE, content_type).body(open()),
             Some(Body::MetadataSoap(operation)) => builder
                 .header(CONTENT_TYPE, "text/xml; charset=UTF-8")
                 // Required, and its value ignored.
                 .header("SOAPAction", "\"\"")
                 .body(soap::envelope(token.access_token().expose(), operation)),
-        };
-        self.0.calls.fetch_add(1, Ordering::Relaxed);
-        let sent = Instant::now();
-        let response = match builder.send().await {
-            Ok(response) => response,
-            Err(error) => return broken(&error, error.is_connect()),
-        };
-        let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        let body = match response.bytes().await {
-            Ok(body) => body,
-            Err(error) => return broken(&error, false),
-        };
-        if let Some(usage) = limits::usage(&headers) {
-            *self.0.usage.lock().unwrap_or_else(PoisonError::into_inner) = Some(usage);
-        }
-        tracing::debug!(org = self.org(), what, status, ms = sent.elapsed().as_millis(), "call");
-        if (200..300).contains(&status) || status == 304 {
-            self.0.credentials.accepted(token);
-            let server_time = server_time(&headers, sent);
-            return match read(Reply { status, headers, body, server_time }) {
-                Ok(value) => Attempt::Done(value),
-                Err(error) if error.is_eof() => Attempt::Passing {
-                    error: unreadable(format!("it ends too early ({error})")),
-                    certainly_not_done: false,
-                    retry_after: None,
-                },
-                Err(error) => Attempt::Failed(unreadable(error.to_string())),
-            };
-        }
-        let error = refused(self.org(), what, status, &body);
-        if session::is_expired(status, &body) {
-            return Attempt::TokenRefused(error);
-        }
-        if retry::is_transient_status(status) {
-            return Attempt::Passing {
-                error,
-                certainly_not_done: status == 429,
-                retry_after: retry::retry_after(&headers),
-            };
-        }
-        Attempt::Failed(error)
+        })
     }
 }
 
-fn server_time(headers: &HeaderMap, sent: Instant) -> Option<Timestamp> {
-    let date = headers.get(DATE)?.to_str().ok()?;
-    let date = jiff::fmt::rfc2822::parse(date).ok()?.timestamp();
-    Some(date - SignedDuration::try_from(sent.elapsed()).ok()?)
+/// How many segments a path has, without its query string.
+fn segments(path: &str) -> usize {
+    path.split('?').next().unwrap_or_default().matches('/').count()
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tieline_auth::environment::{KEY_SERVICE, SETTINGS};
 use tieline_auth::{ConfigError, Credentials, OrgConfig, Settings};
-use tieline_client::{ClientError, Connection, DEFAULT_API_VERSION, RetryPolicy};
+use tieline_client::{ApiVersion, ClientError, Connection, Options};
 use tieline_store::{Credentials as SealedLater, StoreError};
 
 use crate::error::SyncError;
@@ -14,16 +14,15 @@ use crate::error::SyncError;
 pub struct Login {
     /// The org and how to log in to it.
     pub config: OrgConfig,
-    /// `SF_API_VERSION`, or the version that calls use unless told otherwise.
-    pub api_version: String,
+    /// How it is called: `SF_API_VERSION` pins the version of the API.
+    pub options: Options,
 }
 
 impl Login {
     fn new(variable: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
-        let version = variable("SF_API_VERSION").filter(|v| !v.trim().is_empty());
-        let version =
-            version.map_or_else(|| DEFAULT_API_VERSION.to_owned(), |v| v.trim().trim_start_matches('v').to_owned());
-        Ok(Self { config: OrgConfig::from_variables(variable)?, api_version: version })
+        let api_version = ApiVersion::told(variable("SF_API_VERSION").as_deref());
+        let options = Options { api_version, ..Options::default() };
+        Ok(Self { config: OrgConfig::from_variables(variable)?, options })
     }
 
     /// A connection that logs in at its first call, with tokens kept where `settings` says.
@@ -31,7 +30,7 @@ impl Login {
     /// # Errors
     /// When HTTPS cannot be prepared on this machine.
     pub fn connect(self, settings: Settings) -> Result<Connection, ClientError> {
-        Connection::with(Credentials::with(self.config, settings)?, &self.api_version, RetryPolicy::default())
+        Connection::with(Credentials::with(self.config, settings)?, self.options)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::json;
-use tieline_client::{ClientError, Connection, RetryPolicy, soql};
+use tieline_client::{ClientError, Connection, Options, soql};
 
 use super::metadata::SWITCH_VERSION;
 use crate::failure::Failure;
@@ -98,7 +98,8 @@ pub(crate) async fn assign(org: &Connection, set: &str, user: &str) -> Result<()
 /// The switch that lets consumer keys out; `None` where the user may not see it, or the org has it no more.
 pub(crate) async fn secrets_are_on(org: &Connection) -> Result<Option<bool>, Failure> {
     // As the version writes it that still has it.
-    let old = Connection::with(org.credentials().clone(), SWITCH_VERSION, RetryPolicy::default())?;
+    let options = Options { api_version: SWITCH_VERSION.into(), ..Options::default() };
+    let old = Connection::with(org.credentials().clone(), options)?;
     let settings = match old.read_metadata("ExternalClientAppSettings", &["ExternalClientApp"]).await {
         Ok(mut settings) => settings.pop(),
         Err(ClientError::Refused(_)) => None,

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::package::Package;
 use crate::connection::Connection;
 use crate::error::ClientError;
-use crate::send::{Body, Request};
+use crate::request::{Body, Request};
 
 /// How to deploy. A deploy that fails changes nothing.
 #[derive(Debug, Clone, Copy, Default)]
@@ -139,7 +139,7 @@ impl Connection {
     /// # Errors
     /// As [`Connection::send`]. `INSUFFICIENT_ACCESS`: the user may not change metadata.
     pub async fn deploy(&self, package: &Package, options: DeployOptions) -> Result<String, ClientError> {
-        let zip = package.zip().map_err(|e| ClientError::Unreadable {
+        let zip = package.zip().map_err(|e| ClientError::Unsendable {
             org: self.org().to_owned(),
             what: "deploy".to_owned(),
             reason: format!("the package cannot be written: {e}"),
@@ -157,16 +157,11 @@ impl Connection {
         .into_bytes();
         body.extend(zip);
         body.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes());
-        let request = Request {
-            method: Method::POST,
-            path: self.data_path("metadata/deployRequest"),
-            body: Some(Body::Raw {
-                content_type: format!("multipart/form-data; boundary={boundary}"),
-                bytes: Bytes::from(body),
-            }),
+        let content_type = format!("multipart/form-data; boundary={boundary}");
+        let request = Request::new(Method::POST, self.data_path("metadata/deployRequest"))
+            .with_body(Body::Raw { content_type, bytes: Bytes::from(body) })
             // The same package twice leaves the org as once.
-            idempotent: true,
-        };
+            .repeatable(true);
         Ok(self.send_json::<Answer>(&request).await?.deploy_result.id)
     }
 
@@ -186,7 +181,7 @@ impl Connection {
     pub async fn cancel_deploy(&self, id: &str) -> Result<(), ClientError> {
         let path = self.data_path(&format!("metadata/deployRequest/{id}"));
         let body = Bytes::from_static(br#"{"deployResult":{"status":"Canceling"}}"#);
-        let request = Request { method: Method::PATCH, path, body: Some(Body::Json(body)), idempotent: true };
+        let request = Request::new(Method::PATCH, path).with_body(Body::Json(body));
         self.send(&request).await.map(drop)
     }
 }

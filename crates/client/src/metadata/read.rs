@@ -44,7 +44,7 @@ impl Connection {
     /// # Errors
     /// As [`Connection::send`].
     pub async fn list_metadata(&self, type_name: &str) -> Result<Vec<FileProperties>, ClientError> {
-        let version = &self.0.version;
+        let version = self.api_version();
         let query =
             format!("<queries><type>{}</type></queries><asOfVersion>{version}</asOfVersion>", escape(type_name));
         let answer = self.soap(&format!("<listMetadata>{query}</listMetadata>"), true).await?;
@@ -64,7 +64,7 @@ impl Connection {
     /// # Errors
     /// As [`Connection::send`].
     pub async fn describe_metadata(&self) -> Result<Vec<MetadataType>, ClientError> {
-        let version = &self.0.version;
+        let version = self.api_version();
         let operation = format!("<describeMetadata><asOfVersion>{version}</asOfVersion></describeMetadata>");
         let answer = self.soap(&operation, true).await?;
         let of = |one: &Element| MetadataType {

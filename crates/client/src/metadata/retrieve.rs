@@ -37,8 +37,9 @@ impl Connection {
             org: self.org().to_owned(),
             what: "retrieve".to_owned(),
             reason,
+            outcome_unknown: false,
         };
-        let version = &self.0.version;
+        let version = self.api_version();
         let mut types = String::new();
         for (name, members) in wanted {
             let members: String = members.iter().map(|m| format!("<members>{}</members>", escape(m))).collect();

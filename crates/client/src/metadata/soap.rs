@@ -5,7 +5,7 @@ use reqwest::Method;
 use super::xml::{Element, escape};
 use crate::connection::Connection;
 use crate::error::ClientError;
-use crate::send::{Body, Request};
+use crate::request::{Body, Request};
 
 /// The operation in its envelope. Element names and the unprefixed payload are as jsforce sends them.
 pub(crate) fn envelope(session: &str, operation: &str) -> String {
@@ -34,12 +34,14 @@ impl Connection {
     /// Calls an operation and answers the response element. Whether it may be repeated is for the caller to say.
     pub(super) async fn soap(&self, operation: &str, idempotent: bool) -> Result<Element, ClientError> {
         let name = operation.trim_start_matches('<').split(['>', '/']).next().unwrap_or_default().to_owned();
-        let path = format!("/services/Soap/m/{}", self.0.version);
-        let request =
-            Request { method: Method::POST, path, body: Some(Body::MetadataSoap(operation.to_owned())), idempotent };
+        let path = format!("/services/Soap/m/{}", self.api_version());
+        let body = Body::MetadataSoap(operation.to_owned());
+        let request = Request::new(Method::POST, path).with_body(body).repeatable(idempotent);
         let reply = self.send(&request).await?;
-        let unreadable =
-            |reason: String| ClientError::Unreadable { org: self.org().to_owned(), what: name.clone(), reason };
+        let unreadable = |reason: String| {
+            let (org, what) = (self.org().to_owned(), name.clone());
+            ClientError::Unreadable { org, what, reason, outcome_unknown: !idempotent }
+        };
         let text = std::str::from_utf8(&reply.body).map_err(|e| unreadable(e.to_string()))?;
         let envelope = Element::parse(text).map_err(unreadable)?;
         let body = envelope.children.into_iter().find(|child| child.name == "Body");

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::connection::Connection;
 use crate::error::ClientError;
-use crate::send::Request;
+use crate::request::Request;
 
 /// An object's describe, as far as programs need it; unknown keys are ignored.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -1,27 +1,68 @@
 //! Single records.
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Method;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::connection::Connection;
-use crate::error::ClientError;
-use crate::send::Request;
+use crate::error::{ClientError, ErrorItem};
+use crate::request::Request;
 
-#[derive(Deserialize)]
-struct Created {
-    id: String,
+/// What became of one record of a write.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SaveResult {
+    /// The record's id; none where the record was not created.
+    #[serde(default)]
+    pub id: Option<String>,
+    /// Was it written?
+    pub success: bool,
+    /// Why it was not.
+    #[serde(default)]
+    pub errors: Vec<ErrorItem>,
+    /// With upserts: was it created? Otherwise it was there and was changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created: Option<bool>,
+    /// What else the org says.
+    #[serde(flatten)]
+    pub more: serde_json::Map<String, serde_json::Value>,
+}
+
+/// What became of an upsert.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upserted {
+    /// The record's id; none before v46, where the org does not say it of a record that was there.
+    pub id: Option<String>,
+    /// Was it created? Otherwise it was there and was changed.
+    pub created: bool,
+}
+
+/// What a path does not take as itself (RFC 3986, "unreserved" are the others).
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
+/// One segment of a path: nothing in it ends the segment or begins a query.
+pub(crate) fn segment(text: &str) -> String {
+    utf8_percent_encode(text, RESERVED).to_string()
 }
 
 impl Connection {
-    /// Creates a record and answers its id. Never repeated blindly: when the connection breaks, the error says
-    /// that the outcome is unknown.
+    /// Creates a record and answers its id. Never repeated blindly: when the answer is lost, the error says that
+    /// the outcome is unknown. [`Connection::upsert`] may be repeated.
+    ///
+    /// ```no_run
+    /// # async fn example(org: tieline_client::Connection) -> Result<(), tieline_client::ClientError> {
+    /// let fields = serde_json::json!({"LastName": "Lovelace", "Email": "ada@example.com"});
+    /// let id = org.create("Contact", &fields).await?;
+    /// org.update("Contact", &id, &serde_json::json!({"Email": null})).await?;
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// As [`Connection::send`]; Salesforce's refusal names the fields.
     pub async fn create(&self, object: &str, fields: &impl Serialize) -> Result<String, ClientError> {
-        let request = self.with_body(Method::POST, &format!("sobjects/{object}"), fields)?;
-        Ok(self.send_json::<Created>(&request).await?.id)
+        let request = self.json(Method::POST, &format!("sobjects/{}", segment(object)), fields)?;
+        let saved: SaveResult = self.send_json(&request).await?;
+        saved.id.ok_or_else(|| self.unreadable_answer(&request, "it names no id"))
     }
 
     /// Reads a record: all fields that the user may see.
@@ -29,7 +70,34 @@ impl Connection {
     /// # Errors
     /// As [`Connection::send`]; `NOT_FOUND` for a record that is deleted or was never there.
     pub async fn read<T: DeserializeOwned>(&self, object: &str, id: &str) -> Result<T, ClientError> {
-        self.send_json(&Request::get(self.data_path(&format!("sobjects/{object}/{id}")))).await
+        self.send_json(&Request::get(self.data_path(&record_path(object, &[id])))).await
+    }
+
+    /// Reads some fields of a record; parents' fields by their path, such as `Account.Name`.
+    ///
+    /// # Errors
+    /// As [`Connection::read`].
+    pub async fn read_fields<T: DeserializeOwned>(
+        &self,
+        object: &str,
+        id: &str,
+        fields: &[&str],
+    ) -> Result<T, ClientError> {
+        let path = format!("{}?fields={}", record_path(object, &[id]), segment(&fields.join(",")));
+        self.send_json(&Request::get(self.data_path(&path))).await
+    }
+
+    /// Reads the record that has this value in an external id (or in another field that the org looks records up by).
+    ///
+    /// # Errors
+    /// As [`Connection::read`]; `MULTIPLE_CHOICES` when several records have it.
+    pub async fn read_by<T: DeserializeOwned>(
+        &self,
+        object: &str,
+        field: &str,
+        value: &str,
+    ) -> Result<T, ClientError> {
+        self.send_json(&Request::get(self.data_path(&record_path(object, &[field, value])))).await
     }
 
     /// Changes the given fields; `null` empties one.
@@ -37,26 +105,84 @@ impl Connection {
     /// # Errors
     /// As [`Connection::send`].
     pub async fn update(&self, object: &str, id: &str, fields: &impl Serialize) -> Result<(), ClientError> {
-        let request = self.with_body(Method::PATCH, &format!("sobjects/{object}/{id}"), fields)?;
+        let request = self.json(Method::PATCH, &record_path(object, &[id]), fields)?;
         self.send(&request).await.map(drop)
     }
 
-    /// Moves a record to the recycle bin.
+    /// Creates the record that has this value in an external id, or changes the one that has it. `fields` are the
+    /// others: the org refuses the external id among them.
+    ///
+    /// After a lost answer it is repeated, and then a record that the first attempt created is told as changed.
     ///
     /// # Errors
-    /// As [`Connection::send`].
-    pub async fn delete(&self, object: &str, id: &str) -> Result<(), ClientError> {
-        let path = self.data_path(&format!("sobjects/{object}/{id}"));
-        self.send(&Request { method: Method::DELETE, path, body: None, idempotent: true }).await.map(drop)
+    /// As [`Connection::send`]; `MULTIPLE_CHOICES` when several records have the value.
+    pub async fn upsert(
+        &self,
+        object: &str,
+        field: &str,
+        value: &str,
+        fields: &impl Serialize,
+    ) -> Result<Upserted, ClientError> {
+        let request = self.json(Method::PATCH, &record_path(object, &[field, value]), fields)?;
+        self.send_and(&request, |reply| {
+            if reply.body.is_empty() {
+                return Ok(Upserted { id: None, created: reply.status == 201 });
+            }
+            let saved: SaveResult = serde_json::from_slice(&reply.body)?;
+            Ok(Upserted { id: saved.id, created: saved.created.unwrap_or(reply.status == 201) })
+        })
+        .await
     }
 
-    fn with_body(&self, method: Method, rest: &str, fields: &impl Serialize) -> Result<Request, ClientError> {
+    /// Moves a record to the recycle bin. A record that is in it already is no error if an answer was lost before: then
+    /// it was this call that put it there.
+    ///
+    /// # Errors
+    /// As [`Connection::send`]; `ENTITY_IS_DELETED` for a record that was deleted before.
+    pub async fn delete(&self, object: &str, id: &str) -> Result<(), ClientError> {
+        let request = Request::new(Method::DELETE, self.data_path(&record_path(object, &[id])));
+        // Told apart here: the first attempt alone, and then the rest.
+        match self.send(&request.clone().repeatable(false)).await {
+            Err(error) if error.outcome_unknown() => match self.send(&request).await {
+                Err(ClientError::Refused(refusal)) if refusal.code == "ENTITY_IS_DELETED" => Ok(()),
+                other => other.map(drop),
+            },
+            other => other.map(drop),
+        }
+    }
+
+    pub(crate) fn json(&self, method: Method, rest: &str, body: &impl Serialize) -> Result<Request, ClientError> {
         let path = self.data_path(rest);
         let what = format!("{method} {path}");
-        Request::json(method, path, fields).map_err(|e| ClientError::Unreadable {
+        Request::json(method, path, body).map_err(|e| ClientError::Unsendable {
             org: self.org().to_owned(),
             what,
-            reason: format!("the record cannot be written as JSON: {e}"),
+            reason: format!("it cannot be written as JSON: {e}"),
         })
+    }
+
+    pub(crate) fn unreadable_answer(&self, request: &Request, reason: &str) -> ClientError {
+        let (org, what, reason) = (self.org().to_owned(), request.what(), reason.to_owned());
+        ClientError::Unreadable { org, what, reason, outcome_unknown: !request.idempotent }
+    }
+}
+
+fn record_path(object: &str, segments: &[&str]) -> String {
+    let mut path = format!("sobjects/{}", segment(object));
+    for one in segments {
+        path.push('/');
+        path.push_str(&segment(one));
+    }
+    path
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_stays_within_its_segment() {
+        let path = record_path("Account", &["Ext__c", "a/b?c=d#e %ü"]);
+        assert_eq!(path, "sobjects/Account/Ext__c/a%2Fb%3Fc%3Dd%23e%20%25%C3%BC");
     }
 }

@@ -36,7 +36,7 @@ use serde::de::DeserializeOwned;
 use tieline_auth::aws::Variable;
 use tieline_auth::http::thawing_client;
 use tieline_auth::{Clock, ConfigError, SystemClock};
-use tieline_client::{Connection, RetryPolicy};
+use tieline_client::{Connection, Options, RetryPolicy};
 
 pub use self::error::HandlerError;
 use self::report::Report;
@@ -118,7 +118,8 @@ impl Salesforce {
             Some((generation, connection)) if *generation >= loaded.generation => Ok(connection.clone()),
             _ => {
                 let org = loaded.org;
-                let connection = Connection::sending_by(http.clone(), org.credentials, &org.api_version, RETRY);
+                let options = Options { api_version: org.api_version.into(), retry: RETRY, ..Options::default() };
+                let connection = Connection::sending_by(http.clone(), org.credentials, options);
                 connections.insert(name.to_owned(), (loaded.generation, connection.clone()));
                 Ok(connection)
             }
