@@ -26,7 +26,7 @@ use crate::version::{ApiVersion, Version};
 /// };
 /// # assert_ne!(options, Options::default());
 /// ```
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Options {
     /// Version of the API.
     pub api_version: ApiVersion,
@@ -36,6 +36,20 @@ pub struct Options {
     pub timeouts: Timeouts,
     /// API calls that are left to others.
     pub reserve: Reserve,
+    /// For how long describes are taken from memory, without asking the org whether they have changed. Zero: never.
+    pub describes: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            api_version: ApiVersion::default(),
+            retry: RetryPolicy::default(),
+            timeouts: Timeouts::default(),
+            reserve: Reserve::default(),
+            describes: Duration::from_secs(60 * 60),
+        }
+    }
 }
 
 /// How long calls may take.
@@ -52,11 +66,7 @@ pub struct Timeouts {
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self {
-            connect: tieline_auth::http::CONNECT_TIMEOUT,
-            idle: tieline_auth::http::READ_TIMEOUT,
-            total: None,
-        }
+        Self { connect: tieline_auth::http::CONNECT_TIMEOUT, idle: tieline_auth::http::READ_TIMEOUT, total: None }
     }
 }
 
@@ -88,7 +98,10 @@ pub(crate) struct Inner {
 
 impl std::fmt::Debug for Connection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Connection").field("org", &self.org()).field("version", &self.api_version()).finish_non_exhaustive()
+        f.debug_struct("Connection")
+            .field("org", &self.org())
+            .field("version", &self.api_version())
+            .finish_non_exhaustive()
     }
 }
 

@@ -35,11 +35,7 @@ pub struct ConnectionOptions {
 
 impl Default for ConnectionOptions {
     fn default() -> Self {
-        Self {
-            capacity: CAPACITY,
-            settings: Settings::default(),
-            calls: Options::default(),
-        }
+        Self { capacity: CAPACITY, settings: Settings::default(), calls: Options::default() }
     }
 }
 

@@ -34,7 +34,9 @@ pub enum ClientError {
         outcome_unknown: bool,
     },
     /// The caller's own reserve of API calls begins here; nothing was sent.
-    #[error("{what} was not sent: org `{org}` has used {used} of {allowed} API calls, and {reserve} are kept in reserve")]
+    #[error(
+        "{what} was not sent: org `{org}` has used {used} of {allowed} API calls, and {reserve} are kept in reserve"
+    )]
     Reserve {
         /// The org's alias.
         org: String,
@@ -88,6 +90,16 @@ pub enum ClientError {
         org: String,
         /// What is wrong, and where.
         reason: String,
+    },
+    /// What came cannot be written to where the caller wants it.
+    #[error("could not write what came from org `{org}`: {reason}")]
+    Output {
+        /// The org's alias.
+        org: String,
+        /// What the system says.
+        reason: String,
+        /// Whoever read it has gone.
+        broken_pipe: bool,
     },
     /// The answer does not have the expected form.
     #[error("{what} failed: the answer of org `{org}` cannot be read: {reason}")]
@@ -236,6 +248,7 @@ impl ClientError {
             ClientError::Unreadable { .. }
             | ClientError::Unsendable { .. }
             | ClientError::Input { .. }
+            | ClientError::Output { .. }
             | ClientError::JobEnded { .. } => false,
         }
     }
@@ -262,12 +275,16 @@ impl ClientError {
             }
             ClientError::Unreachable { .. } => "check the network, and https://status.salesforce.com".to_owned(),
             ClientError::Reserve { .. } => {
-                "wait until older calls are a day old, or set a smaller reserve; `tieline limits` shows what is left".to_owned()
+                "wait until older calls are a day old, or set a smaller reserve; `tieline limits` shows what is left"
+                    .to_owned()
             }
             ClientError::Unsendable { .. } => "correct the request; the org knows nothing of it".to_owned(),
             ClientError::Input { .. } => "correct the input and send it again from where it stands".to_owned(),
+            ClientError::Output { .. } => "make room, or write elsewhere; what the org has is not changed".to_owned(),
             ClientError::StillRunning { job, .. } => format!("wait for it again with its id, {job}, or abort it"),
-            ClientError::JobEnded { .. } => "rows that were processed before it ended stay; its results name them".to_owned(),
+            ClientError::JobEnded { .. } => {
+                "rows that were processed before it ended stay; its results name them".to_owned()
+            }
             ClientError::Unreadable { .. } => {
                 "a proxy may have answered in Salesforce's place; TIELINE_LOG=debug shows the calls".to_owned()
             }

@@ -22,12 +22,14 @@
 //! [`rest`], one file per resource, and [`metadata`] (the org's setup). Beside the road: [`error`] and its [`catalogue`], [`session`] (what an expired one looks like),
 //! [`limits`], [`soql`].
 
+pub mod bulk;
 pub mod catalogue;
 pub mod connection;
 pub mod connections;
 pub mod error;
 pub mod limits;
 pub mod metadata;
+mod remember;
 pub mod request;
 pub mod rest;
 pub mod retry;
@@ -40,6 +42,9 @@ pub use connection::{Connection, Options, Timeouts};
 pub use connections::{ConnectionOptions, ConnectionStats, Connections};
 pub use error::{ClientError, ErrorItem, Refusal};
 pub use limits::{ApiUsage, Reserve};
+pub use request::{Body, Download, Reply, Request};
+/// HTTP methods.
+pub use reqwest::Method;
 pub use rest::apex::{ActionResult, AnonymousApex};
 pub use rest::changes::{Deleted, DeletedRecord, Updated, parse_datetime};
 pub use rest::collections::AllOrNone;
@@ -47,11 +52,8 @@ pub use rest::composite;
 pub use rest::query::{Page, Pages, QueryOptions, QueryPlan};
 pub use rest::search::{Attributes, Hit, search_term};
 pub use rest::sobject::{SaveResult, Upserted};
-/// HTTP methods.
-pub use reqwest::Method;
 pub use retry::RetryPolicy;
 pub use version::{ApiVersion, DEFAULT_API_VERSION, VersionInfo};
-pub use request::{Body, Download, Reply, Request};
 
 /// A record whose fields are not known at compile time.
 pub type Record = serde_json::Map<String, serde_json::Value>;

@@ -144,7 +144,11 @@ impl Connection {
         let reason = if early { format!("it ends too early ({error})") } else { error.to_string() };
         let (org, what, outcome_unknown) = (self.org().to_owned(), what.to_owned(), !request.idempotent);
         let error = ClientError::Unreadable { org, what, reason, outcome_unknown };
-        if early { Setback::Passing { error, certainly_not_done: false, retry_after: None } } else { Setback::Failed(error) }
+        if early {
+            Setback::Passing { error, certainly_not_done: false, retry_after: None }
+        } else {
+            Setback::Failed(error)
+        }
     }
 
     /// Decides whether the call is sent again, and waits until then.
@@ -175,7 +179,11 @@ impl Connection {
             Setback::Passing { error, certainly_not_done, retry_after } => {
                 let may = certainly_not_done || request.idempotent;
                 if !may || tries.attempt >= self.0.options.retry.attempts {
-                    return Err(if certainly_not_done { error } else { error.with_outcome_unknown(!request.idempotent) });
+                    return Err(if certainly_not_done {
+                        error
+                    } else {
+                        error.with_outcome_unknown(!request.idempotent)
+                    });
                 }
                 let pause = self.0.options.retry.pause(tries.attempt, retry_after);
                 tracing::info!(attempt = tries.attempt, ?pause, what, "{}; trying again", error.without_data());
@@ -244,11 +252,8 @@ impl Connection {
     }
 
     fn prepared(&self, request: &Request, what: &str, token: &Token) -> Result<reqwest::RequestBuilder, ClientError> {
-        let unsendable = |reason: String| ClientError::Unsendable {
-            org: self.org().to_owned(),
-            what: what.to_owned(),
-            reason,
-        };
+        let unsendable =
+            |reason: String| ClientError::Unsendable { org: self.org().to_owned(), what: what.to_owned(), reason };
         let path = self.0.version.path(&request.path);
         let url = match token.instance_url().join(&path) {
             // A path such as `//other.host/` would lead the token elsewhere.

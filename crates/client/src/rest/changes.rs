@@ -110,7 +110,16 @@ mod tests {
         ] {
             assert_eq!(parse_datetime(text), Some(at), "{text}");
         }
-        for text in ["", "+0000", "2024-01-02", "yesterday", "2024-01-02T03:04:05", "2024-13-02T03:04:05.000+0000", "é+000", "日本"] {
+        for text in [
+            "",
+            "+0000",
+            "2024-01-02",
+            "yesterday",
+            "2024-01-02T03:04:05",
+            "2024-13-02T03:04:05.000+0000",
+            "é+000",
+            "日本",
+        ] {
             assert_eq!(parse_datetime(text), None, "{text}");
         }
     }

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use futures_util::{Stream, StreamExt, stream};
 use reqwest::Method;
-use serde::de::DeserializeOwned;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::sobject::{SaveResult, segment};
@@ -118,10 +118,15 @@ impl Connection {
                 Err(error) => Err(format!("a record cannot be written as JSON: {error}")),
             }
         });
-        in_pieces(records, COLLECTION, move |piece| {
-            let (connection, kind) = (connection.clone(), kind.clone());
-            async move { connection.write_piece(&kind, &piece, all_or_none).await }
-        }, self.org())
+        in_pieces(
+            records,
+            COLLECTION,
+            move |piece| {
+                let (connection, kind) = (connection.clone(), kind.clone());
+                async move { connection.write_piece(&kind, &piece, all_or_none).await }
+            },
+            self.org(),
+        )
     }
 
     async fn write_piece(
@@ -165,10 +170,15 @@ impl Connection {
     ) -> impl Stream<Item = Result<SaveResult, ClientError>> + Send {
         let connection = self.clone();
         let ids = ids.into_iter().map(Ok);
-        in_pieces(ids, COLLECTION, move |piece: Vec<String>| {
-            let connection = connection.clone();
-            async move { connection.delete_piece(&piece, all_or_none).await }
-        }, self.org())
+        in_pieces(
+            ids,
+            COLLECTION,
+            move |piece: Vec<String>| {
+                let connection = connection.clone();
+                async move { connection.delete_piece(&piece, all_or_none).await }
+            },
+            self.org(),
+        )
     }
 
     async fn delete_piece(&self, ids: &[String], all_or_none: AllOrNone) -> Result<Vec<SaveResult>, ClientError> {
@@ -181,7 +191,13 @@ impl Connection {
                 let mut results: Vec<SaveResult> = self.send_json(&request).await?;
                 for (result, id) in results.iter_mut().zip(ids) {
                     if result.errors.iter().any(|error| error.code == "ENTITY_IS_DELETED") {
-                        let done = SaveResult { id: Some(id.clone()), success: true, errors: Vec::new(), created: None, more: Map::new() };
+                        let done = SaveResult {
+                            id: Some(id.clone()),
+                            success: true,
+                            errors: Vec::new(),
+                            created: None,
+                            more: Map::new(),
+                        };
                         *result = done;
                     }
                 }
@@ -205,16 +221,21 @@ impl Connection {
         let connection = self.clone();
         let object = segment(object);
         let fields: Vec<String> = fields.iter().map(|field| (*field).to_owned()).collect();
-        in_pieces(ids.into_iter().map(Ok), READ_AT_ONCE, move |piece: Vec<String>| {
-            let (connection, object, fields) = (connection.clone(), object.clone(), fields.clone());
-            async move {
-                let body = serde_json::json!({"ids": piece, "fields": fields});
-                let request =
-                    connection.json(Method::POST, &format!("composite/sobjects/{object}"), &body)?.repeatable(true);
-                let records: Vec<Option<T>> = connection.send_json(&request).await?;
-                connection.one_for_each(&request, piece.len(), records)
-            }
-        }, self.org())
+        in_pieces(
+            ids.into_iter().map(Ok),
+            READ_AT_ONCE,
+            move |piece: Vec<String>| {
+                let (connection, object, fields) = (connection.clone(), object.clone(), fields.clone());
+                async move {
+                    let body = serde_json::json!({"ids": piece, "fields": fields});
+                    let request =
+                        connection.json(Method::POST, &format!("composite/sobjects/{object}"), &body)?.repeatable(true);
+                    let records: Vec<Option<T>> = connection.send_json(&request).await?;
+                    connection.one_for_each(&request, piece.len(), records)
+                }
+            },
+            self.org(),
+        )
     }
 }
 

@@ -155,7 +155,8 @@ async fn first<T: DeserializeOwned>(
     soql: String,
     options: QueryOptions,
 ) -> Result<Page<T>, ClientError> {
-    let path = connection.data_path(&format!("{}?q={}", options.resource(), utf8_percent_encode(&soql, NON_ALPHANUMERIC)));
+    let path =
+        connection.data_path(&format!("{}?q={}", options.resource(), utf8_percent_encode(&soql, NON_ALPHANUMERIC)));
     if path.len() > LONGEST_PATH {
         return in_a_body(connection, path, options).await;
     }
@@ -224,7 +225,8 @@ async fn in_a_body<T: DeserializeOwned>(
     if one.http_status_code != 200 {
         return Err(refused(org, &what, one.http_status_code, body.as_bytes()));
     }
-    page(Bytes::from(String::from(body)), server_time).map_err(|e| connection.unreadable_answer(&request, &e.to_string()))
+    page(Bytes::from(String::from(body)), server_time)
+        .map_err(|e| connection.unreadable_answer(&request, &e.to_string()))
 }
 
 /// How the org would run a query.
@@ -283,7 +285,11 @@ impl Connection {
     }
 
     /// The pages of a query, with options.
-    pub fn query_pages_with<T: DeserializeOwned + Send + 'static>(&self, soql: &str, options: QueryOptions) -> Pages<T> {
+    pub fn query_pages_with<T: DeserializeOwned + Send + 'static>(
+        &self,
+        soql: &str,
+        options: QueryOptions,
+    ) -> Pages<T> {
         Pages::start(self.clone(), soql.to_owned(), options)
     }
 

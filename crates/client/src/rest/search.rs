@@ -68,7 +68,27 @@ pub fn search_term(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 8);
     out.push('{');
     for c in text.chars() {
-        if matches!(c, '?' | '&' | '|' | '!' | '{' | '}' | '[' | ']' | '(' | ')' | '^' | '~' | '*' | ':' | '\\' | '"' | '\'' | '+' | '-') {
+        if matches!(
+            c,
+            '?' | '&'
+                | '|'
+                | '!'
+                | '{'
+                | '}'
+                | '['
+                | ']'
+                | '('
+                | ')'
+                | '^'
+                | '~'
+                | '*'
+                | ':'
+                | '\\'
+                | '"'
+                | '\''
+                | '+'
+                | '-'
+        ) {
             out.push('\\');
         }
         out.push(c);

@@ -91,12 +91,7 @@ impl Connection {
     ///
     /// # Errors
     /// As [`Connection::read`]; `MULTIPLE_CHOICES` when several records have it.
-    pub async fn read_by<T: DeserializeOwned>(
-        &self,
-        object: &str,
-        field: &str,
-        value: &str,
-    ) -> Result<T, ClientError> {
+    pub async fn read_by<T: DeserializeOwned>(&self, object: &str, field: &str, value: &str) -> Result<T, ClientError> {
         self.send_json(&Request::get(self.data_path(&record_path(object, &[field, value])))).await
     }
 

@@ -32,7 +32,8 @@ pub fn bind<'a, V: Into<Value>>(
     let mut rest = soql;
     let mut quoted = false;
     while let Some(c) = rest.chars().next() {
-        let name_length = rest[1.min(rest.len())..].bytes().take_while(|b| b.is_ascii_alphanumeric() || *b == b'_').count();
+        let name_length =
+            rest[1.min(rest.len())..].bytes().take_while(|b| b.is_ascii_alphanumeric() || *b == b'_').count();
         match c {
             '\\' if quoted => {
                 let two = rest.char_indices().nth(2).map_or(rest.len(), |(at, _)| at);
@@ -45,8 +46,7 @@ pub fn bind<'a, V: Into<Value>>(
             ':' if !quoted && name_length > 0 && !rest.as_bytes()[1].is_ascii_digit() => {
                 let name = &rest[1..=name_length];
                 let found = values.get_mut(name);
-                let (literal, used) =
-                    found.ok_or_else(|| SoqlError::Variable(name.to_owned(), "has no value"))?;
+                let (literal, used) = found.ok_or_else(|| SoqlError::Variable(name.to_owned(), "has no value"))?;
                 *used = true;
                 out.push_str(literal);
                 rest = &rest[1 + name_length..];
@@ -72,7 +72,10 @@ mod tests {
         let bound = |soql| bind(soql, [("a", 1)]);
         assert_eq!(bound("x = :a").unwrap(), "x = 1");
         assert_eq!(bound("x = ': a\\':a' AND y=:a").unwrap(), "x = ': a\\':a' AND y=1");
-        assert_eq!(bound("d = LAST_N_DAYS:30 AND x = :a AND é = 'ü'").unwrap(), "d = LAST_N_DAYS:30 AND x = 1 AND é = 'ü'");
+        assert_eq!(
+            bound("d = LAST_N_DAYS:30 AND x = :a AND é = 'ü'").unwrap(),
+            "d = LAST_N_DAYS:30 AND x = 1 AND é = 'ü'"
+        );
         assert_eq!(bound("x = :b"), Err(SoqlError::Variable("b".to_owned(), "has no value")));
         assert_eq!(bound("x = 1"), Err(SoqlError::Variable("a".to_owned(), "is not in the query")));
         // A value is not looked at again.

@@ -32,7 +32,9 @@ pub use value::{Like, Value, datetime, identifier, text};
 #[non_exhaustive]
 pub enum SoqlError {
     /// A name with characters that names do not have.
-    #[error("`{0}` is not a name of an object, a field or a path of them; hint: values belong into values, not into names")]
+    #[error(
+        "`{0}` is not a name of an object, a field or a path of them; hint: values belong into values, not into names"
+    )]
     Name(String),
     /// A `:variable` without a value, or the other way round.
     #[error("the bind variable `:{0}` {1}")]

@@ -71,9 +71,17 @@ pub(crate) fn resume(soql: &str, last: &Map<String, Value>, seen: u64) -> Option
         return None;
     }
     let end = found.limit.unwrap_or(soql.len());
-    let by: Vec<String> = soql.get(order..end)?.split_whitespace().skip(2).collect::<Vec<_>>().join(" ")
-        .split(',').map(|key| key.trim().to_ascii_uppercase()).collect();
-    let text = |name: &str| last.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).and_then(|(_, value)| value.as_str());
+    let by: Vec<String> = soql
+        .get(order..end)?
+        .split_whitespace()
+        .skip(2)
+        .collect::<Vec<_>>()
+        .join(" ")
+        .split(',')
+        .map(|key| key.trim().to_ascii_uppercase())
+        .collect();
+    let text =
+        |name: &str| last.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).and_then(|(_, value)| value.as_str());
     let plain = |key: &str| key.strip_suffix(" ASC").unwrap_or(key).trim().to_owned();
     let keys: Vec<String> = by.iter().map(|key| plain(key)).collect();
     let id = text("Id")?;

@@ -240,7 +240,8 @@ mod tests {
         let query = select(["Id"]).from("T").filter(a.clone().or(b.clone()).and(c.clone().not()));
         assert_eq!(query.build().unwrap(), r"SELECT Id FROM T WHERE (A = 1 OR B > 2.5) AND (NOT (C IN ('x', 'y\'')))");
         let query = select(["Id"]).from("T").filter(a).filter(b).filter(c).order_by_desc("A").order_by("Id").offset(5);
-        let expected = r"SELECT Id FROM T WHERE A = 1 AND B > 2.5 AND C IN ('x', 'y\'') ORDER BY A DESC NULLS LAST, Id OFFSET 5";
+        let expected =
+            r"SELECT Id FROM T WHERE A = 1 AND B > 2.5 AND C IN ('x', 'y\'') ORDER BY A DESC NULLS LAST, Id OFFSET 5";
         assert_eq!(query.build().unwrap(), expected);
         let children = select(["Name"]).children(select(["Id"]).from("Contacts").limit(2)).from("Account");
         assert_eq!(children.build().unwrap(), "SELECT Name, (SELECT Id FROM Contacts LIMIT 2) FROM Account");

@@ -119,7 +119,8 @@ pub fn datetime(at: Timestamp) -> String {
 /// ```
 pub fn identifier(name: &str) -> Result<&str, SoqlError> {
     let is_one = |part: &str| {
-        part.starts_with(|c: char| c.is_ascii_alphabetic()) && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        part.starts_with(|c: char| c.is_ascii_alphabetic())
+            && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
     };
     if name.split('.').all(is_one) { Ok(name) } else { Err(SoqlError::Name(name.to_owned())) }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tieline_auth::{Credentials, Grant, OrgConfig, PrivateKey, Secret};
-use tieline_client::{Connection, Options, RetryPolicy};
+use tieline_client::{Connection, RetryPolicy};
 use tieline_emulator::{Emulator, Options, OrgInfo};
 
 pub(crate) struct World {
@@ -38,7 +38,11 @@ impl World {
 
     pub(crate) fn connect(&self, config: OrgConfig) -> Connection {
         let quick = RetryPolicy { attempts: 4, base: Duration::from_millis(1), cap: Duration::from_millis(20) };
-        Connection::with(Credentials::new(config).unwrap(), Options { api_version: "67.0".into(), retry: quick, ..Options::default() }).unwrap()
+        Connection::with(
+            Credentials::new(config).unwrap(),
+            tieline_client::Options { api_version: "67.0".into(), retry: quick, ..Default::default() },
+        )
+        .unwrap()
     }
 
     pub(crate) async fn post(&self, path: &str, body: Value) {

@@ -9,7 +9,7 @@ use futures_util::TryStreamExt;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tieline_auth::{Credentials, Grant, ManualClock, OrgConfig, Secret};
-use tieline_client::{Connection, Options, RetryPolicy};
+use tieline_client::{Connection, RetryPolicy};
 use tieline_emulator::{Emulator, Options};
 use tieline_store::{Contact, Store};
 use tieline_sync::{Comparison, Report, SyncError, Syncer, Window, compare_contacts};
@@ -49,7 +49,11 @@ impl World {
         let mut config = OrgConfig::new(&info.login_url, &info.client_id, grant).unwrap();
         config.client_secret = Some(Secret::new(&info.client_secret));
         let quick = RetryPolicy { attempts: 3, base: Duration::from_millis(1), cap: Duration::from_millis(5) };
-        let connection = Connection::with(Credentials::new(config).unwrap(), Options { api_version: "67.0".into(), retry: quick, ..Options::default() }).unwrap();
+        let connection = Connection::with(
+            Credentials::new(config).unwrap(),
+            tieline_client::Options { api_version: "67.0".into(), retry: quick, ..Default::default() },
+        )
+        .unwrap();
         let store = Store::open(&folder.path().join("t.db")).await.unwrap();
         let integration =
             store.save_integration("t", &tieline_store::Credentials::new(b"{}".to_vec()), start()).await.unwrap();

@@ -109,7 +109,11 @@ impl Connection {
     }
 
     /// Refuses a call with a body that could not be written.
-    pub(super) fn writable<'a>(&self, parts: impl IntoIterator<Item = &'a Parts>, what: &str) -> Result<(), ClientError> {
+    pub(super) fn writable<'a>(
+        &self,
+        parts: impl IntoIterator<Item = &'a Parts>,
+        what: &str,
+    ) -> Result<(), ClientError> {
         match parts.into_iter().find_map(|parts| parts.failed.clone()) {
             None => Ok(()),
             Some(reason) => {

@@ -99,7 +99,12 @@ fn id_segment(id: &str) -> String {
 
 impl Parts {
     /// Adds any request below `/services/data/vNN.0/`, such as `POST` to `sobjects/Account`.
-    pub fn request<T>(&mut self, method: &'static str, path: impl Into<String>, body: Option<&impl Serialize>) -> Part<T> {
+    pub fn request<T>(
+        &mut self,
+        method: &'static str,
+        path: impl Into<String>,
+        body: Option<&impl Serialize>,
+    ) -> Part<T> {
         let body = match body.map(serde_json::to_value).transpose() {
             Ok(body) => body,
             Err(error) => {
@@ -133,7 +138,11 @@ impl Parts {
 
     /// Creates or changes the record that has this value in an external id.
     pub fn upsert(&mut self, object: &str, field: &str, value: &str, fields: &impl Serialize) -> Part<Created> {
-        self.request("PATCH", format!("sobjects/{}/{}/{}", segment(object), segment(field), segment(value)), Some(fields))
+        self.request(
+            "PATCH",
+            format!("sobjects/{}/{}/{}", segment(object), segment(field), segment(value)),
+            Some(fields),
+        )
     }
 
     /// Moves a record to the recycle bin.
@@ -182,9 +191,9 @@ impl Parts {
     }
 
     pub(super) fn what(&self, at: usize) -> String {
-        self.requests.get(at).map_or_else(String::new, |one| {
-            format!("{} {}", one.method, one.url.split('?').next().unwrap_or_default())
-        })
+        self.requests
+            .get(at)
+            .map_or_else(String::new, |one| format!("{} {}", one.method, one.url.split('?').next().unwrap_or_default()))
     }
 
     /// True if none of them creates anything that a second time would create again.

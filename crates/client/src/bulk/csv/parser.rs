@@ -1,0 +1,229 @@
+//! Rows out of chunks that end anywhere: within a value, within a quote, within a character.
+
+use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
+
+use super::Delimiter;
+
+/// A row's values, one after the other, and where each ends.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct RowBuffer {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+    fields: usize,
+    written: usize,
+}
+
+impl RowBuffer {
+    fn clear(&mut self) {
+        self.fields = 0;
+        self.written = 0;
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.fields
+    }
+
+    /// The n-th value. Only rows that were found to be UTF-8 are handed out.
+    pub(crate) fn get(&self, n: usize) -> Option<&str> {
+        let end = *self.ends.get(..self.fields)?.get(n)?;
+        let start = if n == 0 { 0 } else { self.ends[n - 1] };
+        std::str::from_utf8(&self.bytes[start..end]).ok()
+    }
+
+    pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = &str> {
+        (0..self.fields).map(|n| self.get(n).unwrap_or_default())
+    }
+
+    fn is_utf8(&self) -> bool {
+        // The values stand side by side: a character that is cut off by a delimiter would join its other half, so ends
+        // are looked at too.
+        let whole = &self.bytes[..self.written];
+        std::str::from_utf8(whole)
+            .is_ok_and(|text| self.ends[..self.fields].iter().all(|end| text.is_char_boundary(*end)))
+    }
+}
+
+/// What was found in a chunk.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// A row is in the buffer.
+    Row,
+    /// The chunk is used up.
+    NeedsMore,
+    /// Not UTF-8.
+    NotText,
+}
+
+/// Reads rows.
+pub(crate) struct Parser {
+    reader: Reader,
+    buffer: RowBuffer,
+    delimiter: Delimiter,
+    /// Bytes of the byte order mark that were seen at the beginning; 3 when it is past.
+    mark: usize,
+    in_row: bool,
+}
+
+impl std::fmt::Debug for Parser {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Parser").field("delimiter", &self.delimiter).finish_non_exhaustive()
+    }
+}
+
+const MARK: &[u8] = b"\xef\xbb\xbf";
+
+impl Parser {
+    pub(crate) fn new(delimiter: Delimiter) -> Self {
+        let reader = ReaderBuilder::new().delimiter(delimiter.byte()).build();
+        let buffer = RowBuffer { bytes: vec![0; 1024], ends: vec![0; 16], ..RowBuffer::default() };
+        Self { reader, buffer, delimiter, mark: 0, in_row: false }
+    }
+
+    /// Begins another text with a header line of its own.
+    pub(crate) fn begin_again(&mut self) {
+        self.reader.reset();
+        self.buffer.clear();
+        self.mark = 0;
+        self.in_row = false;
+    }
+
+    /// Reads on in `chunk` and takes from it what it used. An empty chunk is the end of the text.
+    pub(crate) fn read(&mut self, chunk: &mut &[u8]) -> Found {
+        while self.mark < MARK.len() {
+            match chunk.first() {
+                Some(byte) if *byte == MARK[self.mark] => {
+                    self.mark += 1;
+                    *chunk = &chunk[1..];
+                }
+                None => return Found::NeedsMore,
+                // A mark that is none belongs to the first value; nothing else begins with its first byte.
+                Some(_) if self.mark > 0 => return Found::NotText,
+                Some(_) => self.mark = MARK.len(),
+            }
+        }
+        if !self.in_row {
+            self.buffer.clear();
+            self.in_row = true;
+        }
+        loop {
+            let buffer = &mut self.buffer;
+            let (result, read, written, ends) =
+                self.reader.read_record(chunk, &mut buffer.bytes[buffer.written..], &mut buffer.ends[buffer.fields..]);
+            *chunk = &chunk[read..];
+            buffer.written += written;
+            buffer.fields += ends;
+            match result {
+                ReadRecordResult::InputEmpty => return Found::NeedsMore,
+                ReadRecordResult::OutputFull => buffer.bytes.resize(buffer.bytes.len() * 2, 0),
+                ReadRecordResult::OutputEndsFull => buffer.ends.resize(buffer.ends.len() * 2, 0),
+                ReadRecordResult::Record => {
+                    self.in_row = false;
+                    return if buffer.is_utf8() { Found::Row } else { Found::NotText };
+                }
+                ReadRecordResult::End => return Found::NeedsMore,
+            }
+        }
+    }
+
+    /// The row that was found.
+    pub(crate) fn row(&self) -> &RowBuffer {
+        &self.buffer
+    }
+}
+
+/// One row of results.
+#[derive(Debug, Clone, Copy)]
+pub struct Row<'a> {
+    pub(crate) columns: &'a RowBuffer,
+    pub(crate) values: &'a RowBuffer,
+}
+
+impl<'a> Row<'a> {
+    /// The value in a column, names in any case; `None` where it is null, and where there is no such column.
+    pub fn get(&self, column: &str) -> Option<&'a str> {
+        let at = self.columns.iter().position(|name| name.eq_ignore_ascii_case(column))?;
+        self.at(at)
+    }
+
+    /// The value in the n-th column; `None` where it is null.
+    pub fn at(&self, n: usize) -> Option<&'a str> {
+        self.values.get(n).filter(|value| !value.is_empty())
+    }
+
+    /// Names of the columns.
+    pub fn columns(&self) -> impl ExactSizeIterator<Item = &'a str> + use<'a> {
+        self.columns.iter()
+    }
+
+    /// Values of all columns, an empty one where it is null.
+    pub fn values(&self) -> impl ExactSizeIterator<Item = &'a str> + use<'a> {
+        self.values.iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "\u{feff}Id,Name,Note\r\n\"1\",\"NA\",\"a\nb\"\n2,NULL,\"she said \"\"😀\"\"\"\n3,,\"\"\n";
+
+    fn rows(chunks: &[&[u8]]) -> Vec<Vec<String>> {
+        let mut parser = Parser::new(Delimiter::Comma);
+        let mut rows = Vec::new();
+        for chunk in chunks.iter().copied().chain([&b""[..]]) {
+            let mut rest = chunk;
+            loop {
+                match parser.read(&mut rest) {
+                    Found::Row => rows.push(parser.row().iter().map(str::to_owned).collect()),
+                    Found::NeedsMore => break,
+                    Found::NotText => panic!("not text"),
+                }
+            }
+        }
+        rows
+    }
+
+    #[test]
+    fn a_text_says_the_same_wherever_it_is_cut() {
+        let whole = rows(&[TEXT.as_bytes()]);
+        assert_eq!(whole.len(), 4);
+        assert_eq!(whole[0], ["Id", "Name", "Note"]);
+        assert_eq!(whole[1], ["1", "NA", "a\nb"]);
+        assert_eq!(whole[2], ["2", "NULL", "she said \"😀\""]);
+        assert_eq!(whole[3], ["3", "", ""]);
+        for first in 0..=TEXT.len() {
+            for second in first..=TEXT.len() {
+                let text = TEXT.as_bytes();
+                // An empty chunk in the middle would be the end.
+                let cut: Vec<&[u8]> = [&text[..first], &text[first..second], &text[second..]]
+                    .into_iter()
+                    .filter(|chunk| !chunk.is_empty())
+                    .collect();
+                assert_eq!(rows(&cut), whole, "{first} {second}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_that_is_not_text_is_told() {
+        for text in [&b"a,b\n\xff,1\n"[..], b"a,b\n\xc3,\xa9\n", b"\xef\xbbx"] {
+            let mut parser = Parser::new(Delimiter::Comma);
+            let mut rest = text;
+            let mut found = Found::Row;
+            while found == Found::Row {
+                found = parser.read(&mut rest);
+            }
+            assert_eq!(found, Found::NotText, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_long_row_grows_the_buffer() {
+        let value = "ä".repeat(100_000);
+        let text = format!("a;{}\n", vec![value.as_str(); 50].join(";"));
+        let mut parser = Parser::new(Delimiter::Semicolon);
+        let mut rest = text.as_bytes();
+        assert_eq!(parser.read(&mut rest), Found::Row);
+        assert_eq!((parser.row().len(), parser.row().get(50)), (51, Some(value.as_str())));
+    }
+}

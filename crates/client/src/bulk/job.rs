@@ -1,0 +1,265 @@
+//! A job: what the org says of it, and waiting for it.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use tokio::time::Instant;
+
+use crate::connection::Connection;
+use crate::error::ClientError;
+use crate::request::Request;
+use crate::rest::sobject::segment;
+
+/// Which way a job's rows go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum JobKind {
+    /// Into the org.
+    Ingest,
+    /// Out of it.
+    Query,
+}
+
+impl JobKind {
+    pub(super) fn path(self) -> &'static str {
+        match self {
+            JobKind::Ingest => "jobs/ingest",
+            JobKind::Query => "jobs/query",
+        }
+    }
+}
+
+/// Where a job is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub enum JobState {
+    /// Waits for its data.
+    Open,
+    /// Has its data, and waits for its turn.
+    UploadComplete,
+    /// Is being worked off.
+    InProgress,
+    /// Done. Rows may have failed all the same.
+    JobComplete,
+    /// Ended by the org.
+    Failed,
+    /// Ended by somebody.
+    Aborted,
+    /// One that this library does not know.
+    Other(String),
+}
+
+impl From<String> for JobState {
+    fn from(text: String) -> Self {
+        match text.as_str() {
+            "Open" => JobState::Open,
+            "UploadComplete" => JobState::UploadComplete,
+            "InProgress" => JobState::InProgress,
+            "JobComplete" => JobState::JobComplete,
+            "Failed" => JobState::Failed,
+            "Aborted" => JobState::Aborted,
+            _ => JobState::Other(text),
+        }
+    }
+}
+
+impl From<JobState> for String {
+    fn from(state: JobState) -> Self {
+        state.to_string()
+    }
+}
+
+impl std::fmt::Display for JobState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            JobState::Open => "Open",
+            JobState::UploadComplete => "UploadComplete",
+            JobState::InProgress => "InProgress",
+            JobState::JobComplete => "JobComplete",
+            JobState::Failed => "Failed",
+            JobState::Aborted => "Aborted",
+            JobState::Other(text) => text,
+        })
+    }
+}
+
+impl JobState {
+    /// It does not change any more.
+    pub fn is_final(&self) -> bool {
+        matches!(self, JobState::JobComplete | JobState::Failed | JobState::Aborted)
+    }
+}
+
+/// What the org says of a job.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JobInfo {
+    /// Under which it is found.
+    pub id: String,
+    /// `insert`, `query` and so on.
+    pub operation: String,
+    /// Its object; a query job does not name it in every version.
+    #[serde(default)]
+    pub object: Option<String>,
+    /// Where it is.
+    pub state: JobState,
+    /// When it was made, as the org writes it.
+    #[serde(default)]
+    pub created_date: Option<String>,
+    /// Rows that were worked off, those that failed among them.
+    #[serde(default)]
+    pub number_records_processed: u64,
+    /// Rows that failed.
+    #[serde(default)]
+    pub number_records_failed: u64,
+    /// Why it failed.
+    #[serde(default)]
+    pub error_message: Option<String>,
+    /// How often the org began parts of it again.
+    #[serde(default)]
+    pub retries: u64,
+    /// How long it was worked on, in milliseconds.
+    #[serde(default)]
+    pub total_processing_time: u64,
+    /// What else the org says.
+    #[serde(flatten)]
+    pub more: Map<String, Value>,
+}
+
+/// How to wait for a job: at first it is looked at often, then less and less.
+///
+/// ```
+/// use std::time::Duration;
+/// use tieline_client::bulk::Wait;
+///
+/// let ten_minutes = Wait { at_most: Some(Duration::from_secs(600)), ..Wait::default() };
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Wait {
+    /// Between the first two looks.
+    pub first: Duration,
+    /// Between looks at most. Each wait is half as long again as the one before.
+    pub longest: Duration,
+    /// For how long in all. Without a bound it is waited until the job has ended.
+    pub at_most: Option<Duration>,
+}
+
+impl Default for Wait {
+    fn default() -> Self {
+        Self { first: Duration::from_millis(500), longest: Duration::from_secs(20), at_most: None }
+    }
+}
+
+/// Looks that may fail in a row. A job does not end because nobody can see it for a while.
+const BLIND: u32 = 20;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Listed {
+    done: bool,
+    records: Vec<JobInfo>,
+    next_records_url: Option<String>,
+}
+
+impl Connection {
+    /// What the org says of a job.
+    ///
+    /// # Errors
+    /// As [`Connection::send`]; `NOT_FOUND` for one that never was, or that is older than seven days.
+    pub async fn job_info(&self, kind: JobKind, id: &str) -> Result<JobInfo, ClientError> {
+        self.send_json(&Request::get(self.data_path(&format!("{}/{}", kind.path(), segment(id))))).await
+    }
+
+    /// Ends a job. Rows that were worked off before stay as they are.
+    ///
+    /// # Errors
+    /// As [`Connection::send`]; `INVALIDJOBSTATE` for one that has ended already.
+    pub async fn abort_job(&self, kind: JobKind, id: &str) -> Result<JobInfo, ClientError> {
+        self.set_state(kind, id, "Aborted").await
+    }
+
+    pub(super) async fn set_state(&self, kind: JobKind, id: &str, state: &str) -> Result<JobInfo, ClientError> {
+        let path = format!("{}/{}", kind.path(), segment(id));
+        self.send_json(&self.json(Method::PATCH, &path, &json!({"state": state}))?).await
+    }
+
+    /// Removes a job that has ended, with its results.
+    ///
+    /// # Errors
+    /// As [`Connection::send`]; `API_ERROR` for one that has not ended.
+    pub async fn delete_job(&self, kind: JobKind, id: &str) -> Result<(), ClientError> {
+        let path = self.data_path(&format!("{}/{}", kind.path(), segment(id)));
+        self.send(&Request::new(Method::DELETE, path)).await.map(drop)
+    }
+
+    /// The org's jobs of a kind, the newest first: up to `at_most`.
+    ///
+    /// # Errors
+    /// As [`Connection::send`].
+    pub async fn jobs(&self, kind: JobKind, at_most: usize) -> Result<Vec<JobInfo>, ClientError> {
+        let (mut found, mut path) = (Vec::new(), self.data_path(kind.path()));
+        loop {
+            let page: Listed = self.send_json(&Request::get(path)).await?;
+            found.extend(page.records);
+            match page.next_records_url {
+                Some(next) if !page.done && found.len() < at_most => path = next,
+                _ => break,
+            }
+        }
+        found.truncate(at_most);
+        Ok(found)
+    }
+
+    /// Waits until a job has ended, and shows `seen` what the org said at each look.
+    ///
+    /// # Errors
+    /// [`ClientError::StillRunning`] when the time is over: the job goes on, and may be waited for again.
+    /// [`ClientError::JobEnded`] when it failed or was aborted. A look that fails is repeated for a while.
+    pub async fn wait_for_job(
+        &self,
+        kind: JobKind,
+        id: &str,
+        wait: &Wait,
+        mut seen: impl FnMut(&JobInfo),
+    ) -> Result<JobInfo, ClientError> {
+        let begun = Instant::now();
+        let (mut pause, mut blind, mut state) = (wait.first, 0, "not seen yet".to_owned());
+        loop {
+            match self.job_info(kind, id).await {
+                Ok(info) => {
+                    seen(&info);
+                    blind = 0;
+                    state = info.state.to_string();
+                    match info.state {
+                        JobState::JobComplete => return Ok(info),
+                        JobState::Failed | JobState::Aborted => return Err(self.ended(info)),
+                        _ => {}
+                    }
+                }
+                Err(error) if error.is_transient() && blind < BLIND => {
+                    blind += 1;
+                    tracing::info!(job = id, "{}; looking again", error.without_data());
+                }
+                Err(error) => return Err(error),
+            }
+            let left = wait.at_most.map(|limit| limit.saturating_sub(begun.elapsed()));
+            if left == Some(Duration::ZERO) {
+                let (org, job, waited) = (self.org().to_owned(), id.to_owned(), begun.elapsed());
+                return Err(ClientError::StillRunning { org, job, state, waited });
+            }
+            tokio::time::sleep(left.map_or(pause, |left| pause.min(left))).await;
+            pause = pause.mul_f64(1.5).min(wait.longest);
+        }
+    }
+
+    fn ended(&self, info: JobInfo) -> ClientError {
+        let reason = info.error_message.filter(|text| !text.is_empty());
+        let reason = reason.unwrap_or_else(|| match info.state {
+            JobState::Aborted => "somebody aborted it".to_owned(),
+            _ => "the org gives no reason".to_owned(),
+        });
+        ClientError::JobEnded { org: self.org().to_owned(), job: info.id, state: info.state.to_string(), reason }
+    }
+}

@@ -1,0 +1,315 @@
+//! Rows of results, in memory that does not grow with them.
+
+use bytes::{Buf, Bytes};
+use futures_util::{Stream, stream};
+use serde::de::DeserializeOwned;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+
+use super::csv::{Delimiter, Found, Parser, Row, RowBuffer, Scanner};
+use super::pages::{Event, Feed};
+use crate::connection::Connection;
+use crate::error::ClientError;
+
+/// The rows of a job's results. Every page is compared with the number of records that the org says it has, so a page that
+/// ends too early is an error and never a smaller result.
+#[derive(Debug)]
+pub struct Rows {
+    source: Source,
+    org: String,
+    job: String,
+    parser: Parser,
+    columns: Option<RowBuffer>,
+    chunk: Bytes,
+    /// Rows of this page, and how many it has to have.
+    in_page: u64,
+    promised: Option<u64>,
+    /// The next row is a header.
+    header: bool,
+    begun: bool,
+    /// The parser is to begin again, once the row that it holds was read.
+    restart: bool,
+    count: u64,
+    /// Rows in all, where that is known from elsewhere.
+    expected: Option<u64>,
+    failed: bool,
+}
+
+#[derive(Debug)]
+enum Source {
+    /// Not asked for yet.
+    Later {
+        connection: Connection,
+        job: String,
+        at_once: usize,
+    },
+    Feed(Box<Feed>),
+}
+
+impl Rows {
+    pub(super) fn of_query(connection: &Connection, job: &str, delimiter: Delimiter, at_once: usize) -> Self {
+        let source = match at_once {
+            0 | 1 => {
+                let first = connection.data_path(&format!("jobs/query/{job}/results"));
+                Source::Feed(Box::new(Feed::chain(connection.clone(), first)))
+            }
+            _ => Source::Later { connection: connection.clone(), job: job.to_owned(), at_once },
+        };
+        Self::new(source, connection, job, delimiter)
+    }
+
+    pub(super) fn of_file(connection: &Connection, job: &str, path: &str, delimiter: Delimiter) -> Self {
+        let feed = Feed::chain(connection.clone(), connection.data_path(path));
+        Self::new(Source::Feed(Box::new(feed)), connection, job, delimiter)
+    }
+
+    fn new(source: Source, connection: &Connection, job: &str, delimiter: Delimiter) -> Self {
+        Self {
+            source,
+            org: connection.org().to_owned(),
+            job: job.to_owned(),
+            parser: Parser::new(delimiter),
+            columns: None,
+            chunk: Bytes::new(),
+            in_page: 0,
+            promised: None,
+            header: true,
+            begun: false,
+            restart: false,
+            count: 0,
+            expected: None,
+            failed: false,
+        }
+    }
+
+    /// The same, and it is an error if there are not so many.
+    pub(super) fn expecting(self, rows: Option<u64>) -> Self {
+        Self { expected: rows, ..self }
+    }
+
+    /// Rows so far.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Names of the columns: after the first row, or after the end of a result without rows.
+    pub fn columns(&self) -> Vec<&str> {
+        self.columns.iter().flat_map(RowBuffer::iter).collect()
+    }
+
+    /// The next row; `None` after the last. It lives until the next call.
+    ///
+    /// # Errors
+    /// As [`Connection::send`]; [`ClientError::Unreadable`] for a page that is not complete, and for one that is not CSV.
+    /// Nothing follows an error.
+    pub async fn next(&mut self) -> Result<Option<Row<'_>>, ClientError> {
+        if self.failed {
+            return Ok(None);
+        }
+        match self.advance().await {
+            Ok(true) => {
+                let columns = self.columns.as_ref();
+                Ok(columns.map(|columns| Row { columns, values: self.parser.row() }))
+            }
+            Ok(false) => Ok(None),
+            Err(error) => {
+                self.failed = true;
+                Err(error)
+            }
+        }
+    }
+
+    async fn advance(&mut self) -> Result<bool, ClientError> {
+        loop {
+            if !self.chunk.is_empty() {
+                if self.restart {
+                    self.parser.begin_again();
+                    self.restart = false;
+                }
+                let mut rest = &self.chunk[..];
+                let found = self.parser.read(&mut rest);
+                let used = self.chunk.len() - rest.len();
+                self.chunk.advance(used);
+                match found {
+                    Found::NeedsMore => continue,
+                    Found::NotText => return Err(self.unreadable("it is not UTF-8".to_owned())),
+                    Found::Row if self.row()? => return Ok(true),
+                    Found::Row => continue,
+                }
+            }
+            match self.event().await? {
+                Some(Event::Chunk(chunk)) => self.chunk = chunk,
+                Some(Event::Page { records }) => {
+                    if self.begun && self.end_of_page()? {
+                        self.after_page(records);
+                        return Ok(true);
+                    }
+                    self.after_page(records);
+                }
+                None if self.begun => {
+                    let last = self.end_of_page()?;
+                    self.begun = false;
+                    if last {
+                        return Ok(true);
+                    }
+                }
+                None => return self.end().map(|()| false),
+            }
+        }
+    }
+
+    fn after_page(&mut self, records: Option<u64>) {
+        self.begun = true;
+        self.restart = true;
+        self.promised = records;
+        self.in_page = 0;
+        self.header = true;
+    }
+
+    /// Takes the row that was found; false if it was a header.
+    fn row(&mut self) -> Result<bool, ClientError> {
+        let row = self.parser.row();
+        if !self.header {
+            let expected = self.columns.as_ref().map_or(0, RowBuffer::len);
+            if row.len() != expected {
+                return Err(self.unreadable(format!(
+                    "row {} has {} values instead of {expected}",
+                    self.count + 1,
+                    row.len()
+                )));
+            }
+            self.in_page += 1;
+            self.count += 1;
+            return Ok(true);
+        }
+        self.header = false;
+        match &self.columns {
+            None => self.columns = Some(row.clone()),
+            Some(columns) if columns.iter().eq(row.iter()) => {}
+            Some(_) => return Err(self.unreadable("a later page has other columns".to_owned())),
+        }
+        Ok(false)
+    }
+
+    /// At the end of a page: true if it held one more row, without a line end.
+    fn end_of_page(&mut self) -> Result<bool, ClientError> {
+        let found = self.parser.read(&mut &b""[..]);
+        let more = match found {
+            Found::Row => self.row()?,
+            Found::NeedsMore => false,
+            Found::NotText => return Err(self.unreadable("it is not UTF-8".to_owned())),
+        };
+        if let Some(promised) = self.promised.filter(|promised| *promised != self.in_page) {
+            let reason = format!("a page has {} records, and the org said {promised}", self.in_page);
+            return Err(self.unreadable(reason));
+        }
+        Ok(more)
+    }
+
+    fn end(&self) -> Result<(), ClientError> {
+        match self.expected.filter(|expected| *expected != self.count) {
+            None => Ok(()),
+            Some(expected) => {
+                Err(self.unreadable(format!("there are {} records, and the org said {expected}", self.count)))
+            }
+        }
+    }
+
+    async fn event(&mut self) -> Result<Option<Event>, ClientError> {
+        if let Source::Later { connection, job, at_once } = &self.source {
+            self.source = Source::Feed(Box::new(Feed::parallel(connection.clone(), job, *at_once).await?));
+        }
+        match &mut self.source {
+            Source::Feed(feed) => feed.next().await,
+            Source::Later { .. } => Ok(None),
+        }
+    }
+
+    fn unreadable(&self, reason: String) -> ClientError {
+        let what = format!("the results of job {}", self.job);
+        ClientError::Unreadable { org: self.org.clone(), what, reason, outcome_unknown: false }
+    }
+
+    /// The rows as values of a type of the caller's, by the names of the columns; an empty value is `None`.
+    pub fn typed<T: DeserializeOwned + Send>(self) -> impl Stream<Item = Result<T, ClientError>> + Send {
+        let header = None::<::csv::StringRecord>;
+        stream::try_unfold((self, header), |(mut rows, mut header)| async move {
+            let Some(row) = rows.next().await? else { return Ok(None) };
+            let names = header.get_or_insert_with(|| row.columns().collect());
+            let record: ::csv::StringRecord = row.values().collect();
+            match record.deserialize(Some(names)) {
+                Ok(value) => Ok(Some((value, (rows, header)))),
+                Err(error) => Err(rows.unreadable(format!("row {}: {error}", rows.count))),
+            }
+        })
+    }
+
+    /// Writes the results as they came, with one header line, and answers how many rows there are.
+    ///
+    /// # Errors
+    /// As [`Rows::next`]; [`ClientError::Output`] when they cannot be written.
+    pub async fn write_csv(mut self, to: &mut (impl AsyncWrite + Unpin)) -> Result<u64, ClientError> {
+        let (mut scanner, mut first) = (Scanner::default(), true);
+        let output = |org: &str, error: &std::io::Error| ClientError::Output {
+            org: org.to_owned(),
+            reason: error.to_string(),
+            broken_pipe: error.kind() == std::io::ErrorKind::BrokenPipe,
+        };
+        while let Some(event) = self.event().await? {
+            let chunk = match event {
+                Event::Page { records } => {
+                    if self.begun {
+                        self.end_of_text(&scanner)?;
+                        if scanner.is_within() {
+                            to.write_all(b"\n").await.map_err(|error| output(&self.org, &error))?;
+                        }
+                    }
+                    self.after_page(records);
+                    scanner = Scanner::default();
+                    continue;
+                }
+                Event::Chunk(chunk) => chunk,
+            };
+            let (mut at, mut from) = (0, 0);
+            while let Some(end) = scanner.end(&chunk[at..]) {
+                at += end;
+                if self.header {
+                    self.header = false;
+                    if !first {
+                        from = at;
+                    }
+                } else {
+                    self.in_page += 1;
+                    self.count += 1;
+                }
+            }
+            if self.header && !first {
+                // The header of a later page is still coming.
+                continue;
+            }
+            first &= self.header;
+            to.write_all(&chunk[from..]).await.map_err(|error| output(&self.org, &error))?;
+        }
+        if self.begun {
+            self.end_of_text(&scanner)?;
+        }
+        self.end()?;
+        to.flush().await.map_err(|error| output(&self.org, &error))?;
+        Ok(self.count)
+    }
+
+    fn end_of_text(&mut self, scanner: &Scanner) -> Result<(), ClientError> {
+        if scanner.is_quoted() {
+            return Err(self.unreadable("a page ends within a quoted value".to_owned()));
+        }
+        if scanner.is_within() && !self.header {
+            self.in_page += 1;
+            self.count += 1;
+        }
+        match self.promised.filter(|promised| *promised != self.in_page) {
+            None => Ok(()),
+            Some(promised) => {
+                Err(self.unreadable(format!("a page has {} records, and the org said {promised}", self.in_page)))
+            }
+        }
+    }
+}
