@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use tieline_auth::{Grant, SharedStore};
-use tieline_client::Connection;
+use tieline_client::{ApiVersion, Connection, Options};
 use tieline_lambda::sources::Sources;
 use tieline_store::{Store, token_stores};
 use tieline_sync::{Window, integration};
