@@ -38,6 +38,7 @@ pub(crate) fn router() -> Router<Shared> {
         .route("/apps", get(apps))
         .route("/users/freeze", post(freeze))
         .route("/records/undelete", post(undelete))
+        .route("/query-locators/expire", post(expire_locators))
 }
 
 async fn ledger(State(shared): State<Shared>) -> Response {
@@ -300,4 +301,10 @@ async fn undelete(State(shared): State<Shared>, Json(undelete): Json<Undelete>) 
         })
         .await
         .map_or_else(IntoResponse::into_response, |()| StatusCode::NO_CONTENT.into_response())
+}
+
+/// Every locator that is open, as if two days had passed.
+async fn expire_locators(State(shared): State<Shared>) -> Response {
+    let expired = shared.with_org(|org| org.cursors.expire()).await;
+    axum::Json(json!({"expired": expired})).into_response()
 }

@@ -15,7 +15,8 @@
 //! ```
 //!
 //! Reading order: [`Options`] and [`Emulator`] here, then `org` (what there is), `oauth` (who may),
-//! `rest` (what is answered), `soql` (how a query runs), `records` (what a write must pass), `metadata` (how the org is set up), `data`
+//! `rest` (what is answered), `soql` (how a query runs; `cursors` its pages), `search` (SOSL), `tooling` (views over the
+//! schema), `records` (what a write must pass), `metadata` (how the org is set up), `data`
 //! (where the first records come from), `datacloud` (the tenant beside the org) and [`hyper`] (the program that answers
 //! its queries), `control` and `faults` (what only a local org can do).
 
@@ -24,6 +25,7 @@
 mod api_error;
 mod clock;
 mod control;
+mod cursors;
 mod data;
 mod datacloud;
 mod faults;
@@ -36,10 +38,12 @@ mod org;
 mod records;
 mod rest;
 mod schema;
+mod search;
 mod serve;
 mod sign_in_routes;
 mod soql;
 mod tls;
+mod tooling;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::api_error::ApiError;
 use crate::clock::{Clock, datetime};
+use crate::cursors::Cursors;
 use crate::datacloud;
 use crate::id::record_id;
 use crate::metadata::Metadata;
@@ -19,7 +20,6 @@ use crate::oauth::grants::{Grants, Session};
 use crate::oauth::id_token::SigningKey;
 use crate::records::{self, Author, Write};
 use crate::schema::{SObject, Schema};
-use crate::soql::plan::Plan;
 
 /// API calls a day. Generous: an org that runs dry in the middle of a test is asked for, not met by chance.
 pub(crate) const DAILY_LIMIT: u64 = 1_000_000;
@@ -31,12 +31,6 @@ pub(crate) struct User {
     pub(crate) id: String,
     pub(crate) username: String,
     pub(crate) active: bool,
-}
-
-/// An open query: the rows it found, read again page by page.
-pub(crate) struct Cursor {
-    pub(crate) plan: Plan,
-    pub(crate) rows: Vec<i64>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -69,7 +63,7 @@ pub(crate) struct Org {
     pub(crate) browsers: Browsers,
     /// Signs ID tokens. Made at first use: it takes a tenth of a second.
     pub(crate) signing_key: Option<SigningKey>,
-    pub(crate) cursors: HashMap<String, Cursor>,
+    pub(crate) cursors: Cursors,
     pub(crate) metadata: Metadata,
     /// None: the org has no Data Cloud.
     pub(crate) datacloud: Option<datacloud::State>,
@@ -104,7 +98,7 @@ impl Org {
             devices: Vec::new(),
             browsers: Browsers::default(),
             signing_key: None,
-            cursors: HashMap::new(),
+            cursors: Cursors::default(),
             metadata: Metadata::default(),
             datacloud: None,
             ledger: Ledger::default(),

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use crate::api_error::ApiError;
 use crate::id;
 use crate::schema::{Field, FieldKind, SObject, Schema};
+use crate::search;
 use crate::soql;
 
 type Change = Vec<(String, SqlValue)>;
@@ -44,15 +45,8 @@ pub(crate) fn open() -> Result<Connection, ApiError> {
     db.set_prepared_statement_cache_capacity(256);
     // Strings compare without case, as in an org whose language is English.
     db.create_collation("SOQL", |a, b| a.to_lowercase().cmp(&b.to_lowercase()))?;
-    db.create_scalar_function(
-        "soql_like",
-        2,
-        rusqlite::functions::FunctionFlags::SQLITE_DETERMINISTIC | rusqlite::functions::FunctionFlags::SQLITE_UTF8,
-        |context| {
-            let pattern = context.get_raw(0).as_str().unwrap_or("").to_owned();
-            Ok(context.get_raw(1).as_str().is_ok_and(|text| soql::like(&pattern, text)))
-        },
-    )?;
+    soql::register(&db)?;
+    search::register(&db)?;
     Ok(db)
 }
 

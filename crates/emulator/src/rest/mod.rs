@@ -1,8 +1,12 @@
 //! The REST data API under `/services/data`.
 
+mod limits;
 mod metadata;
 mod query;
+mod search;
 mod sobjects;
+mod tooling;
+mod uri;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -26,11 +30,15 @@ pub(crate) fn router() -> Router<Shared> {
     Router::new()
         .route("/services/data", get(versions))
         .route(v, get(resources))
-        .route(&format!("{v}/limits"), get(limits))
-        .route(&format!("{v}/query"), get(query::query))
-        .route(&format!("{v}/queryAll"), get(query::query_all))
-        .route(&format!("{v}/query/{{locator}}"), get(query::more))
-        .route(&format!("{v}/queryAll/{{locator}}"), get(query::more))
+        .route(&format!("{v}/limits"), get(limits::limits))
+        .route(&format!("{v}/limits/recordCount"), get(limits::record_count))
+        .route(&format!("{v}/query"), get(query::query).fallback(query::get_only))
+        .route(&format!("{v}/queryAll"), get(query::query_all).fallback(query::get_only))
+        .route(&format!("{v}/query/{{locator}}"), get(query::more).fallback(query::get_only))
+        .route(&format!("{v}/queryAll/{{locator}}"), get(query::more).fallback(query::get_only))
+        .route(&format!("{v}/search"), get(search::search))
+        .route(&format!("{v}/parameterizedSearch"), get(search::by_parameters).post(search::by_body))
+        .merge(tooling::router())
         .route(&format!("{v}/sobjects"), get(describe_global))
         .route(&format!("{v}/sobjects/{{object}}"), get(sobjects::basic).post(sobjects::create))
         .route(&format!("{v}/sobjects/{{object}}/describe"), get(describe))
@@ -47,6 +55,7 @@ pub(crate) fn router() -> Router<Shared> {
             ApiError::new(405, "METHOD_NOT_ALLOWED", "HTTP Method not allowed").into_response()
         })
         .fallback(async || ApiError::not_found().into_response())
+        .layer(axum::middleware::from_fn(uri::bounded))
 }
 
 impl IntoResponse for ApiError {
@@ -154,28 +163,13 @@ async fn resources(State(shared): State<Shared>, Path(version): Path<String>, he
     shared
         .answer(version, headers, |call| {
             let base = format!("/services/data/v{}", call.version);
-            let names = ["limits", "metadata", "query", "queryAll", "sobjects"];
+            let names =
+                ["limits", "metadata", "parameterizedSearch", "query", "queryAll", "search", "sobjects", "tooling"];
             let mut map: serde_json::Map<String, Value> =
                 names.iter().map(|n| ((*n).to_owned(), json!(format!("{base}/{n}")))).collect();
             let identity = format!("{}/id/{}/{}", call.org.base_url, call.org.id, call.user_id);
             map.insert("identity".to_owned(), json!(identity));
             Ok(json_response(200, Value::Object(map).to_string().into_bytes()))
-        })
-        .await
-}
-
-async fn limits(State(shared): State<Shared>, Path(version): Path<String>, headers: HeaderMap) -> Response {
-    shared
-        .answer(version, headers, |call| {
-            let (max, used) = (call.org.daily_limit, call.org.ledger.api_calls);
-            let body = json!({
-                "DailyApiRequests": {"Max": max, "Remaining": max.saturating_sub(used)},
-                "DailyBulkApiBatches": {"Max": 15_000, "Remaining": 15_000},
-                "DailyBulkV2QueryJobs": {"Max": 10_000, "Remaining": 10_000},
-                "DataStorageMB": {"Max": 1_024, "Remaining": 1_000},
-                "FileStorageMB": {"Max": 1_024, "Remaining": 1_024},
-            });
-            Ok(json_response(200, body.to_string().into_bytes()))
         })
         .await
 }

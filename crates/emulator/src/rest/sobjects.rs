@@ -14,8 +14,8 @@ use crate::api_error::ApiError;
 use crate::id;
 use crate::records;
 use crate::schema;
-use crate::soql::plan::{Output, Plan, Shape, field_sql, render_of};
-use crate::soql::run;
+use crate::soql::plan::{Output, Plan, Shape, render_of};
+use crate::soql::{field_sql, run};
 
 /// `GET /sobjects/T`: a short describe and no recent items.
 pub(super) async fn basic(

@@ -4,6 +4,10 @@
 mod datacloud;
 mod metadata;
 mod oauth;
+mod query_resource;
+mod search;
+mod soql;
+mod tooling;
 
 use std::path::Path;
 
