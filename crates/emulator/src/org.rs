@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension};
 use serde_json::{Map, Value};
 
 use crate::api_error::ApiError;
+use crate::bulk;
 use crate::clock::{Clock, datetime};
 use crate::datacloud;
 use crate::id::record_id;
@@ -71,6 +72,7 @@ pub(crate) struct Org {
     pub(crate) signing_key: Option<SigningKey>,
     pub(crate) cursors: HashMap<String, Cursor>,
     pub(crate) metadata: Metadata,
+    pub(crate) bulk: bulk::State,
     /// None: the org has no Data Cloud.
     pub(crate) datacloud: Option<datacloud::State>,
     pub(crate) ledger: Ledger,
@@ -106,6 +108,7 @@ impl Org {
             signing_key: None,
             cursors: HashMap::new(),
             metadata: Metadata::default(),
+            bulk: bulk::State::default(),
             datacloud: None,
             ledger: Ledger::default(),
             daily_limit: DAILY_LIMIT,
@@ -170,6 +173,16 @@ impl Org {
         let now = datetime(self.now());
         let author = Author { user_id, now: &now, seeding: false };
         let write = records::set_deleted(&self.db, self.object(object)?, id, deleted, &author)?;
+        self.commit(write)
+    }
+
+    /// Deletes past the recycle bin.
+    pub(crate) fn hard_delete(&mut self, object: &str, id: &str) -> Result<(), ApiError> {
+        let object = self.object(object)?;
+        if records::row_of(&self.db, object, id)?.is_none() {
+            return Err(ApiError::not_found());
+        }
+        let write = Write::Remove { object: object.name.clone(), id: id.to_owned() };
         self.commit(write)
     }
 
