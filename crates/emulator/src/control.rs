@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post, put};
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use crate::Shared;
 use crate::api_error::ApiError;
@@ -127,9 +127,16 @@ struct Limits {
     datacloud_page_rows: Option<u64>,
 }
 
-async fn limits(State(shared): State<Shared>, Json(limits): Json<Limits>) -> StatusCode {
+async fn limits(State(shared): State<Shared>, Json(body): Json<Map<String, Value>>) -> StatusCode {
+    // Each of the two knows its own keys and refuses others.
+    let (bulk, own): (Map<_, _>, Map<_, _>) = body.into_iter().partition(|(key, _)| key.starts_with("bulk_"));
+    let bulk = serde_json::from_value::<crate::bulk::Change>(Value::Object(bulk));
+    let (Ok(bulk), Ok(limits)) = (bulk, serde_json::from_value::<Limits>(Value::Object(own))) else {
+        return StatusCode::UNPROCESSABLE_ENTITY;
+    };
     shared
         .with_org(move |org| {
+            org.bulk.change(bulk);
             org.daily_limit = limits.daily_api_requests.unwrap_or(org.daily_limit);
             if let Some(seconds) = limits.session_timeout_seconds {
                 org.grants.session_timeout = SignedDuration::from_secs(seconds);
@@ -172,6 +179,7 @@ async fn reset(State(shared): State<Shared>) -> StatusCode {
             org.daily_limit = crate::org::DAILY_LIMIT;
             org.grants.session_timeout = SESSION_TIMEOUT;
             org.grants.token_life = None;
+            org.bulk.reset();
             org.reset_setup();
             if let Some(datacloud) = &mut org.datacloud {
                 datacloud.reset_limits();

@@ -16,13 +16,14 @@
 //!
 //! Reading order: [`Options`] and [`Emulator`] here, then `org` (what there is), `oauth` (who may),
 //! `rest` (what is answered), `soql` (how a query runs; `cursors` its pages), `search` (SOSL), `tooling` (views over the
-//! schema), `records` (what a write must pass), `metadata` (how the org is set up), `data`
-//! (where the first records come from), `datacloud` (the tenant beside the org) and [`hyper`] (the program that answers
+//! schema), `records` (what a write must pass), `bulk` (files of records in and out), `metadata` (how the org is set up),
+//! `data` (where the first records come from), `datacloud` (the tenant beside the org) and [`hyper`] (the program that answers
 //! its queries), `control` and `faults` (what only a local org can do).
 
 #![recursion_limit = "256"] // `json!` with the 58 keys of a field describe
 
 mod api_error;
+mod bulk;
 mod clock;
 mod control;
 mod cursors;
@@ -44,6 +45,7 @@ mod sign_in_routes;
 mod soql;
 mod tls;
 mod tooling;
+mod upsert;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -133,6 +135,8 @@ pub(crate) struct Shared {
     engine: Option<Arc<Engine>>,
     /// Grows when all connections that are open are to be dead.
     forgotten: Arc<AtomicU64>,
+    /// Bulk jobs that are being worked off.
+    workers: Arc<bulk::Workers>,
 }
 
 impl Shared {
@@ -159,6 +163,7 @@ pub struct Emulator {
     info: OrgInfo,
     stop: watch::Sender<bool>,
     servers: Vec<tokio::task::JoinHandle<()>>,
+    workers: Arc<bulk::Workers>,
     hyperd: Option<Hyperd>,
     /// Keys and certificates live here and go with the org.
     _files: tempfile::TempDir,
@@ -207,8 +212,14 @@ impl Emulator {
             std::fs::write(&file, &tls.ca).with_context(|| format!("could not write {}", file.display()))?;
             info.ca_file = Some(file);
         }
-        let mut shared =
-            Shared { org: Arc::new(Mutex::new(org)), faults: Arc::default(), engine: None, forgotten: Arc::default() };
+        let workers: Arc<bulk::Workers> = Arc::default();
+        let mut shared = Shared {
+            org: Arc::new(Mutex::new(org)),
+            faults: Arc::default(),
+            engine: None,
+            forgotten: Arc::default(),
+            workers: workers.clone(),
+        };
         let mut hyperd = None;
         if let Some(DataCloud { hyperd: Some(program), rows }) = &datacloud {
             let (process, engine) = datacloud::start(program, files.path().join("datacloud"), *rows, &shared).await?;
@@ -216,6 +227,7 @@ impl Emulator {
             shared.engine = Some(Arc::new(engine));
         }
         let router = rest::router()
+            .merge(bulk::router())
             .merge(oauth_routes::router())
             .merge(sign_in_routes::router())
             .merge(metadata::soap::router())
@@ -231,7 +243,7 @@ impl Emulator {
             servers.push(tokio::spawn(serve::serve(listener, http2, router, shared.clone(), stopped.clone())));
         }
         servers.push(tokio::spawn(serve::serve(listener, http1, router, shared, stopped)));
-        Ok(Emulator { info, stop, servers, hyperd, _files: files })
+        Ok(Emulator { info, stop, servers, workers, hyperd, _files: files })
     }
 
     /// How to log in.
@@ -242,6 +254,7 @@ impl Emulator {
     /// Stops listening and drops what is open.
     pub async fn stop(mut self) {
         let _ = self.stop.send(true);
+        self.workers.abort();
         for server in &mut self.servers {
             // The only way this task fails is a panic, which has been printed already.
             let _ = server.await;
@@ -257,6 +270,7 @@ impl Drop for Emulator {
         for server in &self.servers {
             server.abort();
         }
+        self.workers.abort();
     }
 }
 

@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension};
 use serde_json::{Map, Value};
 
 use crate::api_error::ApiError;
+use crate::bulk;
 use crate::clock::{Clock, datetime};
 use crate::cursors::Cursors;
 use crate::datacloud;
@@ -65,6 +66,7 @@ pub(crate) struct Org {
     pub(crate) signing_key: Option<SigningKey>,
     pub(crate) cursors: Cursors,
     pub(crate) metadata: Metadata,
+    pub(crate) bulk: bulk::State,
     /// None: the org has no Data Cloud.
     pub(crate) datacloud: Option<datacloud::State>,
     pub(crate) ledger: Ledger,
@@ -100,6 +102,7 @@ impl Org {
             signing_key: None,
             cursors: Cursors::default(),
             metadata: Metadata::default(),
+            bulk: bulk::State::default(),
             datacloud: None,
             ledger: Ledger::default(),
             daily_limit: DAILY_LIMIT,
@@ -164,6 +167,16 @@ impl Org {
         let now = datetime(self.now());
         let author = Author { user_id, now: &now, seeding: false };
         let write = records::set_deleted(&self.db, self.object(object)?, id, deleted, &author)?;
+        self.commit(write)
+    }
+
+    /// Deletes past the recycle bin.
+    pub(crate) fn hard_delete(&mut self, object: &str, id: &str) -> Result<(), ApiError> {
+        let object = self.object(object)?;
+        if records::row_of(&self.db, object, id)?.is_none() {
+            return Err(ApiError::not_found());
+        }
+        let write = Write::Remove { object: object.name.clone(), id: id.to_owned() };
         self.commit(write)
     }
 

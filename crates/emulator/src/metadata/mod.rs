@@ -13,7 +13,7 @@ pub(crate) mod retrieve;
 pub(crate) mod soap;
 pub(crate) mod soap_login;
 mod types;
-mod xml;
+pub(crate) mod xml;
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -23,7 +23,7 @@ use crate::org::Org;
 use crate::schema;
 
 /// Oldest and newest version that the org speaks: v67.0 is Summer '26.
-const VERSIONS: std::ops::RangeInclusive<u32> = 31..=67;
+pub(crate) const VERSIONS: std::ops::RangeInclusive<u32> = 31..=67;
 
 pub(crate) fn router() -> Router<Shared> {
     let v = "/services/data/{version}";
@@ -164,7 +164,7 @@ async fn resources(State(shared): State<Shared>, Path(version): Path<String>, he
         .answer(version, headers, |call| {
             let base = format!("/services/data/v{}", call.version);
             let names =
-                ["limits", "metadata", "parameterizedSearch", "query", "queryAll", "search", "sobjects", "tooling"];
+                ["jobs", "limits", "metadata", "parameterizedSearch", "query", "queryAll", "search", "sobjects", "tooling"];
             let mut map: serde_json::Map<String, Value> =
                 names.iter().map(|n| ((*n).to_owned(), json!(format!("{base}/{n}")))).collect();
             let identity = format!("{}/id/{}/{}", call.org.base_url, call.org.id, call.user_id);

@@ -1,6 +1,7 @@
 //! The org by plain HTTP, as a client in any language sees it. Bodies are compared with recorded ones, not with
 //! types of ours.
 
+mod bulk;
 mod datacloud;
 mod metadata;
 mod oauth;
