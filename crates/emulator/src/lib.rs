@@ -15,7 +15,8 @@
 //! ```
 //!
 //! Reading order: [`Options`] and [`Emulator`] here, then `org` (what there is), `oauth` (who may),
-//! `rest` (what is answered), `soql` (how a query runs), `records` (what a write must pass), `metadata` (how the org is set up), `data`
+//! `rest` (what is answered), `soql` (how a query runs), `records` (what a write must pass), `turn` (how several writes
+//! become one), `metadata` (how the org is set up), `stand_ins` (what stands for its own code), `data`
 //! (where the first records come from), `datacloud` (the tenant beside the org) and [`hyper`] (the program that answers
 //! its queries), `control` and `faults` (what only a local org can do).
 
@@ -39,7 +40,9 @@ mod schema;
 mod serve;
 mod sign_in_routes;
 mod soql;
+mod stand_ins;
 mod tls;
+mod turn;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -55,6 +58,7 @@ pub use crate::datacloud::DataCloud;
 use crate::datacloud::{Engine, Hyperd};
 use crate::faults::Faults;
 use crate::org::Org;
+use crate::turn::Turn;
 
 /// How to start an org.
 #[derive(Debug, Clone)]
@@ -124,6 +128,7 @@ pub struct OrgInfo {
 #[derive(Clone)]
 pub(crate) struct Shared {
     org: Arc<Mutex<Org>>,
+    turn: Turn,
     faults: Arc<Faults>,
     /// What answers queries to Data Cloud.
     engine: Option<Arc<Engine>>,
@@ -134,9 +139,14 @@ pub(crate) struct Shared {
 impl Shared {
     /// Runs `work` with the org, on a thread that may block: SQLite does.
     pub(crate) async fn with_org<T: Send + 'static>(&self, work: impl FnOnce(&mut Org) -> T + Send + 'static) -> T {
+        let turn = self.turn.take().await;
         let org = self.org.clone();
         let done = tokio::task::spawn_blocking(move || {
+            let turn = turn;
             let mut org = org.lock().unwrap_or_else(PoisonError::into_inner);
+            if turn.is_some() {
+                org.abandon_transactions();
+            }
             if let Err(error) = org.settle() {
                 tracing::error!(?error, "a delayed write could not be applied");
             }
@@ -203,8 +213,13 @@ impl Emulator {
             std::fs::write(&file, &tls.ca).with_context(|| format!("could not write {}", file.display()))?;
             info.ca_file = Some(file);
         }
-        let mut shared =
-            Shared { org: Arc::new(Mutex::new(org)), faults: Arc::default(), engine: None, forgotten: Arc::default() };
+        let mut shared = Shared {
+            org: Arc::new(Mutex::new(org)),
+            turn: Turn::default(),
+            faults: Arc::default(),
+            engine: None,
+            forgotten: Arc::default(),
+        };
         let mut hyperd = None;
         if let Some(DataCloud { hyperd: Some(program), rows }) = &datacloud {
             let (process, engine) = datacloud::start(program, files.path().join("datacloud"), *rows, &shared).await?;

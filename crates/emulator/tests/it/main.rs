@@ -1,9 +1,15 @@
 //! The org by plain HTTP, as a client in any language sees it. Bodies are compared with recorded ones, not with
 //! types of ours.
 
+mod changes;
+mod code;
+mod collections;
+mod composite;
 mod datacloud;
+mod describes;
 mod metadata;
 mod oauth;
+mod rows;
 
 use std::path::Path;
 
