@@ -1,5 +1,8 @@
 //! The control API: what only the owner of a local org may do. Documented in docs/emulator.md.
 
+mod records;
+mod stand_ins;
+
 use std::sync::atomic::Ordering;
 
 use axum::Router;
@@ -39,6 +42,8 @@ pub(crate) fn router() -> Router<Shared> {
         .route("/users/freeze", post(freeze))
         .route("/records/undelete", post(undelete))
         .route("/query-locators/expire", post(expire_locators))
+        .merge(records::router())
+        .merge(stand_ins::router())
 }
 
 async fn ledger(State(shared): State<Shared>) -> Response {
@@ -56,6 +61,8 @@ async fn ledger(State(shared): State<Shared>) -> Response {
         records_written,
         deploys,
         faults_injected,
+        resources,
+        emails,
         datacloud,
     } = ledger;
     let mut body = json!({
@@ -63,6 +70,7 @@ async fn ledger(State(shared): State<Shared>) -> Response {
         "spent_refresh_tokens_replayed": spent_refresh_tokens_replayed,
         "refresh_families": {"alive": alive, "revoked": revoked}, "sessions": sessions,
         "api_calls": api_calls, "records_written": records_written, "deploys": deploys, "faults_injected": faults_injected,
+        "resources": resources, "emails": emails,
     });
     if has_datacloud {
         body["datacloud"] = json!({"calls": datacloud.calls, "refused": datacloud.refused});
@@ -180,6 +188,7 @@ async fn reset(State(shared): State<Shared>) -> StatusCode {
             org.grants.session_timeout = SESSION_TIMEOUT;
             org.grants.token_life = None;
             org.bulk.reset();
+            org.stand_ins = crate::stand_ins::StandIns::default();
             org.reset_setup();
             if let Some(datacloud) = &mut org.datacloud {
                 datacloud.reset_limits();

@@ -16,8 +16,9 @@
 //!
 //! Reading order: [`Options`] and [`Emulator`] here, then `org` (what there is), `oauth` (who may),
 //! `rest` (what is answered), `soql` (how a query runs; `cursors` its pages), `search` (SOSL), `tooling` (views over the
-//! schema), `records` (what a write must pass), `bulk` (files of records in and out), `metadata` (how the org is set up),
-//! `data` (where the first records come from), `datacloud` (the tenant beside the org) and [`hyper`] (the program that answers
+//! schema), `records` (what a write must pass), `turn` (how several writes become one), `bulk` (files of records in and
+//! out), `metadata` (how the org is set up), `stand_ins` (what stands for its own code), `data` (where the first records
+//! come from), `datacloud` (the tenant beside the org) and [`hyper`] (the program that answers
 //! its queries), `control` and `faults` (what only a local org can do).
 
 #![recursion_limit = "256"] // `json!` with the 58 keys of a field describe
@@ -43,8 +44,10 @@ mod search;
 mod serve;
 mod sign_in_routes;
 mod soql;
+mod stand_ins;
 mod tls;
 mod tooling;
+mod turn;
 mod upsert;
 
 use std::net::SocketAddr;
@@ -61,6 +64,7 @@ pub use crate::datacloud::DataCloud;
 use crate::datacloud::{Engine, Hyperd};
 use crate::faults::Faults;
 use crate::org::Org;
+use crate::turn::Turn;
 
 /// How to start an org.
 #[derive(Debug, Clone)]
@@ -130,6 +134,7 @@ pub struct OrgInfo {
 #[derive(Clone)]
 pub(crate) struct Shared {
     org: Arc<Mutex<Org>>,
+    turn: Turn,
     faults: Arc<Faults>,
     /// What answers queries to Data Cloud.
     engine: Option<Arc<Engine>>,
@@ -142,9 +147,14 @@ pub(crate) struct Shared {
 impl Shared {
     /// Runs `work` with the org, on a thread that may block: SQLite does.
     pub(crate) async fn with_org<T: Send + 'static>(&self, work: impl FnOnce(&mut Org) -> T + Send + 'static) -> T {
+        let turn = self.turn.take().await;
         let org = self.org.clone();
         let done = tokio::task::spawn_blocking(move || {
+            let turn = turn;
             let mut org = org.lock().unwrap_or_else(PoisonError::into_inner);
+            if turn.is_some() {
+                org.abandon_transactions();
+            }
             if let Err(error) = org.settle() {
                 tracing::error!(?error, "a delayed write could not be applied");
             }
@@ -215,6 +225,7 @@ impl Emulator {
         let workers: Arc<bulk::Workers> = Arc::default();
         let mut shared = Shared {
             org: Arc::new(Mutex::new(org)),
+            turn: Turn::default(),
             faults: Arc::default(),
             engine: None,
             forgotten: Arc::default(),

@@ -8,6 +8,7 @@ pub(crate) mod apps;
 mod check;
 pub(crate) mod deploy;
 mod elements;
+mod fields;
 mod package;
 pub(crate) mod retrieve;
 pub(crate) mod soap;

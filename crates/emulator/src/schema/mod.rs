@@ -7,7 +7,7 @@ mod standard;
 use std::collections::BTreeMap;
 
 pub(crate) use describe::{describe_global, describe_object};
-pub(crate) use standard::{custom_field, custom_object, field};
+pub(crate) use standard::{custom_field, custom_object, field, typed_field};
 
 /// The org's objects, found by name in any case.
 #[derive(Debug, Clone, Default)]
@@ -149,6 +149,17 @@ impl SObject {
     pub(crate) fn add_field(&mut self, field: Field) {
         self.by_name.insert(field.name.to_ascii_lowercase(), self.fields.len());
         self.fields.push(field);
+    }
+
+    pub(crate) fn replace_field(&mut self, field: Field) {
+        if let Some(place) = self.by_name.get(&field.name.to_ascii_lowercase()) {
+            self.fields[*place] = field;
+        }
+    }
+
+    pub(crate) fn remove_field(&mut self, name: &str) {
+        self.fields.retain(|field| field.name != name);
+        self.by_name = self.fields.iter().enumerate().map(|(i, f)| (f.name.to_ascii_lowercase(), i)).collect();
     }
 }
 

@@ -123,6 +123,36 @@ pub(crate) fn custom_field(name: &str) -> Field {
     field(&format!("{name} | textarea 32000 | create update | {label}"))
 }
 
+/// A custom field of a type as `standard.txt` writes it.
+pub(crate) fn typed_field(name: &str, kind: &str, attributes: &str) -> Result<Field, String> {
+    let type_name = kind.split([' ', ':']).next().unwrap_or("");
+    if kind.contains('|') || !TYPES.contains(&type_name) {
+        return Err(format!("no such field type: {kind}"));
+    }
+    let label = name.trim_end_matches("__c").replace('_', " ");
+    Ok(field(&format!("{name} | {kind} | {attributes} | {label}")))
+}
+
+/// What a custom field can be.
+const TYPES: [&str; 16] = [
+    "boolean",
+    "int",
+    "double",
+    "currency",
+    "percent",
+    "date",
+    "datetime",
+    "time",
+    "string",
+    "textarea",
+    "email",
+    "phone",
+    "url",
+    "picklist",
+    "multipicklist",
+    "reference",
+];
+
 /// A custom object with the fields that every object has.
 pub(crate) fn custom_object(name: &str, key_prefix: &str) -> SObject {
     let label = name.trim_end_matches("__c").replace('_', " ");

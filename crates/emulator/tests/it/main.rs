@@ -2,10 +2,16 @@
 //! types of ours.
 
 mod bulk;
+mod changes;
+mod code;
+mod collections;
+mod composite;
 mod datacloud;
+mod describes;
 mod metadata;
 mod oauth;
 mod query_resource;
+mod rows;
 mod search;
 mod soql;
 mod tooling;
