@@ -48,7 +48,6 @@ mod stand_ins;
 mod tls;
 mod tooling;
 mod turn;
-mod upsert;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -8,8 +8,7 @@ use serde_json::{Map, Value};
 use super::job::Operation;
 use crate::api_error::ApiError;
 use crate::id;
-use crate::org::Org;
-use crate::upsert::{Upserted, upsert};
+use crate::org::{Org, Upserted, several};
 
 /// A reference that is found by a field of its target.
 pub(super) struct Lookup {
@@ -128,16 +127,23 @@ fn write(org: &mut Org, task: &Task, mut row: Row) -> Result<Done, ApiError> {
                     let key = key(&row, field).ok_or_else(|| {
                         ApiError::bad("MISSING_ARGUMENT", format!("{field} not specified")).on_fields(&[field])
                     })?;
-                    upsert(org, object, field, &key, &row.body, user)?
+                    let field = org.external_field(object, field)?;
+                    let mut body = row.body.clone();
+                    body.retain(|name, _| !name.eq_ignore_ascii_case(&field.name));
+                    match org.upsert(object, &field, &key.into(), body, false, user)? {
+                        Upserted::Created(id) => Done { id, created: true },
+                        Upserted::Updated(id) => Done { id, created: false },
+                        Upserted::Several(ids) => return Err(several(&field.name, &ids)),
+                    }
                 }
-                None if row.id.is_none() => Upserted { id: org.create(object, &row.body, user, false)?, created: true },
+                None if row.id.is_none() => Done { id: org.create(object, &row.body, user, false)?, created: true },
                 None => {
                     let id = task.record(row.id.as_deref(), "an upsert")?;
                     org.update(object, &id, &row.body, user).map_err(unknown_record)?;
-                    Upserted { id, created: false }
+                    Done { id, created: false }
                 }
             };
-            Ok(Done { id: done.id, created: done.created })
+            Ok(done)
         }
         Operation::Update => {
             let id = task.record(row.id.as_deref(), "an update")?;
