@@ -69,7 +69,7 @@ pub const API: &[Explanation] = &[
     row("SERVER_UNAVAILABLE", Wait, "the org is not available", "try again later; see https://status.salesforce.com"),
     row("UNKNOWN_EXCEPTION", Wait, "Salesforce failed", "try again later; report the error id to Salesforce if it stays"),
     row("INVALID_REPLICATION_DATE", Request, "the period is too old or in the future", "ask for a period within the last 30 days"),
-    row("INVALID_QUERY_LOCATOR", Request, "the org has closed the query's cursor", "run the query again"),
+    row("INVALID_QUERY_LOCATOR", Request, "the org has closed the query's cursor", "run the query again; one with ORDER BY Id that selects Id goes on by itself"),
     row("CANT_DELETE_FROM_RECYCLE_BIN", Request, "the record is not in the recycle bin", "nothing: it is gone already"),
     // Queries.
     row("MALFORMED_QUERY", Request, "the query cannot be read", "check the query's words and names; the caret, where there is one, shows the place"),

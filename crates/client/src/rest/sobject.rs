@@ -73,7 +73,7 @@ impl Connection {
         self.send_json(&Request::get(self.data_path(&record_path(object, &[id])))).await
     }
 
-    /// Reads some fields of a record; parents' fields by their path, such as `Account.Name`.
+    /// Reads some fields of a record. For those of its parents use a query.
     ///
     /// # Errors
     /// As [`Connection::read`].

@@ -5,4 +5,6 @@ mod calls;
 mod login;
 mod metadata;
 mod registry;
+mod resources;
 mod world;
+mod writes;

@@ -55,6 +55,11 @@ impl World {
         assert!(self.http.put(url).json(&body).send().await.unwrap().status().is_success(), "{path}");
     }
 
+    pub(crate) async fn delete(&self, path: &str) {
+        let url = format!("{}/{path}", self.info().control_url);
+        assert!(self.http.delete(url).send().await.unwrap().status().is_success(), "{path}");
+    }
+
     pub(crate) async fn revoke_all(&self) {
         self.post("tokens/revoke", json!({"all": true})).await;
     }

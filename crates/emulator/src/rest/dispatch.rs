@@ -131,6 +131,7 @@ impl Inside {
         *request.method_mut() = inner.method;
         *request.uri_mut() = crate::serve::plain_path(&uri);
         *request.headers_mut() = inner.headers;
+        request.extensions_mut().insert(super::uri::Enclosed);
         override_method(&mut request);
         let response = self.0.clone().oneshot(request).await.unwrap_or_else(|never| match never {});
         let (parts, body) = name_methods(response).into_parts();
