@@ -1,7 +1,7 @@
 //! One org.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tieline_auth::Credentials;
@@ -90,6 +90,8 @@ impl std::ops::Deref for Handle {
 pub(crate) struct Inner {
     pub(crate) credentials: Credentials,
     pub(crate) http: reqwest::Client,
+    /// For what takes longer to send than an org may stay silent.
+    pub(crate) uploads: OnceLock<reqwest::Client>,
     pub(crate) version: Version,
     pub(crate) options: Options,
     pub(crate) calls: AtomicU64,
@@ -132,7 +134,8 @@ impl Connection {
     /// [`tieline_auth::http::thawing_client`]. Its own times to connect and for silence hold, not those of the options.
     pub fn sending_by(http: reqwest::Client, credentials: Credentials, options: Options) -> Self {
         let (version, budget) = (Version::new(&options.api_version), Budget::new(options.reserve));
-        let inner = Inner { credentials, http, version, options, calls: AtomicU64::new(0), budget };
+        let uploads = OnceLock::new();
+        let inner = Inner { credentials, http, uploads, version, options, calls: AtomicU64::new(0), budget };
         Self(Arc::new(Handle(Arc::new(inner))))
     }
 

@@ -37,6 +37,7 @@ pub mod send;
 pub mod session;
 pub mod soql;
 pub mod version;
+mod wait;
 
 pub use connection::{Connection, Options, Timeouts};
 pub use connections::{ConnectionOptions, ConnectionStats, Connections};
@@ -54,6 +55,7 @@ pub use rest::search::{Attributes, Hit, search_term};
 pub use rest::sobject::{SaveResult, Upserted};
 pub use retry::RetryPolicy;
 pub use version::{ApiVersion, DEFAULT_API_VERSION, VersionInfo};
+pub use wait::Wait;
 
 /// A record whose fields are not known at compile time.
 pub type Record = serde_json::Map<String, serde_json::Value>;

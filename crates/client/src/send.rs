@@ -14,6 +14,7 @@ use bytes::Bytes;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use serde::de::DeserializeOwned;
 use tieline_auth::Token;
+use tieline_auth::http::upload_client;
 use tracing::Instrument;
 
 use crate::connection::Connection;
@@ -251,6 +252,14 @@ impl Connection {
         Setback::Failed(error.with_outcome_unknown(status >= 500 && !request.idempotent))
     }
 
+    fn uploads(&self) -> Result<&reqwest::Client, ClientError> {
+        if let Some(http) = self.0.uploads.get() {
+            return Ok(http);
+        }
+        let made = upload_client().map_err(|error| ClientError::no_https(self.org(), &error))?;
+        Ok(self.0.uploads.get_or_init(|| made))
+    }
+
     fn prepared(&self, request: &Request, what: &str, token: &Token) -> Result<reqwest::RequestBuilder, ClientError> {
         let unsendable =
             |reason: String| ClientError::Unsendable { org: self.org().to_owned(), what: what.to_owned(), reason };
@@ -267,7 +276,12 @@ impl Connection {
         bearer.set_sensitive(true);
         let mut headers = request.headers.clone();
         headers.insert(AUTHORIZATION, bearer);
-        let builder = self.0.http.request(request.method.clone(), url).headers(headers);
+        let http = match &request.body {
+            // The time for which the org may stay silent begins with the request, and an upload may take longer.
+            Some(Body::Stream { .. }) => self.uploads()?,
+            _ => &self.0.http,
+        };
+        let builder = http.request(request.method.clone(), url).headers(headers);
         Ok(match &request.body {
             None => builder,
             Some(Body::Json(bytes)) => builder.header(CONTENT_TYPE, "application/json").body(bytes.clone()),

@@ -15,7 +15,15 @@ const PATIENCE: Duration = Duration::from_secs(20 * 60);
 
 /// Checks the package, then deploys it.
 pub(crate) async fn deploy(org: &Connection, package: &Package, what: &str, say: Say) -> Result<DeployResult, Failure> {
-    run(org, package, DeployOptions { check_only: true }, &format!("checking {what}"), what, say).await?;
+    run(
+        org,
+        package,
+        DeployOptions { check_only: true, ..DeployOptions::default() },
+        &format!("checking {what}"),
+        what,
+        say,
+    )
+    .await?;
     run(org, package, DeployOptions::default(), &format!("deploying {what}"), what, say).await
 }
 

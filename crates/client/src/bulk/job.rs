@@ -1,16 +1,14 @@
 //! A job: what the org says of it, and waiting for it.
 
-use std::time::Duration;
-
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use tokio::time::Instant;
 
 use crate::connection::Connection;
 use crate::error::ClientError;
 use crate::request::Request;
 use crate::rest::sobject::segment;
+use crate::wait::Wait;
 
 /// Which way a job's rows go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -128,30 +126,6 @@ pub struct JobInfo {
     pub more: Map<String, Value>,
 }
 
-/// How to wait for a job: at first it is looked at often, then less and less.
-///
-/// ```
-/// use std::time::Duration;
-/// use tieline_client::bulk::Wait;
-///
-/// let ten_minutes = Wait { at_most: Some(Duration::from_secs(600)), ..Wait::default() };
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Wait {
-    /// Between the first two looks.
-    pub first: Duration,
-    /// Between looks at most. Each wait is half as long again as the one before.
-    pub longest: Duration,
-    /// For how long in all. Without a bound it is waited until the job has ended.
-    pub at_most: Option<Duration>,
-}
-
-impl Default for Wait {
-    fn default() -> Self {
-        Self { first: Duration::from_millis(500), longest: Duration::from_secs(20), at_most: None }
-    }
-}
-
 /// Looks that may fail in a row. A job does not end because nobody can see it for a while.
 const BLIND: u32 = 20;
 
@@ -224,8 +198,7 @@ impl Connection {
         wait: &Wait,
         mut seen: impl FnMut(&JobInfo),
     ) -> Result<JobInfo, ClientError> {
-        let begun = Instant::now();
-        let (mut pause, mut blind, mut state) = (wait.first, 0, "not seen yet".to_owned());
+        let (mut waiting, mut blind, mut state) = (wait.begin(), 0, "not seen yet".to_owned());
         loop {
             match self.job_info(kind, id).await {
                 Ok(info) => {
@@ -244,13 +217,7 @@ impl Connection {
                 }
                 Err(error) => return Err(error),
             }
-            let left = wait.at_most.map(|limit| limit.saturating_sub(begun.elapsed()));
-            if left == Some(Duration::ZERO) {
-                let (org, job, waited) = (self.org().to_owned(), id.to_owned(), begun.elapsed());
-                return Err(ClientError::StillRunning { org, job, state, waited });
-            }
-            tokio::time::sleep(left.map_or(pause, |left| pause.min(left))).await;
-            pause = pause.mul_f64(1.5).min(wait.longest);
+            waiting.pause(self.org(), id, &state).await?;
         }
     }
 

@@ -23,6 +23,7 @@
 //! Source: Bulk API 2.0 Developer Guide, v66.
 
 pub mod csv;
+mod feeder;
 pub mod ingest;
 pub mod job;
 pub mod outcome;
@@ -32,9 +33,10 @@ pub mod rows;
 mod spool;
 mod upload;
 
+pub use crate::wait::Wait;
 pub use csv::{Delimiter, Row};
 pub use ingest::{Ingest, IngestHandle, IngestOptions, Operation};
-pub use job::{JobInfo, JobKind, JobState, Wait};
+pub use job::{JobInfo, JobKind, JobState};
 pub use outcome::{Outcome, Outcomes};
 pub use query::{BulkQueryOptions, QueryJob};
 pub use rows::Rows;

@@ -4,10 +4,11 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::csv::Delimiter;
-use super::job::{JobInfo, JobKind, Wait};
+use super::job::{JobInfo, JobKind};
 use super::rows::Rows;
 use crate::connection::Connection;
 use crate::error::ClientError;
+use crate::wait::Wait;
 
 /// How a query job runs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

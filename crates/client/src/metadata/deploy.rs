@@ -9,12 +9,55 @@ use super::package::Package;
 use crate::connection::Connection;
 use crate::error::ClientError;
 use crate::request::{Body, Request};
+use crate::wait::Wait;
 
 /// How to deploy. A deploy that fails changes nothing.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DeployOptions {
     /// Only check whether it would succeed.
     pub check_only: bool,
+    /// Warnings are no failure.
+    pub ignore_warnings: bool,
+    /// What the package deletes does not go to the recycle bin.
+    pub purge_on_delete: bool,
+    /// Which Apex tests run; without one the org decides.
+    pub tests: Option<TestLevel>,
+}
+
+/// Which Apex tests run with a deploy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TestLevel {
+    /// None; not for production.
+    NoTestRun,
+    /// These classes.
+    RunSpecifiedTests(Vec<String>),
+    /// All of the org's own.
+    RunLocalTests,
+    /// All, those of packages too.
+    RunAllTestsInOrg,
+}
+
+impl DeployOptions {
+    fn written(&self) -> Value {
+        let mut options = json!({
+            "checkOnly": self.check_only, "rollbackOnError": true, "singlePackage": true,
+            "ignoreWarnings": self.ignore_warnings, "purgeOnDelete": self.purge_on_delete, "allowMissingFiles": false,
+            "autoUpdatePackage": false, "performRetrieve": false,
+        });
+        if let Some(tests) = &self.tests {
+            options["testLevel"] = json!(match tests {
+                TestLevel::NoTestRun => "NoTestRun",
+                TestLevel::RunSpecifiedTests(_) => "RunSpecifiedTests",
+                TestLevel::RunLocalTests => "RunLocalTests",
+                TestLevel::RunAllTestsInOrg => "RunAllTestsInOrg",
+            });
+        }
+        if let Some(TestLevel::RunSpecifiedTests(classes)) = &self.tests {
+            options["runTests"] = json!(classes);
+        }
+        options
+    }
 }
 
 /// How a deploy stands.
@@ -144,10 +187,15 @@ impl Connection {
             what: "deploy".to_owned(),
             reason: format!("the package cannot be written: {e}"),
         })?;
-        let told = json!({"deployOptions": {
-            "checkOnly": options.check_only, "rollbackOnError": true, "singlePackage": true, "ignoreWarnings": false,
-            "purgeOnDelete": false, "allowMissingFiles": false, "autoUpdatePackage": false, "performRetrieve": false,
-        }});
+        self.deploy_zip(&zip, &options).await
+    }
+
+    /// The same with a package that is a zip file already, with `package.xml` at its top.
+    ///
+    /// # Errors
+    /// As [`Connection::deploy`].
+    pub async fn deploy_zip(&self, zip: &[u8], options: &DeployOptions) -> Result<String, ClientError> {
+        let told = json!({"deployOptions": options.written()});
         let boundary = format!("tieline-{:032x}", fastrand::u128(..));
         let mut body = format!(
             "--{boundary}\r\nContent-Disposition: form-data; name=\"json\"\r\nContent-Type: application/json\r\n\r\n{told}\r\n\
@@ -155,7 +203,7 @@ impl Connection {
              Content-Type: application/zip\r\n\r\n"
         )
         .into_bytes();
-        body.extend(zip);
+        body.extend_from_slice(zip);
         body.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes());
         let content_type = format!("multipart/form-data; boundary={boundary}");
         let request = Request::new(Method::POST, self.data_path("metadata/deployRequest"))
@@ -163,6 +211,38 @@ impl Connection {
             // The same package twice leaves the org as once.
             .repeatable(true);
         Ok(self.send_json::<Answer>(&request).await?.deploy_result.id)
+    }
+
+    /// Deploys for good what a deploy with [`DeployOptions::check_only`] has checked with its tests within the last ten
+    /// days, and answers the new deploy's id.
+    ///
+    /// # Errors
+    /// As [`Connection::send`]; `NOT_FOUND` for a check that cannot be deployed so.
+    pub async fn quick_deploy(&self, checked: &str) -> Result<String, ClientError> {
+        let body = json!({"validatedDeployRequestId": checked});
+        let request = self.json(Method::POST, "metadata/deployRequest", &body)?;
+        Ok(self.send_json::<Answer>(&request).await?.deploy_result.id)
+    }
+
+    /// Waits until a deploy has ended, well or not, and shows `seen` how it stands at each look.
+    ///
+    /// # Errors
+    /// [`ClientError::StillRunning`] when the time is over: the deploy goes on. As [`Connection::send`] otherwise.
+    pub async fn wait_for_deploy(
+        &self,
+        id: &str,
+        wait: &Wait,
+        mut seen: impl FnMut(&DeployResult),
+    ) -> Result<DeployResult, ClientError> {
+        let mut waiting = wait.begin();
+        loop {
+            let status = self.deploy_status(id).await?;
+            seen(&status);
+            if status.done {
+                return Ok(status);
+            }
+            waiting.pause(self.org(), id, &status.status).await?;
+        }
     }
 
     /// How a deploy stands, with what became of each component.

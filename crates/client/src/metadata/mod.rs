@@ -6,19 +6,13 @@
 //!
 //! ```no_run
 //! # async fn example(org: tieline_client::Connection) -> Result<(), Box<dyn std::error::Error>> {
-//! use std::time::Duration;
+//! use tieline_client::Wait;
 //! use tieline_client::metadata::{DeployOptions, Package};
 //!
 //! let mut package = Package::new("67.0");
 //! package.add("PermissionSet", "Nightly", "permissionsets/Nightly.permissionset", "<PermissionSet …");
 //! let id = org.deploy(&package, DeployOptions { check_only: true, ..DeployOptions::default() }).await?;
-//! let outcome = loop {
-//!     let status = org.deploy_status(&id).await?;
-//!     if status.done {
-//!         break status;
-//!     }
-//!     tokio::time::sleep(Duration::from_secs(1)).await;
-//! };
+//! let outcome = org.wait_for_deploy(&id, &Wait::default(), |_| {}).await?;
 //! for failure in outcome.failures() {
 //!     println!("{}: {}", failure.full_name, failure.problem);
 //! }
@@ -34,7 +28,7 @@ mod retrieve;
 pub(crate) mod soap;
 mod xml;
 
-pub use deploy::{ComponentMessage, DeployOptions, DeployResult};
+pub use deploy::{ComponentMessage, DeployOptions, DeployResult, TestLevel};
 pub use package::Package;
 pub use read::{FileProperties, MetadataType};
 pub use retrieve::Retrieved;

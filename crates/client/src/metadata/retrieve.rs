@@ -10,11 +10,14 @@ use base64::engine::general_purpose::STANDARD;
 use super::xml::escape;
 use crate::connection::Connection;
 use crate::error::ClientError;
+use crate::wait::Wait;
 
-/// First and longest pause between looks at a retrieve that is running.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
-/// Looks at one retrieve before it is given up: about ten minutes.
-const LOOKS: u32 = 130;
+/// A retrieve of a few components takes seconds, one of a whole org minutes.
+const WAIT: Wait = Wait {
+    first: Duration::from_millis(200),
+    longest: Duration::from_secs(5),
+    at_most: Some(Duration::from_secs(10 * 60)),
+};
 /// Unzipped, no retrieve is larger (Metadata API limits: 600 MB).
 const BYTES: u64 = 600 * 1024 * 1024;
 
@@ -28,17 +31,21 @@ pub struct Retrieved {
 }
 
 impl Connection {
-    /// Retrieves components, by type and full name (`*` for all of a type), and waits for them.
+    /// Retrieves components, by type and full name (`*` for all of a type), and waits for them: ten minutes at most.
     ///
     /// # Errors
     /// As [`Connection::send`]. A component that is not there is no error but among [`Retrieved::problems`].
+    /// [`ClientError::StillRunning`] when the time is over; [`Connection::retrieved`] goes on with it.
     pub async fn retrieve(&self, wanted: &[(&str, &[&str])]) -> Result<Retrieved, ClientError> {
-        let failed = |reason: String| ClientError::Unreadable {
-            org: self.org().to_owned(),
-            what: "retrieve".to_owned(),
-            reason,
-            outcome_unknown: false,
-        };
+        let id = self.start_retrieve(wanted).await?;
+        self.retrieved(&id, &WAIT).await
+    }
+
+    /// Begins a retrieve and answers its id.
+    ///
+    /// # Errors
+    /// As [`Connection::send`].
+    pub async fn start_retrieve(&self, wanted: &[(&str, &[&str])]) -> Result<String, ClientError> {
         let version = self.api_version();
         let mut types = String::new();
         for (name, members) in wanted {
@@ -50,28 +57,41 @@ impl Connection {
              <unpackaged>{types}<version>{version}</version></unpackaged></retrieveRequest></retrieve>"
         );
         let started = self.soap(&operation, true).await?;
-        let id = started.at("result/id").ok_or_else(|| failed("it names no job".to_owned()))?;
+        let id = started.at("result/id").ok_or_else(|| self.not_retrieved("it names no job".to_owned()))?;
+        Ok(id.to_owned())
+    }
+
+    /// Waits for a retrieve that was begun, and answers what it has brought.
+    ///
+    /// # Errors
+    /// As [`Connection::retrieve`].
+    pub async fn retrieved(&self, id: &str, wait: &Wait) -> Result<Retrieved, ClientError> {
         let look = format!(
             "<checkRetrieveStatus><asyncProcessId>{}</asyncProcessId><includeZip>true</includeZip></checkRetrieveStatus>",
             escape(id)
         );
-        let mut pause = PAUSE.0;
-        for _ in 0..LOOKS {
+        let mut waiting = wait.begin();
+        loop {
             let answer = self.soap(&look, true).await?;
-            let result = answer.child("result").ok_or_else(|| failed("it holds no result".to_owned()))?;
+            let result = answer.child("result").ok_or_else(|| self.not_retrieved("it holds no result".to_owned()))?;
             if !result.flag("done") {
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(PAUSE.1);
+                waiting.pause(self.org(), id, result.at("status").unwrap_or("running")).await?;
                 continue;
             }
             if !result.flag("success") {
-                return Err(failed(result.at("errorMessage").unwrap_or("the org gave no reason").to_owned()));
+                let reason = result.at("errorMessage").unwrap_or("the org gave no reason").to_owned();
+                return Err(self.not_retrieved(reason));
             }
             let problems = result.all("messages").filter_map(|m| m.at("problem")).map(str::to_owned).collect();
-            let zip = STANDARD.decode(result.at("zipFile").unwrap_or_default()).map_err(|e| failed(e.to_string()))?;
-            return Ok(Retrieved { files: unzip(&zip).map_err(failed)?, problems });
+            let zip = STANDARD.decode(result.at("zipFile").unwrap_or_default());
+            let zip = zip.map_err(|e| self.not_retrieved(e.to_string()))?;
+            return Ok(Retrieved { files: unzip(&zip).map_err(|reason| self.not_retrieved(reason))?, problems });
         }
-        Err(failed(format!("job {id} has not ended; it may yet")))
+    }
+
+    fn not_retrieved(&self, reason: String) -> ClientError {
+        let (org, what) = (self.org().to_owned(), "retrieve".to_owned());
+        ClientError::Unreadable { org, what, reason, outcome_unknown: false }
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 use tieline_client::{
     ApiVersion, ClientError, Connection, Hit, Method, Options, QueryOptions, Record, Request, Reserve, Timeouts,
@@ -63,7 +63,7 @@ async fn what_changed_in_a_window_is_named() {
     };
     org.delete("Contact", &ids[2]).await.unwrap();
     world.put("clock", json!({"advance_seconds": 180})).await;
-    let now = Timestamp::now() + SignedDuration::from_secs(180);
+    let now = org.send(&Request::get(org.data_path("limits"))).await.unwrap().server_time.unwrap();
     let (start, end) = (now - SignedDuration::from_mins(10), now);
     let updated = org.updated("Contact", start, end).await.unwrap();
     assert!(ids[..2].iter().all(|id| updated.ids.contains(id)), "{updated:?}");
