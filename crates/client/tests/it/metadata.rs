@@ -19,7 +19,7 @@ fn package(name: &str) -> Package {
 }
 
 async fn outcome(org: &Connection, package: &Package, check_only: bool) -> DeployResult {
-    let id = org.deploy(package, DeployOptions { check_only }).await.unwrap();
+    let id = org.deploy(package, DeployOptions { check_only, ..DeployOptions::default() }).await.unwrap();
     loop {
         let status = org.deploy_status(&id).await.unwrap();
         if status.done {
