@@ -18,9 +18,9 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Reading order: [`connection`] (and [`connections`] for many orgs) → [`send`] with [`retry`] →
-//! [`rest`], one file per resource, and [`metadata`] (the org's setup). Beside the road: [`error`] and its [`catalogue`], [`session`] (what an expired one looks like),
-//! [`limits`], [`soql`].
+//! Reading order: [`connection`] (and [`connections`] for many orgs) → [`request`] → [`send`] with [`retry`] → [`rest`], one
+//! file per resource, [`bulk`] (jobs) and [`metadata`] (the org's setup). Beside the road: [`error`] and its [`catalogue`],
+//! [`session`] (what an expired one looks like), [`limits`], [`version`], [`soql`] (queries whose values are bound).
 
 pub mod bulk;
 pub mod catalogue;
