@@ -85,9 +85,9 @@ impl Parts {
             None => self.piece_of_file().await?,
         };
         Ok(match (piece, &mut self.gzip) {
-            (Some(piece), Some(gzip)) => Some(gzip.write(&piece)),
+            (Some(piece), Some(gzip)) => Some(gzip.write(&piece)?),
             (Some(piece), None) => Some(piece),
-            (None, gzip) => gzip.take().map(|mut gzip| gzip.end()),
+            (None, gzip) => gzip.take().map(Gzip::end).transpose()?,
         })
     }
 
