@@ -44,15 +44,27 @@ impl Reserve {
 #[derive(Debug, Default)]
 pub(crate) struct Budget {
     reserve: Reserve,
-    usage: Mutex<Option<ApiUsage>>,
+    usage: Mutex<Told>,
+    /// How often it was told.
+    told: AtomicU64,
     under_way: AtomicU64,
     /// While nothing is known, one goes and the others wait for what it is told.
     first: tokio::sync::Mutex<()>,
 }
 
+/// What the org told last, and as the how-manieth.
+#[derive(Debug, Default)]
+struct Told {
+    usage: Option<ApiUsage>,
+    nth: u64,
+}
+
 /// A call that was allowed; it is under way until this is dropped.
 pub(crate) struct Counted<'a> {
     budget: &'a Budget,
+    /// How often it was told when this call began.
+    began: u64,
+    answered: bool,
     /// Held by the one who goes to see what is left.
     _first: Option<tokio::sync::MutexGuard<'a, ()>>,
 }
@@ -63,7 +75,7 @@ impl Budget {
     }
 
     pub(crate) fn usage(&self) -> Option<ApiUsage> {
-        *self.usage.lock().unwrap_or_else(PoisonError::into_inner)
+        self.usage.lock().unwrap_or_else(PoisonError::into_inner).usage
     }
 
     /// Allows a call, or refuses it because the reserve begins here. Calls under way count as made: the last figure may
@@ -83,6 +95,7 @@ impl Budget {
         };
         let reserve = self.reserve.of(usage.allowed);
         if usage.used + under_way + 1 > usage.allowed.saturating_sub(reserve) {
+            counted.not_sent();
             let (org, what) = (org.to_owned(), what.to_owned());
             return Err(ClientError::Reserve { org, what, used: usage.used, allowed: usage.allowed, reserve });
         }
@@ -92,30 +105,45 @@ impl Budget {
     /// Counts a call, and answers how many were under way before it.
     fn counted(&self) -> (Counted<'_>, u64) {
         let under_way = self.under_way.fetch_add(1, Ordering::AcqRel);
-        (Counted { budget: self, _first: None }, under_way)
+        (Counted { budget: self, began: self.told.load(Ordering::Acquire), answered: false, _first: None }, under_way)
     }
 
-    /// What the org says counts, even if it is less than before: the window of 24 hours slides.
-    fn learn(&self, headers: &HeaderMap) {
-        if let Some(usage) = usage(headers) {
-            *self.usage.lock().unwrap_or_else(PoisonError::into_inner) = Some(usage);
+    /// What the org says counts, even if it is less than before: the window of 24 hours slides. But not if it comes from a
+    /// call that was under way when more was told: answers overtake each other.
+    fn learn(&self, headers: &HeaderMap, began: u64) {
+        let Some(usage) = usage(headers) else { return };
+        let mut told = self.usage.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.usage.is_none_or(|known| usage.used >= known.used || began >= told.nth) {
+            *told = Told { usage: Some(usage), nth: self.told.fetch_add(1, Ordering::AcqRel) + 1 };
         }
     }
 
     /// Forgets the figure: the next call tells it anew.
     pub(crate) fn forget(&self) {
-        *self.usage.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.usage.lock().unwrap_or_else(PoisonError::into_inner).usage = None;
     }
 }
 
 impl Counted<'_> {
-    pub(crate) fn answered(self, headers: &HeaderMap) {
-        self.budget.learn(headers);
+    /// The org knows nothing of it.
+    pub(crate) fn not_sent(mut self) {
+        self.answered = true;
+    }
+
+    pub(crate) fn answered(mut self, headers: &HeaderMap) {
+        self.answered = true;
+        self.budget.learn(headers, self.began);
     }
 }
 
 impl Drop for Counted<'_> {
     fn drop(&mut self) {
+        if !self.answered
+            && let Some(usage) = &mut self.budget.usage.lock().unwrap_or_else(PoisonError::into_inner).usage
+        {
+            // The org may have counted it, though its answer never came.
+            usage.used += 1;
+        }
         self.budget.under_way.fetch_sub(1, Ordering::AcqRel);
     }
 }
@@ -161,8 +189,19 @@ mod tests {
         let third = budget.take("acme", "GET /").await.unwrap();
         let refused = budget.take("acme", "GET /").await.err().unwrap();
         assert!(matches!(refused, ClientError::Reserve { used: 87, allowed: 100, reserve: 10, .. }), "{refused}");
-        drop((first, second, third));
+        first.not_sent();
+        second.answered(&told("api-usage=88/100"));
+        // A call without an answer may have been counted.
+        drop(third);
+        assert_eq!(budget.usage(), Some(ApiUsage { used: 89, allowed: 100 }));
         budget.take("acme", "GET /").await.unwrap().answered(&told("api-usage=90/100"));
+        assert!(budget.take("acme", "GET /").await.is_err());
+        // An answer that was overtaken does not take back what a later one told.
+        let budget = Budget::new(Reserve::Calls(10));
+        budget.take("acme", "GET /").await.unwrap().answered(&told("api-usage=50/100"));
+        let (slow, fast) = (budget.take("acme", "GET /").await.unwrap(), budget.take("acme", "GET /").await.unwrap());
+        fast.answered(&told("api-usage=90/100"));
+        slow.answered(&told("api-usage=51/100"));
         assert!(budget.take("acme", "GET /").await.is_err());
         // The window slides; whoever waited asks anew.
         budget.forget();

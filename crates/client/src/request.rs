@@ -29,6 +29,8 @@ pub struct Request {
     pub body: Option<Body>,
     /// Sending it twice has the effect of sending it once.
     pub idempotent: bool,
+    /// It changes nothing that anybody would look for.
+    pub(crate) reads: bool,
     /// How long the whole call may take, its repetitions included; overrules
     /// [`Timeouts::total`](crate::Timeouts::total).
     pub timeout: Option<Duration>,
@@ -75,7 +77,8 @@ impl Request {
     /// A call without a body. All methods but `POST` count as idempotent.
     pub fn new(method: Method, path: impl Into<String>) -> Self {
         let idempotent = method != Method::POST;
-        Self { method, path: path.into(), headers: HeaderMap::new(), body: None, idempotent, timeout: None }
+        let reads = method == Method::GET || method == Method::HEAD;
+        Self { method, path: path.into(), headers: HeaderMap::new(), body: None, idempotent, reads, timeout: None }
     }
 
     /// A GET.
@@ -109,6 +112,11 @@ impl Request {
     /// The same, and it says of itself whether sending it twice has the effect of sending it once.
     pub fn repeatable(self, idempotent: bool) -> Self {
         Self { idempotent, ..self }
+    }
+
+    /// The same, and though it is a `POST` it only reads.
+    pub fn reading(self) -> Self {
+        Self { idempotent: true, reads: true, ..self }
     }
 
     /// The same, within so long.

@@ -135,7 +135,7 @@ impl Connection {
                 what: request.what(),
                 reason: format!("it took longer than {limit:?}"),
                 attempts: 1,
-                outcome_unknown: !request.idempotent,
+                outcome_unknown: !request.reads,
             })
         })
     }
@@ -143,7 +143,7 @@ impl Connection {
     fn unreadable(&self, request: &Request, what: &str, error: &serde_json::Error) -> Setback {
         let early = error.is_eof();
         let reason = if early { format!("it ends too early ({error})") } else { error.to_string() };
-        let (org, what, outcome_unknown) = (self.org().to_owned(), what.to_owned(), !request.idempotent);
+        let (org, what, outcome_unknown) = (self.org().to_owned(), what.to_owned(), !request.reads);
         let error = ClientError::Unreadable { org, what, reason, outcome_unknown };
         if early {
             Setback::Passing { error, certainly_not_done: false, retry_after: None }
@@ -180,11 +180,7 @@ impl Connection {
             Setback::Passing { error, certainly_not_done, retry_after } => {
                 let may = certainly_not_done || request.idempotent;
                 if !may || tries.attempt >= self.0.options.retry.attempts {
-                    return Err(if certainly_not_done {
-                        error
-                    } else {
-                        error.with_outcome_unknown(!request.idempotent)
-                    });
+                    return Err(if certainly_not_done { error } else { error.with_outcome_unknown(!request.reads) });
                 }
                 let pause = self.0.options.retry.pause(tries.attempt, retry_after);
                 tracing::info!(attempt = tries.attempt, ?pause, what, "{}; trying again", error.without_data());
@@ -205,7 +201,7 @@ impl Connection {
     }
 
     fn broken(&self, request: &Request, what: &str, error: &reqwest::Error, attempts: u32, unsent: bool) -> Setback {
-        let error = broken(self.org(), what, error, attempts, !unsent && !request.idempotent);
+        let error = broken(self.org(), what, error, attempts, !unsent && !request.reads);
         Setback::Passing { error, certainly_not_done: unsent, retry_after: None }
     }
 
@@ -221,8 +217,15 @@ impl Connection {
         let counted = self.0.budget.take(self.org(), what).await.map_err(Setback::Failed)?;
         self.0.calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let sent = Instant::now();
-        let response =
-            builder.send().await.map_err(|error| self.broken(request, what, &error, attempts, error.is_connect()))?;
+        let response = match builder.send().await {
+            Ok(response) => response,
+            Err(error) => {
+                if error.is_connect() {
+                    counted.not_sent();
+                }
+                return Err(self.broken(request, what, &error, attempts, error.is_connect()));
+            }
+        };
         let status = response.status().as_u16();
         counted.answered(response.headers());
         tracing::debug!(status, ms = sent.elapsed().as_millis(), "answered");
@@ -243,13 +246,13 @@ impl Connection {
         }
         if retry::is_transient_status(status) {
             let certainly_not_done = status == 429;
-            let error = error.with_outcome_unknown(!certainly_not_done && !request.idempotent);
+            let error = error.with_outcome_unknown(!certainly_not_done && !request.reads);
             return Setback::Passing { error, certainly_not_done, retry_after: retry::retry_after(headers) };
         }
         if retry::is_rolled_back(&error) {
             return Setback::Passing { error, certainly_not_done: true, retry_after: None };
         }
-        Setback::Failed(error.with_outcome_unknown(status >= 500 && !request.idempotent))
+        Setback::Failed(error.with_outcome_unknown(status >= 500 && !request.reads))
     }
 
     fn uploads(&self) -> Result<&reqwest::Client, ClientError> {

@@ -288,7 +288,8 @@ impl Ingest {
             }
             buffer.clear();
             if last {
-                break feeder.end().await;
+                // No record, no header, and nothing to do.
+                break if header { Ok(()) } else { feeder.end().await };
             }
         };
         feeder.close(outcome).await

@@ -39,7 +39,7 @@ impl Connection {
             "operation": if options.deleted_too { "queryAll" } else { "query" },
             "query": soql, "contentType": "CSV", "columnDelimiter": options.delimiter, "lineEnding": "LF",
         });
-        let request = self.json(Method::POST, JobKind::Query.path(), &body)?.repeatable(true);
+        let request = self.json(Method::POST, JobKind::Query.path(), &body)?.reading();
         let info: JobInfo = self.send_json(&request).await?;
         Ok(QueryJob { delimiter: options.delimiter, ..self.query_job(info.id) })
     }

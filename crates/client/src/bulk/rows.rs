@@ -36,30 +36,24 @@ pub struct Rows {
 
 #[derive(Debug)]
 enum Source {
-    /// Not asked for yet.
-    Later {
-        connection: Connection,
-        job: String,
-        at_once: usize,
-    },
+    /// Not asked for yet: the path of the first page.
+    Chain(Connection, String),
+    /// Not asked for yet: a query job, and how many pages at once.
+    Parallel(Connection, String, usize),
     Feed(Box<Feed>),
 }
 
 impl Rows {
     pub(super) fn of_query(connection: &Connection, job: &str, delimiter: Delimiter, at_once: usize) -> Self {
         let source = match at_once {
-            0 | 1 => {
-                let first = connection.data_path(&format!("jobs/query/{job}/results"));
-                Source::Feed(Box::new(Feed::chain(connection.clone(), first)))
-            }
-            _ => Source::Later { connection: connection.clone(), job: job.to_owned(), at_once },
+            0 | 1 => Source::Chain(connection.clone(), connection.data_path(&format!("jobs/query/{job}/results"))),
+            _ => Source::Parallel(connection.clone(), job.to_owned(), at_once),
         };
         Self::new(source, connection, job, delimiter)
     }
 
     pub(super) fn of_file(connection: &Connection, job: &str, path: &str, delimiter: Delimiter) -> Self {
-        let feed = Feed::chain(connection.clone(), connection.data_path(path));
-        Self::new(Source::Feed(Box::new(feed)), connection, job, delimiter)
+        Self::new(Source::Chain(connection.clone(), connection.data_path(path)), connection, job, delimiter)
     }
 
     fn new(source: Source, connection: &Connection, job: &str, delimiter: Delimiter) -> Self {
@@ -215,13 +209,15 @@ impl Rows {
     }
 
     async fn event(&mut self) -> Result<Option<Event>, ClientError> {
-        if let Source::Later { connection, job, at_once } = &self.source {
-            self.source = Source::Feed(Box::new(Feed::parallel(connection.clone(), job, *at_once).await?));
-        }
-        match &mut self.source {
-            Source::Feed(feed) => feed.next().await,
-            Source::Later { .. } => Ok(None),
-        }
+        let feed = match &mut self.source {
+            Source::Feed(feed) => return feed.next().await,
+            Source::Chain(connection, first) => Feed::chain(connection.clone(), std::mem::take(first)),
+            Source::Parallel(connection, job, at_once) => Feed::parallel(connection.clone(), job, *at_once).await?,
+        };
+        let mut feed = Box::new(feed);
+        let event = feed.next().await;
+        self.source = Source::Feed(feed);
+        event
     }
 
     fn unreadable(&self, reason: String) -> ClientError {

@@ -24,7 +24,7 @@ pub(super) async fn create(connection: &Connection, options: &IngestOptions) -> 
     if let Some(rule) = &options.assignment_rule {
         body["assignmentRuleId"] = json!(rule);
     }
-    let request = connection.json(Method::POST, JobKind::Ingest.path(), &body)?.repeatable(true);
+    let request = connection.json(Method::POST, JobKind::Ingest.path(), &body)?.reading();
     Ok(connection.send_json::<JobInfo>(&request).await?.id)
 }
 

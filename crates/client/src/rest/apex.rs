@@ -99,7 +99,7 @@ impl Connection {
     pub async fn execute_anonymous(&self, code: &str) -> Result<AnonymousApex, ClientError> {
         let path = format!("tooling/executeAnonymous?anonymousBody={}", segment(code));
         // Though it is a GET, running it twice is doing it twice.
-        self.send_json(&Request::get(self.data_path(&path)).repeatable(false)).await
+        self.send_json(&Request { reads: false, ..Request::get(self.data_path(&path)).repeatable(false) }).await
     }
 
     /// Calls an action: `standard/emailSimple`, `custom/flow/My_Flow`, `custom/apex/MyClass`. One result for each input,

@@ -229,7 +229,7 @@ impl Connection {
                 async move {
                     let body = serde_json::json!({"ids": piece, "fields": fields});
                     let request =
-                        connection.json(Method::POST, &format!("composite/sobjects/{object}"), &body)?.repeatable(true);
+                        connection.json(Method::POST, &format!("composite/sobjects/{object}"), &body)?.reading();
                     let records: Vec<Option<T>> = connection.send_json(&request).await?;
                     connection.one_for_each(&request, piece.len(), records)
                 }

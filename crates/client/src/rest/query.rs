@@ -228,7 +228,7 @@ async fn in_a_body<T: DeserializeOwned>(
     let http_headers =
         options.batch_size.map(|size| serde_json::json!({"Sforce-Query-Options": format!("batchSize={size}")}));
     let part = Enclosed { method: "GET", url: &path, reference_id: "query", http_headers };
-    let request = connection.json(Method::POST, "composite", &Envelope { composite_request: [part] })?.repeatable(true);
+    let request = connection.json(Method::POST, "composite", &Envelope { composite_request: [part] })?.reading();
     let (org, what) = (connection.org(), format!("GET {}", options.resource()));
     let (opened, server_time) = connection
         .send_and(&request, |reply| Ok((serde_json::from_slice::<Opened>(&reply.body)?, reply.server_time)))

@@ -158,7 +158,7 @@ impl Connection {
 
     pub(crate) fn unreadable_answer(&self, request: &Request, reason: &str) -> ClientError {
         let (org, what, reason) = (self.org().to_owned(), request.what(), reason.to_owned());
-        ClientError::Unreadable { org, what, reason, outcome_unknown: !request.idempotent }
+        ClientError::Unreadable { org, what, reason, outcome_unknown: !request.reads }
     }
 }
 

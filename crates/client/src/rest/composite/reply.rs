@@ -103,7 +103,7 @@ impl Connection {
         let missing = || {
             let (org, what) = (self.org().to_owned(), request.what());
             let reason = "it does not answer all requests of the call".to_owned();
-            ClientError::Unreadable { org, what, reason, outcome_unknown: !request.idempotent }
+            ClientError::Unreadable { org, what, reason, outcome_unknown: !request.reads }
         };
         Ok(Answers { org: self.org().to_owned(), parts: parts.clone(), responses: all.ok_or_else(missing)? })
     }
