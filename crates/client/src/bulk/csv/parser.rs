@@ -7,39 +7,35 @@ use super::Delimiter;
 /// A row's values, one after the other, and where each ends.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct RowBuffer {
-    bytes: Vec<u8>,
+    text: String,
     ends: Vec<usize>,
-    fields: usize,
-    written: usize,
 }
 
 impl RowBuffer {
-    fn clear(&mut self) {
-        self.fields = 0;
-        self.written = 0;
-    }
-
     pub(crate) fn len(&self) -> usize {
-        self.fields
+        self.ends.len()
     }
 
-    /// The n-th value. Only rows that were found to be UTF-8 are handed out.
+    /// The n-th value.
     pub(crate) fn get(&self, n: usize) -> Option<&str> {
-        let end = *self.ends.get(..self.fields)?.get(n)?;
+        let end = *self.ends.get(n)?;
         let start = if n == 0 { 0 } else { self.ends[n - 1] };
-        std::str::from_utf8(&self.bytes[start..end]).ok()
+        self.text.get(start..end)
     }
 
     pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = &str> {
-        (0..self.fields).map(|n| self.get(n).unwrap_or_default())
+        (0..self.len()).map(|n| self.get(n).unwrap_or_default())
     }
 
-    fn is_utf8(&self) -> bool {
-        // The values stand side by side: a character that is cut off by a delimiter would join its other half, so ends
-        // are looked at too.
-        let whole = &self.bytes[..self.written];
-        std::str::from_utf8(whole)
-            .is_ok_and(|text| self.ends[..self.fields].iter().all(|end| text.is_char_boundary(*end)))
+    /// Takes what was read, if it is UTF-8.
+    fn take(&mut self, bytes: &[u8], ends: &[usize]) -> bool {
+        self.text.clear();
+        self.ends.clear();
+        let Ok(text) = std::str::from_utf8(bytes) else { return false };
+        self.text.push_str(text);
+        self.ends.extend_from_slice(ends);
+        // The values stand side by side: a character that is cut off by a delimiter would join its other half.
+        text.is_ascii() || ends.iter().all(|end| text.is_char_boundary(*end))
     }
 }
 
@@ -57,11 +53,15 @@ pub(crate) enum Found {
 /// Reads rows.
 pub(crate) struct Parser {
     reader: Reader,
-    buffer: RowBuffer,
+    row: RowBuffer,
+    /// Of the row that is being read: values, their ends, and how much of both is used.
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+    written: usize,
+    values: usize,
     delimiter: Delimiter,
     /// Bytes of the byte order mark that were seen at the beginning; 3 when it is past.
     mark: usize,
-    in_row: bool,
 }
 
 impl std::fmt::Debug for Parser {
@@ -75,16 +75,22 @@ const MARK: &[u8] = b"\xef\xbb\xbf";
 impl Parser {
     pub(crate) fn new(delimiter: Delimiter) -> Self {
         let reader = ReaderBuilder::new().delimiter(delimiter.byte()).build();
-        let buffer = RowBuffer { bytes: vec![0; 1024], ends: vec![0; 16], ..RowBuffer::default() };
-        Self { reader, buffer, delimiter, mark: 0, in_row: false }
+        Self {
+            reader,
+            row: RowBuffer::default(),
+            bytes: vec![0; 1024],
+            ends: vec![0; 16],
+            written: 0,
+            values: 0,
+            delimiter,
+            mark: 0,
+        }
     }
 
     /// Begins another text with a header line of its own.
     pub(crate) fn begin_again(&mut self) {
         self.reader.reset();
-        self.buffer.clear();
-        self.mark = 0;
-        self.in_row = false;
+        (self.written, self.values, self.mark) = (0, 0, 0);
     }
 
     /// Reads on in `chunk` and takes from it what it used. An empty chunk is the end of the text.
@@ -101,33 +107,28 @@ impl Parser {
                 Some(_) => self.mark = MARK.len(),
             }
         }
-        if !self.in_row {
-            self.buffer.clear();
-            self.in_row = true;
-        }
         loop {
-            let buffer = &mut self.buffer;
             let (result, read, written, ends) =
-                self.reader.read_record(chunk, &mut buffer.bytes[buffer.written..], &mut buffer.ends[buffer.fields..]);
+                self.reader.read_record(chunk, &mut self.bytes[self.written..], &mut self.ends[self.values..]);
             *chunk = &chunk[read..];
-            buffer.written += written;
-            buffer.fields += ends;
+            self.written += written;
+            self.values += ends;
             match result {
-                ReadRecordResult::InputEmpty => return Found::NeedsMore,
-                ReadRecordResult::OutputFull => buffer.bytes.resize(buffer.bytes.len() * 2, 0),
-                ReadRecordResult::OutputEndsFull => buffer.ends.resize(buffer.ends.len() * 2, 0),
+                ReadRecordResult::InputEmpty | ReadRecordResult::End => return Found::NeedsMore,
+                ReadRecordResult::OutputFull => self.bytes.resize(self.bytes.len() * 2, 0),
+                ReadRecordResult::OutputEndsFull => self.ends.resize(self.ends.len() * 2, 0),
                 ReadRecordResult::Record => {
-                    self.in_row = false;
-                    return if buffer.is_utf8() { Found::Row } else { Found::NotText };
+                    let is_text = self.row.take(&self.bytes[..self.written], &self.ends[..self.values]);
+                    (self.written, self.values) = (0, 0);
+                    return if is_text { Found::Row } else { Found::NotText };
                 }
-                ReadRecordResult::End => return Found::NeedsMore,
             }
         }
     }
 
     /// The row that was found.
     pub(crate) fn row(&self) -> &RowBuffer {
-        &self.buffer
+        &self.row
     }
 }
 
