@@ -20,13 +20,14 @@
 //!
 //! Reading order: [`connection`] (and [`connections`] for many orgs) → [`send`] with [`retry`] →
 //! [`rest`], one file per resource, and [`metadata`] (the org's setup). Beside the road: [`error`] and its [`catalogue`], [`session`] (what an expired one looks like),
-//! [`limits`], [`soql`].
+//! [`limits`], [`soql`], [`id`].
 
 pub mod bulk;
 pub mod catalogue;
 pub mod connection;
 pub mod connections;
 pub mod error;
+pub mod id;
 pub mod limits;
 pub mod metadata;
 mod remember;
@@ -37,6 +38,7 @@ pub mod send;
 pub mod session;
 pub mod soql;
 pub mod version;
+mod visited;
 
 pub use connection::{Connection, Options, Timeouts};
 pub use connections::{ConnectionOptions, ConnectionStats, Connections};
