@@ -27,6 +27,8 @@ pub mod catalogue;
 pub mod connection;
 pub mod connections;
 pub mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod id;
 pub mod limits;
 pub mod metadata;

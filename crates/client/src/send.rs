@@ -248,7 +248,9 @@ impl Connection {
         if retry::is_rolled_back(&error) {
             return Setback::Passing { error, certainly_not_done: true, retry_after: None };
         }
-        Setback::Failed(error.with_outcome_unknown(status >= 500 && !request.idempotent))
+        // 101: nobody asked for another protocol, and who offers one may have done anything.
+        let unknown = !(200..500).contains(&status) && !request.idempotent;
+        Setback::Failed(error.with_outcome_unknown(unknown))
     }
 
     fn prepared(&self, request: &Request, what: &str, token: &Token) -> Result<reqwest::RequestBuilder, ClientError> {

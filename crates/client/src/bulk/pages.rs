@@ -63,7 +63,14 @@ impl Feed {
     /// The pages of a list that leads from one to the next.
     pub(super) fn chain(connection: Connection, first: String) -> Self {
         let reading = read(connection.clone(), first, true);
-        Self { connection, tasks: [reading].into(), waiting: VecDeque::new(), more: None, at_once: 1, visited: Visited::default() }
+        Self {
+            connection,
+            tasks: [reading].into(),
+            waiting: VecDeque::new(),
+            more: None,
+            at_once: 1,
+            visited: Visited::default(),
+        }
     }
 
     /// The pages of a query job, so many at once. Where the org does not offer that (before v58), one after the other.
@@ -112,7 +119,8 @@ impl Feed {
     pub(super) async fn next(&mut self) -> Result<Option<Event>, ClientError> {
         loop {
             while self.tasks.len() < self.at_once {
-                if self.waiting.is_empty() && self.more.is_some() {
+                // A list may be empty, and lead on all the same.
+                while self.waiting.is_empty() && self.more.is_some() {
                     self.ask().await?;
                 }
                 let Some(path) = self.waiting.pop_front() else { break };
@@ -163,8 +171,8 @@ fn read(connection: Connection, path: String, onward: bool) -> Reading {
             }
             match page(&connection, &path, onward, &to).await {
                 Ok(locator) if onward => {
-                    next =
-                        locator.map(|at| format!("{}?locator={}", path.split('?').next().unwrap_or(&path), segment(&at)));
+                    next = locator
+                        .map(|at| format!("{}?locator={}", path.split('?').next().unwrap_or(&path), segment(&at)));
                 }
                 Ok(_) => {}
                 // Nobody listens any more when this fails.
@@ -200,7 +208,8 @@ async fn page(
     loop {
         match download.chunk().await {
             Ok(None) => {
-                let framed = ["content-length", "transfer-encoding"].iter().any(|of| download.headers.contains_key(*of));
+                let framed =
+                    ["content-length", "transfer-encoding"].iter().any(|of| download.headers.contains_key(*of));
                 let led_on = !onward || download.headers.contains_key("sforce-locator");
                 return Ok(to.send(Ok(Event::End { framed, led_on })).await.ok().and(locator));
             }

@@ -101,7 +101,16 @@ impl<T> Drop for Pages<T> {
 impl<T: DeserializeOwned + Send + 'static> Pages<T> {
     fn start(connection: Connection, soql: String, options: QueryOptions) -> Self {
         let ahead = Some(tokio::spawn(first(connection.clone(), soql.clone(), options)));
-        Self { connection, soql, options, ahead, behind: Bytes::new(), seen: 0, total: None, visited: Visited::default() }
+        Self {
+            connection,
+            soql,
+            options,
+            ahead,
+            behind: Bytes::new(),
+            seen: 0,
+            total: None,
+            visited: Visited::default(),
+        }
     }
 
     /// The next page; `None` after the last.

@@ -98,7 +98,8 @@ async fn a_page_that_breaks_goes_on_and_one_that_is_short_is_an_error() {
                 Err(error) => break error,
             }
         };
-        assert!(error.to_string().contains("the org said 3000") || error.to_string().contains("values"), "{error}");
+        let known = ["the org said 3000", "values", "within a quoted value"];
+        assert!(known.iter().any(|text| error.to_string().contains(text)), "{error}");
         assert!(rows.next().await.unwrap().is_none());
     }
 }
@@ -300,9 +301,8 @@ async fn an_ingest_goes_on_in_another_process() {
         let saved = saved.clone();
         move |handle, _| {
             let mut saved = saved.lock().unwrap();
-            if handle.jobs.len() < 2 || saved.is_none() {
-                *saved = Some(serde_json::to_string(handle).unwrap());
-            } else if handle.jobs.len() == 2 && handle.open_job.is_some() {
+            let is_third = handle.jobs.len() == 2 && handle.open_job.is_some();
+            if handle.jobs.len() < 2 || saved.is_none() || is_third {
                 *saved = Some(serde_json::to_string(handle).unwrap());
             }
         }

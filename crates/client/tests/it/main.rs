@@ -2,7 +2,12 @@
 
 mod bulk;
 mod calls;
+mod faults;
+mod fixtures;
+mod fuzz;
 mod login;
 mod metadata;
+mod proxy;
 mod registry;
+mod server;
 mod world;
