@@ -331,8 +331,16 @@ struct RefusedRecord {
     errors: Vec<ErrorItem>,
 }
 
+/// Code and message of an error of the older Bulk API.
+fn bulk_error(body: &[u8]) -> Option<(String, String)> {
+    let text = std::str::from_utf8(body).ok().filter(|text| text.contains("<exceptionCode>"))?;
+    let error = crate::metadata::Element::parse(text).ok().filter(|root| root.name == "error")?;
+    let message = error.at("exceptionMessage").unwrap_or_default();
+    Some((error.at("exceptionCode")?.to_owned(), message.to_owned()))
+}
+
 fn errors_in(status: u16, body: &[u8]) -> Vec<ErrorItem> {
-    if let Some((code, message)) = crate::metadata::soap::fault(body) {
+    if let Some((code, message)) = crate::metadata::soap::fault(body).or_else(|| bulk_error(body)) {
         return vec![ErrorItem { code, message, ..ErrorItem::default() }];
     }
     if let Ok(list) = serde_json::from_slice::<Vec<ErrorItem>>(body) {

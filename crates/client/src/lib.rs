@@ -20,13 +20,17 @@
 //!
 //! Reading order: [`connection`] (and [`connections`] for many orgs) → [`request`] → [`send`] with [`retry`] → [`rest`], one
 //! file per resource, [`bulk`] (jobs) and [`metadata`] (the org's setup). Beside the road: [`error`] and its [`catalogue`],
-//! [`session`] (what an expired one looks like), [`limits`], [`version`], [`soql`] (queries whose values are bound).
+//! [`session`] (what an expired one looks like), [`limits`], [`version`], [`soql`] (queries whose values are bound),
+//! [`id`].
 
 pub mod bulk;
 pub mod catalogue;
 pub mod connection;
 pub mod connections;
 pub mod error;
+#[doc(hidden)]
+pub mod fuzzing;
+pub mod id;
 pub mod limits;
 pub mod metadata;
 mod remember;
@@ -37,6 +41,7 @@ pub mod send;
 pub mod session;
 pub mod soql;
 pub mod version;
+mod visited;
 mod wait;
 
 pub use connection::{Connection, Options, Timeouts};

@@ -252,7 +252,9 @@ impl Connection {
         if retry::is_rolled_back(&error) {
             return Setback::Passing { error, certainly_not_done: true, retry_after: None };
         }
-        Setback::Failed(error.with_outcome_unknown(status >= 500 && !request.reads))
+        // 101: nobody asked for another protocol, and who offers one may have done anything.
+        let unknown = !(200..500).contains(&status) && !request.reads;
+        Setback::Failed(error.with_outcome_unknown(unknown))
     }
 
     fn uploads(&self) -> Result<&reqwest::Client, ClientError> {

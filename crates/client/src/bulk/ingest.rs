@@ -347,19 +347,8 @@ impl Ingest {
 
     /// Rows of the results of one of the jobs, once it has ended.
     pub fn results(&self, job: &IngestJob, which: Results) -> Rows {
-        let file = match which {
-            Results::Successful => "successfulResults",
-            Results::Failed => "failedResults",
-            Results::Unprocessed => "unprocessedrecords",
-        };
         let known = self.seen.iter().find(|info| info.id == job.id);
-        let expected = known.map(|info| match which {
-            Results::Successful => info.number_records_processed.saturating_sub(info.number_records_failed),
-            Results::Failed => info.number_records_failed,
-            Results::Unprocessed => job.rows.saturating_sub(info.number_records_processed),
-        });
-        let path = format!("jobs/ingest/{}/{file}", job.id);
-        Rows::of_file(&self.connection, &job.id, &path, self.handle.options.delimiter).expecting(expected)
+        Rows::of_file(&self.connection, job, which, self.handle.options.delimiter, known)
     }
 
     pub(super) fn input(&self, reason: String) -> ClientError {

@@ -8,6 +8,7 @@ use crate::connection::Connection;
 use crate::error::ClientError;
 use crate::request::Request;
 use crate::rest::sobject::segment;
+use crate::visited::Visited;
 use crate::wait::Wait;
 
 /// Which way a job's rows go.
@@ -165,7 +166,7 @@ impl Connection {
     /// As [`Connection::send`]; `API_ERROR` for one that has not ended.
     pub async fn delete_job(&self, kind: JobKind, id: &str) -> Result<(), ClientError> {
         let path = self.data_path(&format!("{}/{}", kind.path(), segment(id)));
-        self.send(&Request::new(Method::DELETE, path)).await.map(drop)
+        self.send_for_nothing(&Request::new(Method::DELETE, path)).await
     }
 
     /// The org's jobs of a kind, the newest first: up to `at_most`.
@@ -174,8 +175,13 @@ impl Connection {
     /// As [`Connection::send`].
     pub async fn jobs(&self, kind: JobKind, at_most: usize) -> Result<Vec<JobInfo>, ClientError> {
         let (mut found, mut path) = (Vec::new(), self.data_path(kind.path()));
+        let mut visited = Visited::default();
         loop {
-            let page: Listed = self.send_json(&Request::get(path)).await?;
+            let request = Request::get(path);
+            if !visited.is_new(&request.path) {
+                return Err(self.unreadable_answer(&request, "its list leads in a circle"));
+            }
+            let page: Listed = self.send_json(&request).await?;
             found.extend(page.records);
             match page.next_records_url {
                 Some(next) if !page.done && found.len() < at_most => path = next,

@@ -11,9 +11,12 @@ use tokio::task::JoinHandle;
 use crate::connection::Connection;
 use crate::error::ClientError;
 use crate::request::{Download, Request};
+use crate::rest::sobject::segment;
+use crate::visited::Visited;
 
 /// Pieces of a body that wait for their reader, a few kilobytes each.
 const AHEAD: usize = 32;
+const CIRCLE: &str = "its pages lead in a circle";
 
 /// What comes of the pages.
 #[derive(Debug)]
@@ -22,6 +25,13 @@ pub(super) enum Event {
     Page { records: Option<u64> },
     /// Some bytes of it.
     Chunk(Bytes),
+    /// It has ended.
+    End {
+        /// HTTP says where the body ends; otherwise it ends where the connection does, which may be anywhere.
+        framed: bool,
+        /// The org says whether a page follows.
+        led_on: bool,
+    },
 }
 
 /// Pages one after the other, each read ahead by a task.
@@ -34,6 +44,7 @@ pub(super) struct Feed {
     /// Where the org tells the next ones.
     more: Option<String>,
     at_once: usize,
+    visited: Visited,
 }
 
 #[derive(Debug)]
@@ -52,7 +63,14 @@ impl Feed {
     /// The pages of a list that leads from one to the next.
     pub(super) fn chain(connection: Connection, first: String) -> Self {
         let reading = read(connection.clone(), first, true);
-        Self { connection, tasks: [reading].into(), waiting: VecDeque::new(), more: None, at_once: 1 }
+        Self {
+            connection,
+            tasks: [reading].into(),
+            waiting: VecDeque::new(),
+            more: None,
+            at_once: 1,
+            visited: Visited::default(),
+        }
     }
 
     /// The pages of a query job, so many at once. Where the org does not offer that (before v58), one after the other.
@@ -64,6 +82,7 @@ impl Feed {
             waiting: VecDeque::new(),
             more: Some(path),
             at_once: at_once.max(1),
+            visited: Visited::default(),
         };
         match feed.ask().await {
             Err(ClientError::Refused(refusal)) if matches!(refusal.status, 400 | 404 | 405) => {
@@ -78,13 +97,16 @@ impl Feed {
     /// Asks for the next few pages.
     async fn ask(&mut self) -> Result<(), ClientError> {
         let Some(path) = self.more.take() else { return Ok(()) };
-        let listed: Listed = self.connection.send_json(&Request::get(path)).await?;
+        let request = Request::get(path);
+        let listed: Listed = self.connection.send_json(&request).await?;
         self.waiting.extend(listed.result_pages.into_iter().map(|page| page.result_url));
+        if !self.visited.is_new(&request.path) || !self.waiting.iter().all(|page| self.visited.is_new(page)) {
+            return Err(self.connection.unreadable_answer(&request, CIRCLE));
+        }
         self.more = match (listed.done, listed.next) {
             (true, _) => None,
             (false, Some(next)) => Some(next),
             (false, None) => {
-                let request = Request::get("resultPages");
                 return Err(self
                     .connection
                     .unreadable_answer(&request, "it says `done: false` and names no next page"));
@@ -97,7 +119,8 @@ impl Feed {
     pub(super) async fn next(&mut self) -> Result<Option<Event>, ClientError> {
         loop {
             while self.tasks.len() < self.at_once {
-                if self.waiting.is_empty() && self.more.is_some() {
+                // A list may be empty, and lead on all the same.
+                while self.waiting.is_empty() && self.more.is_some() {
                     self.ask().await?;
                 }
                 let Some(path) = self.waiting.pop_front() else { break };
@@ -140,11 +163,16 @@ fn read(connection: Connection, path: String, onward: bool) -> Reading {
     let (to, events) = mpsc::channel(AHEAD);
     let task = tokio::spawn(async move {
         let mut next = Some(path);
+        let mut visited = Visited::default();
         while let Some(path) = next.take() {
-            match page(&connection, &path, &to).await {
+            if !visited.is_new(&path) {
+                let error = connection.unreadable_answer(&Request::get(path), CIRCLE);
+                return drop(to.send(Err(error)).await);
+            }
+            match page(&connection, &path, onward, &to).await {
                 Ok(locator) if onward => {
-                    next =
-                        locator.map(|locator| format!("{}?locator={locator}", path.split('?').next().unwrap_or(&path)));
+                    next = locator
+                        .map(|at| format!("{}?locator={}", path.split('?').next().unwrap_or(&path), segment(&at)));
                 }
                 Ok(_) => {}
                 // Nobody listens any more when this fails.
@@ -159,10 +187,19 @@ fn read(connection: Connection, path: String, onward: bool) -> Reading {
 async fn page(
     connection: &Connection,
     path: &str,
+    onward: bool,
     to: &mpsc::Sender<Result<Event, ClientError>>,
 ) -> Result<Option<String>, ClientError> {
     let request = Request::get(path).with_header(ACCEPT, HeaderValue::from_static("text/csv"));
     let mut download = connection.download(&request).await?;
+    // A page of a proxy's is text as well.
+    let foreign = text(&download.headers, "content-type").is_some_and(|of| {
+        let of = of.to_ascii_lowercase();
+        ["html", "json", "xml"].iter().any(|other| of.contains(other))
+    });
+    if download.status != 200 || foreign {
+        return Err(connection.unreadable_answer(&request, "it is no CSV"));
+    }
     let (records, locator) = (number(&download.headers), locator(&download.headers));
     if to.send(Ok(Event::Page { records })).await.is_err() {
         return Ok(None);
@@ -170,7 +207,12 @@ async fn page(
     let (mut seen, mut delivered, mut attempt) = (crc32fast::Hasher::new(), 0u64, 1);
     loop {
         match download.chunk().await {
-            Ok(None) => return Ok(locator),
+            Ok(None) => {
+                let framed =
+                    ["content-length", "transfer-encoding"].iter().any(|of| download.headers.contains_key(*of));
+                let led_on = !onward || download.headers.contains_key("sforce-locator");
+                return Ok(to.send(Ok(Event::End { framed, led_on })).await.ok().and(locator));
+            }
             Ok(Some(chunk)) => {
                 seen.update(&chunk);
                 delivered += chunk.len() as u64;

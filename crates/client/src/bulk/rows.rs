@@ -6,6 +6,8 @@ use serde::de::DeserializeOwned;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use super::csv::{Delimiter, Found, Parser, Row, RowBuffer, Scanner};
+use super::ingest::{IngestJob, Results};
+use super::job::{JobInfo, JobKind};
 use super::pages::{Event, Feed};
 use crate::connection::Connection;
 use crate::error::ClientError;
@@ -32,6 +34,32 @@ pub struct Rows {
     /// Rows in all, where that is known from elsewhere.
     expected: Option<u64>,
     failed: bool,
+    connection: Connection,
+    whole: Whole,
+    /// HTTP says where this page ends.
+    framed: bool,
+    /// Something about the number of rows the pages did not tell.
+    unsure: bool,
+}
+
+/// What the rows are the whole of.
+#[derive(Debug, Clone, Copy)]
+enum Whole {
+    Query,
+    Ingest { which: Results, sent: u64 },
+}
+
+impl Whole {
+    /// How many rows there are, by what the org says of the job.
+    fn rows(self, info: &JobInfo) -> u64 {
+        let (processed, failed) = (info.number_records_processed, info.number_records_failed);
+        match self {
+            Whole::Query => processed,
+            Whole::Ingest { which: Results::Successful, .. } => processed.saturating_sub(failed),
+            Whole::Ingest { which: Results::Failed, .. } => failed,
+            Whole::Ingest { which: Results::Unprocessed, sent } => sent.saturating_sub(processed),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -49,14 +77,29 @@ impl Rows {
             0 | 1 => Source::Chain(connection.clone(), connection.data_path(&format!("jobs/query/{job}/results"))),
             _ => Source::Parallel(connection.clone(), job.to_owned(), at_once),
         };
-        Self::new(source, connection, job, delimiter)
+        Self::new(source, connection, job, delimiter, Whole::Query)
     }
 
-    pub(super) fn of_file(connection: &Connection, job: &str, path: &str, delimiter: Delimiter) -> Self {
-        Self::new(Source::Chain(connection.clone(), connection.data_path(path)), connection, job, delimiter)
+    /// A result file of an ingest job; `known` is what the org said of the job at its end.
+    pub(super) fn of_file(
+        connection: &Connection,
+        job: &IngestJob,
+        which: Results,
+        delimiter: Delimiter,
+        known: Option<&JobInfo>,
+    ) -> Self {
+        let file = match which {
+            Results::Successful => "successfulResults",
+            Results::Failed => "failedResults",
+            Results::Unprocessed => "unprocessedrecords",
+        };
+        let path = connection.data_path(&format!("jobs/ingest/{}/{file}", job.id));
+        let source = Source::Chain(connection.clone(), path);
+        let whole = Whole::Ingest { which, sent: job.rows };
+        Self::new(source, connection, &job.id, delimiter, whole).expecting(known.map(|info| whole.rows(info)))
     }
 
-    fn new(source: Source, connection: &Connection, job: &str, delimiter: Delimiter) -> Self {
+    fn new(source: Source, connection: &Connection, job: &str, delimiter: Delimiter, whole: Whole) -> Self {
         Self {
             source,
             org: connection.org().to_owned(),
@@ -72,6 +115,10 @@ impl Rows {
             count: 0,
             expected: None,
             failed: false,
+            connection: connection.clone(),
+            whole,
+            framed: true,
+            unsure: false,
         }
     }
 
@@ -146,9 +193,15 @@ impl Rows {
                         return Ok(true);
                     }
                 }
-                None => return self.end().map(|()| false),
+                Some(Event::End { framed, led_on }) => self.page_ended(framed, led_on),
+                None => return self.end().await.map(|()| false),
             }
         }
+    }
+
+    fn page_ended(&mut self, framed: bool, led_on: bool) {
+        self.framed = framed;
+        self.unsure |= !led_on || self.promised.is_none();
     }
 
     fn after_page(&mut self, records: Option<u64>) {
@@ -186,9 +239,13 @@ impl Rows {
 
     /// At the end of a page: true if it held one more row, without a line end.
     fn end_of_page(&mut self) -> Result<bool, ClientError> {
-        let found = self.parser.read(&mut &b""[..]);
-        let more = match found {
+        // A line end ends a row that has none, and becomes a part of a value that is quoted.
+        let more = match self.parser.read(&mut &b"\n"[..]) {
+            Found::Row if !self.framed => return Err(self.unreadable("a page ends within a row".to_owned())),
             Found::Row => self.row()?,
+            Found::NeedsMore if self.parser.read(&mut &b""[..]) != Found::NeedsMore => {
+                return Err(self.unreadable("a page ends within a quoted value".to_owned()));
+            }
             Found::NeedsMore => false,
             Found::NotText => return Err(self.unreadable("it is not UTF-8".to_owned())),
         };
@@ -199,7 +256,14 @@ impl Rows {
         Ok(more)
     }
 
-    fn end(&self) -> Result<(), ClientError> {
+    async fn end(&mut self) -> Result<(), ClientError> {
+        if self.unsure && self.expected.is_none() {
+            let kind = match self.whole {
+                Whole::Query => JobKind::Query,
+                Whole::Ingest { .. } => JobKind::Ingest,
+            };
+            self.expected = Some(self.whole.rows(&self.connection.job_info(kind, &self.job).await?));
+        }
         match self.expected.filter(|expected| *expected != self.count) {
             None => Ok(()),
             Some(expected) => {
@@ -264,6 +328,10 @@ impl Rows {
                     continue;
                 }
                 Event::Chunk(chunk) => chunk,
+                Event::End { framed, led_on } => {
+                    self.page_ended(framed, led_on);
+                    continue;
+                }
             };
             let (mut at, mut from) = (0, 0);
             while let Some(end) = scanner.end(&chunk[at..]) {
@@ -288,7 +356,7 @@ impl Rows {
         if self.begun {
             self.end_of_text(&scanner)?;
         }
-        self.end()?;
+        self.end().await?;
         to.flush().await.map_err(|error| output(&self.org, &error))?;
         Ok(self.count)
     }
@@ -296,6 +364,9 @@ impl Rows {
     fn end_of_text(&mut self, scanner: &Scanner) -> Result<(), ClientError> {
         if scanner.is_quoted() {
             return Err(self.unreadable("a page ends within a quoted value".to_owned()));
+        }
+        if scanner.is_within() && !self.framed {
+            return Err(self.unreadable("a page ends within a row".to_owned()));
         }
         if scanner.is_within() && !self.header {
             self.in_page += 1;

@@ -46,8 +46,8 @@ pub(super) async fn upload(
         let request = Request::new(Method::PUT, path)
             .with_body(Body::Stream { content_type: "text/csv; charset=UTF-8".to_owned(), open })
             .repeatable(false);
-        match connection.send(&request).await {
-            Ok(_) => return Ok(job),
+        match connection.send_for_nothing(&request).await {
+            Ok(()) => return Ok(job),
             Err(error) if error.outcome_unknown() && attempt < connection.options().retry.attempts => {
                 tracing::info!(job, attempt, "{}; another job takes its place", error.without_data());
                 tokio::time::sleep(connection.options().retry.pause(attempt, None)).await;

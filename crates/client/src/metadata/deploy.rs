@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use reqwest::Method;
-use serde::{Deserialize, Deserializer};
-use serde_json::{Value, json};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value, json};
 
 use super::package::Package;
 use crate::connection::Connection;
@@ -61,7 +61,7 @@ impl DeployOptions {
 }
 
 /// How a deploy stands.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DeployResult {
     /// Its id (`0Af…`).
@@ -85,19 +85,24 @@ pub struct DeployResult {
     pub number_components_total: u64,
     #[serde(default)]
     details: Option<Details>,
+    /// What else the org says.
+    #[serde(flatten)]
+    pub more: Map<String, Value>,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Details {
     #[serde(deserialize_with = "one_or_many")]
     component_failures: Vec<ComponentMessage>,
     #[serde(deserialize_with = "one_or_many")]
     component_successes: Vec<ComponentMessage>,
+    #[serde(flatten)]
+    more: Map<String, Value>,
 }
 
 /// What became of a component.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ComponentMessage {
     /// Metadata type; empty for `package.xml`.
@@ -119,6 +124,9 @@ pub struct ComponentMessage {
     /// Line of the problem; zero where the org names none.
     #[serde(deserialize_with = "number")]
     pub line_number: u64,
+    /// What else the org says.
+    #[serde(flatten)]
+    pub more: Map<String, Value>,
 }
 
 fn nullable<'de, D: Deserializer<'de>>(value: D) -> Result<String, D::Error> {

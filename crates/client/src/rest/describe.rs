@@ -16,6 +16,7 @@ pub struct Describe {
     /// API name.
     pub name: String,
     /// What people call one of it.
+    #[serde(default)]
     pub label: String,
     /// What people call several.
     #[serde(default)]
@@ -65,6 +66,7 @@ pub struct FieldDescribe {
     /// API name.
     pub name: String,
     /// What people call it.
+    #[serde(default)]
     pub label: String,
     /// Type, such as `string`, `reference` or `datetime`.
     #[serde(rename = "type")]
@@ -194,6 +196,7 @@ pub struct ObjectSummary {
     /// API name.
     pub name: String,
     /// What people call one of it.
+    #[serde(default)]
     pub label: String,
     /// The first three characters of its ids; some objects have none.
     #[serde(default)]

@@ -37,12 +37,14 @@ struct Count {
 }
 
 impl Connection {
-    /// The org's limits by name, such as `DailyApiRequests`.
+    /// The org's limits by name, such as `DailyApiRequests`. What has no `Max` and `Remaining` is none, and left out.
     ///
     /// # Errors
     /// As [`Connection::send`].
     pub async fn limits(&self) -> Result<BTreeMap<String, Limit>, ClientError> {
-        self.send_json(&Request::get(self.data_path("limits"))).await
+        let all: BTreeMap<String, Value> = self.send_json(&Request::get(self.data_path("limits"))).await?;
+        let limit = |(name, value)| Some((name, serde_json::from_value(value).ok()?));
+        Ok(all.into_iter().filter_map(limit).collect())
     }
 
     /// About how many records objects have, by their names. The org counts from time to time; objects that it has not

@@ -15,6 +15,7 @@ use crate::connection::Connection;
 use crate::error::{ClientError, refused};
 use crate::request::Request;
 use crate::soql;
+use crate::visited::Visited;
 
 /// Longer paths travel in the body of a composite call. Salesforce refuses URIs beyond 16,384 bytes (REST API Developer
 /// Guide, "Request Size Limits"), and a host stands before the path.
@@ -102,6 +103,7 @@ pub struct Pages<T> {
     behind: Bytes,
     seen: u64,
     total: Option<u64>,
+    visited: Visited,
 }
 
 impl<T> Drop for Pages<T> {
@@ -115,7 +117,16 @@ impl<T> Drop for Pages<T> {
 impl<T: DeserializeOwned + Send + 'static> Pages<T> {
     fn start(connection: Connection, soql: String, options: QueryOptions) -> Self {
         let ahead = Some(tokio::spawn(first(connection.clone(), soql.clone(), options)));
-        Self { connection, soql, options, ahead, behind: Bytes::new(), seen: 0, total: None }
+        Self {
+            connection,
+            soql,
+            options,
+            ahead,
+            behind: Bytes::new(),
+            seen: 0,
+            total: None,
+            visited: Visited::default(),
+        }
     }
 
     /// The next page; `None` after the last.
@@ -142,6 +153,9 @@ impl<T: DeserializeOwned + Send + 'static> Pages<T> {
         self.seen += page.records.len() as u64;
         self.behind = std::mem::take(&mut page.body);
         if let Some(next) = page.next.take() {
+            if !self.visited.is_new(&next) {
+                return Err(self.connection.unreadable_answer(&Request::get(next), "its pages lead in a circle"));
+            }
             self.ahead = Some(tokio::spawn(fetch(self.connection.clone(), next, self.options)));
         }
         Ok(Some(page))

@@ -104,9 +104,9 @@ pub(crate) fn resume(soql: &str, last: &Map<String, Value>, seen: u64) -> Option
         }
         _ => return None,
     };
-    let head = soql[..found.filter.unwrap_or(order)].trim_end();
+    let head = soql.get(..found.filter.unwrap_or(order))?.trim_end();
     let filter = match found.filter {
-        Some(at) => format!("({}) AND {condition}", soql[at + "WHERE".len()..order].trim()),
+        Some(at) => format!("({}) AND {condition}", soql.get(at + "WHERE".len()..order)?.trim()),
         None => condition,
     };
     let limit = match found.limit {

@@ -2,9 +2,14 @@
 
 mod bulk;
 mod calls;
+mod faults;
+mod fixtures;
+mod fuzz;
 mod login;
 mod metadata;
+mod proxy;
 mod registry;
 mod resources;
+mod server;
 mod world;
 mod writes;

@@ -95,17 +95,25 @@ impl Parser {
 
     /// Reads on in `chunk` and takes from it what it used. An empty chunk is the end of the text.
     pub(crate) fn read(&mut self, chunk: &mut &[u8]) -> Found {
+        let at_end = chunk.is_empty();
+        // Bytes that began like a mark and were none: full-width letters begin so.
+        let mut held = &MARK[..0];
         while self.mark < MARK.len() {
             match chunk.first() {
                 Some(byte) if *byte == MARK[self.mark] => {
                     self.mark += 1;
                     *chunk = &chunk[1..];
                 }
-                None => return Found::NeedsMore,
-                // A mark that is none belongs to the first value; nothing else begins with its first byte.
-                Some(_) if self.mark > 0 => return Found::NotText,
-                Some(_) => self.mark = MARK.len(),
+                None if !at_end => return Found::NeedsMore,
+                _ => {
+                    held = &MARK[..self.mark];
+                    self.mark = MARK.len();
+                }
             }
+        }
+        if !held.is_empty() {
+            let (_, _, written, _) = self.reader.read_record(held, &mut self.bytes[self.written..], &mut self.ends);
+            self.written += written;
         }
         loop {
             let (result, read, written, ends) =
@@ -207,7 +215,7 @@ mod tests {
 
     #[test]
     fn a_row_that_is_not_text_is_told() {
-        for text in [&b"a,b\n\xff,1\n"[..], b"a,b\n\xc3,\xa9\n", b"\xef\xbbx"] {
+        for text in [&b"a,b\n\xff,1\n"[..], b"a,b\n\xc3,\xa9\n", b"\xef\xbbx\n", b"\xef\n"] {
             let mut parser = Parser::new(Delimiter::Comma);
             let mut rest = text;
             let mut found = Found::Row;
