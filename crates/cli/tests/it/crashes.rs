@@ -93,13 +93,10 @@ async fn state(database: &Path) -> (Vec<Contact>, tieline_store::Checkpoint) {
     (rows, checkpoint)
 }
 
-/// Highest memory that a sync of so many contacts holds, in MB: without the pages of the program file, of which an
-/// unoptimised build has many, and which the system takes back when it needs them.
-fn peak(contacts: usize) -> f64 {
-    let org = Org::start(&["--contacts", &contacts.to_string()]);
-    let folder = tempfile::tempdir().unwrap();
-    let database = folder.path().join("t.db");
-    let mut process = tieline(&org.login(), &arguments(&database)).stdout(std::process::Stdio::null()).spawn().unwrap();
+/// Highest memory that a program holds, in MB: without the pages of the program file, of which an unoptimised build has many,
+/// and which the system takes back when it needs them.
+pub(crate) fn peak_of(command: &mut std::process::Command) -> f64 {
+    let mut process = command.spawn().unwrap();
     let status = format!("/proc/{}/status", process.id());
     let mut kilobytes = 0.0f64;
     while process.try_wait().unwrap().is_none() {
@@ -110,6 +107,14 @@ fn peak(contacts: usize) -> f64 {
     }
     assert!(process.wait().unwrap().success());
     kilobytes / 1024.0
+}
+
+/// That of a sync of so many contacts.
+fn peak(contacts: usize) -> f64 {
+    let org = Org::start(&["--contacts", &contacts.to_string()]);
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("t.db");
+    peak_of(tieline(&org.login(), &arguments(&database)).stdout(std::process::Stdio::null()))
 }
 
 #[test]
