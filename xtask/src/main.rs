@@ -5,6 +5,7 @@
 
 mod bench;
 mod check;
+mod contract;
 #[cfg(test)]
 mod directions;
 mod dist;
@@ -23,7 +24,7 @@ use crate::options::Request;
 /// Reads the command line, does what it asks for, and turns an error into exit code 1.
 fn main() -> ExitCode {
     match run() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
@@ -32,18 +33,20 @@ fn main() -> ExitCode {
 }
 
 /// The body of [`main`].
-fn run() -> Result<()> {
+fn run() -> Result<ExitCode> {
     let request = options::parse(std::env::args_os().skip(1))?;
-    match request {
+    let done = match request {
         Request::Help(text) => {
             eprint!("{text}");
             Ok(())
         }
+        Request::Contract(arguments) => return contract::run(&repository_root()?, &arguments),
         Request::Test(options) => test::run(&repository_root()?, &options),
         Request::Bench(options) => bench::run(&repository_root()?, &options),
         Request::Dist(what) => dist::run(&repository_root()?, &what),
         Request::Check => check::run(&repository_root()?),
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 /// The folder of the workspace: the parent of this package's folder.

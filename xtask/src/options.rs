@@ -15,10 +15,11 @@ Installs what Tieline's tests need and runs them, and checks the source.
 Usage: cargo xtask <COMMAND>
 
 Commands:
-  test   Install what is missing, then run all tests, documentation tests included
-  bench  Run a benchmark, ours and the peers' side by side
-  dist   Build what is given to others: the extension as layers for AWS Lambda
-  check  Check formatting, lints, documentation, licences and banned crates
+  test      Install what is missing, then run all tests, documentation tests included
+  bench     Run a benchmark, ours and the peers' side by side
+  contract  Try what we expect of Salesforce on a real org, and report what held
+  dist      Build what is given to others: the extension as layers for AWS Lambda
+  check     Check formatting, lints, documentation, licences and banned crates
 
 Options:
   -h, --help  Print this text; `cargo xtask <COMMAND> --help` tells more
@@ -94,6 +95,32 @@ Options:
   -h, --help      Print this text
 ";
 
+/// What `cargo xtask contract --help` prints.
+const CONTRACT_HELP: &str = "\
+Tries what we expect of Salesforce on the org that the SF_* variables name, and reports what held.
+
+Usage: cargo xtask contract [OPTIONS]
+
+Take a scratch org, a sandbox or a Developer Edition; others are refused. docs/contract.md tells what is written there
+(and deleted again), and what to do with the report.
+
+Options:
+      --report <FILE>               Write a Markdown file too, to attach to an issue: no secrets, names, hosts and ids
+      --json                        One JSON object a line instead of text
+      --read-only                   Write no records
+      --deploy                      Send deploys too; they change nothing
+      --keep                        Leave in the org what was made
+      --area <AREA>                 Only this area, such as `queries` or `bulk-ingest`; repeat it for more
+      --external-id <OBJECT.FIELD>  An external id that upserts may use
+      --max-calls <N>               Skip the rest after so many API calls [default: 1000]
+      --even-production             Take a production org too
+      --control <URL>               The control API, if the org is the emulator
+      --list                        List the expectations, and ask nobody
+  -h, --help                        Print this text
+
+Exit codes: 0 all held, 1 something did not, 2 it could not run.
+";
+
 /// What `cargo xtask dist --help` prints.
 const DIST_HELP: &str = "\
 Builds the Lambda extension for x86-64 and arm64 and packs it as layers, into target/dist/.
@@ -133,6 +160,8 @@ pub(crate) enum Request {
     Test(TestOptions),
     /// Run a benchmark.
     Bench(BenchOptions),
+    /// Try what we expect of Salesforce, with these arguments for the suite.
+    Contract(Vec<OsString>),
     /// Build what is given to others.
     Dist(String),
     /// Check the source.
@@ -158,6 +187,13 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request>
         Some("-h" | "--help" | "help") => Ok(Request::Help(HELP)),
         Some("test") => parse_test(args),
         Some("bench") => parse_bench(args),
+        Some("contract") => {
+            let arguments: Vec<OsString> = args.collect();
+            if arguments.iter().any(is_help) {
+                return Ok(Request::Help(CONTRACT_HELP));
+            }
+            Ok(Request::Contract(arguments))
+        }
         Some("dist") => match args.next() {
             None => Ok(Request::Help(DIST_HELP)),
             Some(arg) if is_help(&arg) => Ok(Request::Help(DIST_HELP)),
@@ -169,7 +205,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request>
             Some(arg) => bail!("unknown argument {arg:?} of `check`\nhint: see `cargo xtask check --help`"),
         },
         _ => bail!(
-            "unknown command {command:?}\nhint: the commands are `test`, `bench`, `dist` and `check`; see `cargo xtask --help`"
+            "unknown command {command:?}\nhint: the commands are `test`, `bench`, `contract`, `dist` and `check`; see `cargo xtask --help`"
         ),
     }
 }
@@ -263,6 +299,9 @@ mod tests {
         assert_eq!(parsed("test").unwrap(), Request::Test(TestOptions::default()));
         assert_eq!(parsed("check").unwrap(), Request::Check);
         assert_eq!(parsed("dist lambda").unwrap(), Request::Dist("lambda".to_owned()));
+        let passed_on = Request::Contract(vec!["--json".into(), "--area".into(), "queries".into()]);
+        assert_eq!(parsed("contract --json --area queries").unwrap(), passed_on);
+        assert_eq!(parsed("contract --json --help").unwrap(), Request::Help(CONTRACT_HELP));
         assert_eq!(parsed("").unwrap(), Request::Help(HELP));
         assert_eq!(parsed("--help").unwrap(), Request::Help(HELP));
         assert_eq!(parsed("test --long --help").unwrap(), Request::Help(TEST_HELP));

@@ -39,6 +39,16 @@ pub(crate) fn normalise(id: &str) -> Option<String> {
     }
 }
 
+/// Whether an id of 18 characters cannot be one: a check character calls a digit an upper-case letter. Wrong cases of
+/// letters are repaired instead.
+pub(crate) fn is_spoilt(id: &str) -> bool {
+    let (Some(blocks), Some(checks)) = (id.as_bytes().get(..15), id.as_bytes().get(15..18)) else { return false };
+    blocks.chunks(5).zip(checks).any(|(block, check)| {
+        let bits = CHECK.iter().position(|known| *known == check.to_ascii_uppercase());
+        bits.is_none_or(|bits| block.iter().enumerate().any(|(i, b)| bits & (1 << i) != 0 && b.is_ascii_digit()))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -51,6 +61,15 @@ mod tests {
         }
         assert_eq!(normalise("not an id"), None);
         assert_eq!(normalise("0014S000007NxgWQ"), None);
+    }
+
+    #[test]
+    fn a_spoilt_id_is_known_by_its_check_characters() {
+        // The id for which an org was recorded to answer MALFORMED_ID.
+        assert!(is_spoilt("a00B000000FSjVUIB1"));
+        for id in ["0014S000007NxgWQAS", "0014s000007nxgwqas", "0014S000007NxgW"] {
+            assert!(!is_spoilt(id), "{id}");
+        }
     }
 
     #[test]

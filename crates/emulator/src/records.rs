@@ -436,7 +436,7 @@ pub(crate) fn stored(
     })
 }
 
-fn malformed_id(label: &str, field: &str, text: &str) -> ApiError {
+pub(crate) fn malformed_id(label: &str, field: &str, text: &str) -> ApiError {
     ApiError::bad("MALFORMED_ID", format!("{label} ID: id value of incorrect type: {text}")).on_fields(&[field])
 }
 

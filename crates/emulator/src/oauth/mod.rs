@@ -32,6 +32,8 @@ impl OAuthError {
             .append_pair("error", self.0)
             .append_pair("error_description", self.1)
             .finish()
+            // Salesforce writes spaces as %20 here.
+            .replace('+', "%20")
     }
 }
 

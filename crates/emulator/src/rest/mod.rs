@@ -12,6 +12,7 @@ mod dispatch;
 mod limits;
 mod metadata;
 mod paths;
+mod pretty;
 mod query;
 mod retrieve;
 mod search;
@@ -66,6 +67,7 @@ pub(crate) fn router() -> Router<Shared> {
         .route_layer(axum::middleware::from_fn(dispatch::remember))
         .method_not_allowed_fallback(dispatch::method_not_allowed)
         .fallback(async || ApiError::not_found().into_response())
+        .layer(axum::middleware::from_fn(pretty::print))
         .layer(axum::middleware::from_fn(uri::bounded))
 }
 

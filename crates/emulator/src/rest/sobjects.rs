@@ -222,7 +222,13 @@ async fn update(
 ) -> Response {
     let asked = headers.clone();
     shared
-        .answer(version, headers, move |call| change(call, &object, &record_id(&id)?, &payload.record()?, &asked))
+        .answer(version, headers, move |call| {
+            // Recorded for changes by salesforce/sf-fx-runtime-java.
+            if id::is_spoilt(&id) {
+                return Err(records::malformed_id("Record", "Id", &id));
+            }
+            change(call, &object, &record_id(&id)?, &payload.record()?, &asked)
+        })
         .await
 }
 

@@ -161,7 +161,7 @@ async fn an_ended_session_shows_itself_in_the_recorded_shapes() {
     let revoked =
         org.http.post(org.url("/services/oauth2/revoke")).form(&[("token", "nobody's")]).send().await.unwrap();
     assert_eq!(revoked.status(), 400);
-    assert_eq!(revoked.text().await.unwrap(), "error=invalid_token&error_description=invalid+token");
+    assert_eq!(revoked.text().await.unwrap(), "error=invalid_token&error_description=invalid%20token");
 }
 
 #[tokio::test]

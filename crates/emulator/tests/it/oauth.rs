@@ -172,10 +172,10 @@ async fn a_code_needs_its_verifier_its_redirect_and_is_good_once() {
 async fn the_authorize_page_sends_errors_where_they_belong() {
     let org = Org::start().await;
     for (change, text) in [
-        (("client_id", "3MVG9unknown"), "error=invalid_client_id&error_description=client+identifier+invalid"),
+        (("client_id", "3MVG9unknown"), "error=invalid_client_id&error_description=client%20identifier%20invalid"),
         (
             ("redirect_uri", "https://evil.example"),
-            "error=redirect_uri_mismatch&error_description=redirect_uri+must+match+configuration",
+            "error=redirect_uri_mismatch&error_description=redirect_uri%20must%20match%20configuration",
         ),
         (("response_type", "magic"), "error=unsupported_response_type"),
     ] {
@@ -321,7 +321,7 @@ async fn introspection_and_revocation_tell_what_lives() {
     let access = org.refresh(&info.refresh_token).await.1["access_token"].as_str().unwrap().to_owned();
     assert_eq!(revoke(&info.refresh_token).await.0, 200);
     assert!(!org.works(&access).await, "a refresh token's end is that of its access tokens");
-    assert_eq!(revoke("unknown").await, (400, json!("error=invalid_token&error_description=invalid+token")));
+    assert_eq!(revoke("unknown").await, (400, json!("error=invalid_token&error_description=invalid%20token")));
     let url = org.url(&format!("/services/oauth2/revoke?token={}&callback=done", info.access_token));
     assert!(answer(org.http.get(url).send().await.unwrap()).await.0 == 400, "it ended with its family");
 }
