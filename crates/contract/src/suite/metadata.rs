@@ -22,7 +22,7 @@ async fn soap(case: &Case<'_>, operation: &str) -> Result<Answer, Unmet> {
 
 /// Has the org check a package, and tells how it ended. Nothing is changed.
 async fn checked(case: &Case<'_>, package: &Package) -> Result<DeployResult, Unmet> {
-    let options = DeployOptions { check_only: true };
+    let options = DeployOptions { check_only: true, ..DeployOptions::default() };
     let failed = |error: ClientError| match error.salesforce_code() {
         Some("INSUFFICIENT_ACCESS") => Unmet::NotApplicable("the user may not change metadata".to_owned()),
         _ => unanswered(&error),
