@@ -1,6 +1,7 @@
 //! Data to stdout, talk to stderr.
 
 use std::io::{ErrorKind, Write};
+use std::time::Duration;
 
 use comfy_table::{ContentArrangement, Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -18,12 +19,32 @@ pub(crate) fn table(header: &[&str]) -> Table {
 /// A bar on stderr, shown only to a terminal.
 pub(crate) fn progress_bar(what: &'static str) -> ProgressBar {
     let bar = ProgressBar::new(0);
-    let style = ProgressStyle::with_template("{msg} [{bar:30}] {human_pos}/{human_len} {per_sec} {eta}");
-    if let Ok(style) = style {
-        bar.set_style(style.progress_chars("=> "));
-    }
+    bar.set_style(style("{msg} [{bar:30}] {human_pos}/{human_len} {per_sec} {eta}"));
     bar.set_message(what);
     bar
+}
+
+/// On stderr, shown only to a terminal: time while something is waited for, rows when they come.
+pub(crate) fn rows_bar() -> ProgressBar {
+    let bar = ProgressBar::no_length().with_style(style("{spinner} {msg}{human_pos} rows, {elapsed}"));
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
+/// So many rows there are going to be.
+pub(crate) fn total_is(bar: &ProgressBar, total: u64) {
+    bar.set_length(total);
+    bar.set_style(style("{msg}{human_pos} of {human_len} rows {bar:20} {per_sec} {eta}"));
+}
+
+fn style(template: &str) -> ProgressStyle {
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner());
+    style.progress_chars("=> ")
+}
+
+/// A number and what it counts.
+pub(crate) fn count(n: u64, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
 /// Writes a line to stdout. A reader that has seen enough (`| head`) ends the output quietly: false.

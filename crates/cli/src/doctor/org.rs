@@ -79,7 +79,7 @@ pub(super) async fn check(connection: &Connection) -> Vec<Check> {
         return checks;
     }
     checks.push(login_rate(connection, &user.user_id).await);
-    checks.push(match limits.ok().and_then(|limits| limits.get("DailyApiRequests").copied()) {
+    checks.push(match limits.ok().and_then(|limits| limits.get("DailyApiRequests").cloned()) {
         None => Check::warn("API calls", "the org does not tell how many are left", "look at Setup, System Overview"),
         Some(limit) => {
             let detail = format!("{} of {} left for 24 hours", limit.remaining, limit.max);

@@ -32,8 +32,7 @@ pub fn bind<'a, V: Into<Value>>(
     let mut rest = soql;
     let mut quoted = false;
     while let Some(c) = rest.chars().next() {
-        let name_length =
-            rest[1.min(rest.len())..].bytes().take_while(|b| b.is_ascii_alphanumeric() || *b == b'_').count();
+        let name_length = rest.bytes().skip(1).take_while(|b| b.is_ascii_alphanumeric() || *b == b'_').count();
         match c {
             '\\' if quoted => {
                 let two = rest.char_indices().nth(2).map_or(rest.len(), |(at, _)| at);
