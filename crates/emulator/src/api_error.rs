@@ -34,6 +34,11 @@ impl ApiError {
         Self::new(401, "INVALID_SESSION_ID", "Session expired or invalid")
     }
 
+    /// As one of several records tells it: `statusCode`, and always `fields`.
+    pub(crate) fn of_record(&self) -> Value {
+        json!({"statusCode": self.code, "message": self.message, "fields": self.fields.as_deref().unwrap_or_default()})
+    }
+
     pub(crate) fn body(&self) -> Value {
         match &self.fields {
             // Recorded: NOT_FOUND puts errorCode first, so nobody may rely on the order.

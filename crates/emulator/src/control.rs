@@ -1,5 +1,8 @@
 //! The control API: what only the owner of a local org may do. Documented in docs/emulator.md.
 
+mod records;
+mod stand_ins;
+
 use std::sync::atomic::Ordering;
 
 use axum::Router;
@@ -9,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post, put};
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use crate::Shared;
 use crate::api_error::ApiError;
@@ -38,6 +41,9 @@ pub(crate) fn router() -> Router<Shared> {
         .route("/apps", get(apps))
         .route("/users/freeze", post(freeze))
         .route("/records/undelete", post(undelete))
+        .route("/query-locators/expire", post(expire_locators))
+        .merge(records::router())
+        .merge(stand_ins::router())
 }
 
 async fn ledger(State(shared): State<Shared>) -> Response {
@@ -55,6 +61,8 @@ async fn ledger(State(shared): State<Shared>) -> Response {
         records_written,
         deploys,
         faults_injected,
+        resources,
+        emails,
         datacloud,
     } = ledger;
     let mut body = json!({
@@ -62,6 +70,7 @@ async fn ledger(State(shared): State<Shared>) -> Response {
         "spent_refresh_tokens_replayed": spent_refresh_tokens_replayed,
         "refresh_families": {"alive": alive, "revoked": revoked}, "sessions": sessions,
         "api_calls": api_calls, "records_written": records_written, "deploys": deploys, "faults_injected": faults_injected,
+        "resources": resources, "emails": emails,
     });
     if has_datacloud {
         body["datacloud"] = json!({"calls": datacloud.calls, "refused": datacloud.refused});
@@ -126,9 +135,16 @@ struct Limits {
     datacloud_page_rows: Option<u64>,
 }
 
-async fn limits(State(shared): State<Shared>, Json(limits): Json<Limits>) -> StatusCode {
+async fn limits(State(shared): State<Shared>, Json(body): Json<Map<String, Value>>) -> StatusCode {
+    // Each of the two knows its own keys and refuses others.
+    let (bulk, own): (Map<_, _>, Map<_, _>) = body.into_iter().partition(|(key, _)| key.starts_with("bulk_"));
+    let bulk = serde_json::from_value::<crate::bulk::Change>(Value::Object(bulk));
+    let (Ok(bulk), Ok(limits)) = (bulk, serde_json::from_value::<Limits>(Value::Object(own))) else {
+        return StatusCode::UNPROCESSABLE_ENTITY;
+    };
     shared
         .with_org(move |org| {
+            org.bulk.change(bulk);
             org.daily_limit = limits.daily_api_requests.unwrap_or(org.daily_limit);
             if let Some(seconds) = limits.session_timeout_seconds {
                 org.grants.session_timeout = SignedDuration::from_secs(seconds);
@@ -171,6 +187,8 @@ async fn reset(State(shared): State<Shared>) -> StatusCode {
             org.daily_limit = crate::org::DAILY_LIMIT;
             org.grants.session_timeout = SESSION_TIMEOUT;
             org.grants.token_life = None;
+            org.bulk.reset();
+            org.stand_ins = crate::stand_ins::StandIns::default();
             org.reset_setup();
             if let Some(datacloud) = &mut org.datacloud {
                 datacloud.reset_limits();
@@ -300,4 +318,10 @@ async fn undelete(State(shared): State<Shared>, Json(undelete): Json<Undelete>) 
         })
         .await
         .map_or_else(IntoResponse::into_response, |()| StatusCode::NO_CONTENT.into_response())
+}
+
+/// Every locator that is open, as if two days had passed.
+async fn expire_locators(State(shared): State<Shared>) -> Response {
+    let expired = shared.with_org(|org| org.cursors.expire()).await;
+    axum::Json(json!({"expired": expired})).into_response()
 }

@@ -15,15 +15,19 @@
 //! ```
 //!
 //! Reading order: [`Options`] and [`Emulator`] here, then `org` (what there is), `oauth` (who may),
-//! `rest` (what is answered), `soql` (how a query runs), `records` (what a write must pass), `metadata` (how the org is set up), `data`
-//! (where the first records come from), `datacloud` (the tenant beside the org) and [`hyper`] (the program that answers
+//! `rest` (what is answered), `soql` (how a query runs; `cursors` its pages), `search` (SOSL), `tooling` (views over the
+//! schema), `records` (what a write must pass), `turn` (how several writes become one), `bulk` (files of records in and
+//! out), `metadata` (how the org is set up), `stand_ins` (what stands for its own code), `data` (where the first records
+//! come from), `datacloud` (the tenant beside the org) and [`hyper`] (the program that answers
 //! its queries), `control` and `faults` (what only a local org can do).
 
 #![recursion_limit = "256"] // `json!` with the 58 keys of a field describe
 
 mod api_error;
+mod bulk;
 mod clock;
 mod control;
+mod cursors;
 mod data;
 mod datacloud;
 mod faults;
@@ -36,10 +40,14 @@ mod org;
 mod records;
 mod rest;
 mod schema;
+mod search;
 mod serve;
 mod sign_in_routes;
 mod soql;
+mod stand_ins;
 mod tls;
+mod tooling;
+mod turn;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -55,6 +63,7 @@ pub use crate::datacloud::DataCloud;
 use crate::datacloud::{Engine, Hyperd};
 use crate::faults::Faults;
 use crate::org::Org;
+use crate::turn::Turn;
 
 /// How to start an org.
 #[derive(Debug, Clone)]
@@ -124,19 +133,27 @@ pub struct OrgInfo {
 #[derive(Clone)]
 pub(crate) struct Shared {
     org: Arc<Mutex<Org>>,
+    turn: Turn,
     faults: Arc<Faults>,
     /// What answers queries to Data Cloud.
     engine: Option<Arc<Engine>>,
     /// Grows when all connections that are open are to be dead.
     forgotten: Arc<AtomicU64>,
+    /// Bulk jobs that are being worked off.
+    workers: Arc<bulk::Workers>,
 }
 
 impl Shared {
     /// Runs `work` with the org, on a thread that may block: SQLite does.
     pub(crate) async fn with_org<T: Send + 'static>(&self, work: impl FnOnce(&mut Org) -> T + Send + 'static) -> T {
+        let turn = self.turn.take().await;
         let org = self.org.clone();
         let done = tokio::task::spawn_blocking(move || {
+            let turn = turn;
             let mut org = org.lock().unwrap_or_else(PoisonError::into_inner);
+            if turn.is_some() {
+                org.abandon_transactions();
+            }
             if let Err(error) = org.settle() {
                 tracing::error!(?error, "a delayed write could not be applied");
             }
@@ -155,6 +172,7 @@ pub struct Emulator {
     info: OrgInfo,
     stop: watch::Sender<bool>,
     servers: Vec<tokio::task::JoinHandle<()>>,
+    workers: Arc<bulk::Workers>,
     hyperd: Option<Hyperd>,
     /// Keys and certificates live here and go with the org.
     _files: tempfile::TempDir,
@@ -203,8 +221,15 @@ impl Emulator {
             std::fs::write(&file, &tls.ca).with_context(|| format!("could not write {}", file.display()))?;
             info.ca_file = Some(file);
         }
-        let mut shared =
-            Shared { org: Arc::new(Mutex::new(org)), faults: Arc::default(), engine: None, forgotten: Arc::default() };
+        let workers: Arc<bulk::Workers> = Arc::default();
+        let mut shared = Shared {
+            org: Arc::new(Mutex::new(org)),
+            turn: Turn::default(),
+            faults: Arc::default(),
+            engine: None,
+            forgotten: Arc::default(),
+            workers: workers.clone(),
+        };
         let mut hyperd = None;
         if let Some(DataCloud { hyperd: Some(program), rows }) = &datacloud {
             let (process, engine) = datacloud::start(program, files.path().join("datacloud"), *rows, &shared).await?;
@@ -212,6 +237,7 @@ impl Emulator {
             shared.engine = Some(Arc::new(engine));
         }
         let router = rest::router()
+            .merge(bulk::router())
             .merge(oauth_routes::router())
             .merge(sign_in_routes::router())
             .merge(metadata::soap::router())
@@ -227,7 +253,7 @@ impl Emulator {
             servers.push(tokio::spawn(serve::serve(listener, http2, router, shared.clone(), stopped.clone())));
         }
         servers.push(tokio::spawn(serve::serve(listener, http1, router, shared, stopped)));
-        Ok(Emulator { info, stop, servers, hyperd, _files: files })
+        Ok(Emulator { info, stop, servers, workers, hyperd, _files: files })
     }
 
     /// How to log in.
@@ -238,6 +264,7 @@ impl Emulator {
     /// Stops listening and drops what is open.
     pub async fn stop(mut self) {
         let _ = self.stop.send(true);
+        self.workers.abort();
         for server in &mut self.servers {
             // The only way this task fails is a panic, which has been printed already.
             let _ = server.await;
@@ -253,6 +280,7 @@ impl Drop for Emulator {
         for server in &self.servers {
             server.abort();
         }
+        self.workers.abort();
     }
 }
 

@@ -1,5 +1,8 @@
 //! The org: its data, people, apps, tokens and counters, behind one lock.
 
+mod rows;
+mod transaction;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use jiff::{SignedDuration, Timestamp};
@@ -7,7 +10,9 @@ use rusqlite::{Connection, OptionalExtension};
 use serde_json::{Map, Value};
 
 use crate::api_error::ApiError;
+use crate::bulk;
 use crate::clock::{Clock, datetime};
+use crate::cursors::Cursors;
 use crate::datacloud;
 use crate::id::record_id;
 use crate::metadata::Metadata;
@@ -18,8 +23,11 @@ use crate::oauth::device::Device;
 use crate::oauth::grants::{Grants, Session};
 use crate::oauth::id_token::SigningKey;
 use crate::records::{self, Author, Write};
-use crate::schema::{SObject, Schema};
-use crate::soql::plan::Plan;
+use crate::schema::{Field, SObject, Schema};
+use crate::stand_ins::StandIns;
+
+pub(crate) use self::rows::{Purged, Upserted, several, unknown_external_id};
+use self::transaction::Transaction;
 
 /// API calls a day. Generous: an org that runs dry in the middle of a test is asked for, not met by chance.
 pub(crate) const DAILY_LIMIT: u64 = 1_000_000;
@@ -33,12 +41,6 @@ pub(crate) struct User {
     pub(crate) active: bool,
 }
 
-/// An open query: the rows it found, read again page by page.
-pub(crate) struct Cursor {
-    pub(crate) plan: Plan,
-    pub(crate) rows: Vec<i64>,
-}
-
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Ledger {
     pub(crate) token_requests: BTreeMap<String, u64>,
@@ -48,6 +50,10 @@ pub(crate) struct Ledger {
     pub(crate) records_written: u64,
     pub(crate) deploys: u64,
     pub(crate) faults_injected: u64,
+    /// Calls of the REST API by method and resource.
+    pub(crate) resources: BTreeMap<String, u64>,
+    /// Mails that actions sent.
+    pub(crate) emails: Vec<Value>,
     pub(crate) datacloud: datacloud::Counts,
 }
 
@@ -69,14 +75,22 @@ pub(crate) struct Org {
     pub(crate) browsers: Browsers,
     /// Signs ID tokens. Made at first use: it takes a tenth of a second.
     pub(crate) signing_key: Option<SigningKey>,
-    pub(crate) cursors: HashMap<String, Cursor>,
+    pub(crate) cursors: Cursors,
     pub(crate) metadata: Metadata,
+    pub(crate) bulk: bulk::State,
     /// None: the org has no Data Cloud.
     pub(crate) datacloud: Option<datacloud::State>,
     pub(crate) ledger: Ledger,
     pub(crate) daily_limit: u64,
     /// How long a write stays invisible after it was stamped.
     pub(crate) commit_delay: SignedDuration,
+    /// When an object or a field was last added.
+    pub(crate) schema_changed: Timestamp,
+    /// Rows that are gone for good.
+    pub(crate) purged: Vec<Purged>,
+    /// What answers Apex REST and custom actions.
+    pub(crate) stand_ins: StandIns,
+    transactions: Vec<Transaction>,
     pending: VecDeque<(Timestamp, Write)>,
     logins: HashMap<String, VecDeque<Timestamp>>,
     next_number: HashMap<String, u64>,
@@ -89,10 +103,11 @@ impl Org {
         for object in schema.objects() {
             records::create_table(&db, object)?;
         }
+        let clock = Clock::default();
         let mut org = Org {
             db,
             schema,
-            clock: Clock::default(),
+            clock,
             id: record_id("00D", 1),
             admin_id: record_id("005", 1),
             base_url,
@@ -104,12 +119,17 @@ impl Org {
             devices: Vec::new(),
             browsers: Browsers::default(),
             signing_key: None,
-            cursors: HashMap::new(),
+            cursors: Cursors::default(),
             metadata: Metadata::default(),
+            bulk: bulk::State::default(),
             datacloud: None,
             ledger: Ledger::default(),
             daily_limit: DAILY_LIMIT,
             commit_delay: SignedDuration::ZERO,
+            schema_changed: clock.now(),
+            purged: Vec::new(),
+            stand_ins: StandIns::default(),
+            transactions: Vec::new(),
             pending: VecDeque::new(),
             logins: HashMap::new(),
             next_number: HashMap::new(),
@@ -129,6 +149,51 @@ impl Org {
         record_id(prefix, *next)
     }
 
+    /// Adds a custom field.
+    pub(crate) fn add_field(&mut self, object: &str, field: Field) -> Result<(), ApiError> {
+        let name = self.object(object)?.name.clone();
+        records::add_column(&self.db, &name, &field)?;
+        if let Some(object) = self.schema.object_mut(&name) {
+            object.add_field(field);
+        }
+        self.schema_changed = self.now();
+        Ok(())
+    }
+
+    /// Adds a custom field, or changes one of the same kind.
+    pub(crate) fn put_field(&mut self, object: &str, field: Field) -> Result<(), ApiError> {
+        let name = self.object(object)?.name.clone();
+        if self.object(&name)?.field(&field.name).is_none() {
+            return self.add_field(&name, field);
+        }
+        records::index(&self.db, &name, &field)?;
+        if let Some(object) = self.schema.object_mut(&name) {
+            object.replace_field(field);
+        }
+        self.schema_changed = self.now();
+        Ok(())
+    }
+
+    pub(crate) fn remove_field(&mut self, object: &str, field: &str) -> Result<(), ApiError> {
+        let described = self.object(object)?;
+        let Some(field) = described.field(field).map(|f| f.name.clone()) else { return Ok(()) };
+        let name = described.name.clone();
+        records::drop_column(&self.db, &name, &field)?;
+        if let Some(object) = self.schema.object_mut(&name) {
+            object.remove_field(&field);
+        }
+        self.schema_changed = self.now();
+        Ok(())
+    }
+
+    /// Adds a custom object.
+    pub(crate) fn add_object(&mut self, object: SObject) -> Result<(), ApiError> {
+        records::create_table(&self.db, &object)?;
+        self.schema.add(object);
+        self.schema_changed = self.now();
+        Ok(())
+    }
+
     pub(crate) fn object(&self, name: &str) -> Result<&SObject, ApiError> {
         self.schema.object(name).ok_or_else(ApiError::not_found)
     }
@@ -146,10 +211,13 @@ impl Org {
         let author = Author { user_id, now: &now, seeding };
         // Checked under a stand-in first, so that a refused record uses no number.
         let id = record_id(&prefix, self.next_number.get(&prefix).copied().unwrap_or(0) + 1);
-        let write = records::insert(&self.db, &self.schema, self.object(object)?, body, id, &author)?;
+        let described = self.object(object)?;
+        let body = rows::with_ids(&self.db, &self.schema, described, body)?;
+        let write = records::insert(&self.db, &self.schema, described, &body, id, &author)?;
+        self.require_unique(&write)?;
         let id = self.new_id(&prefix);
         debug_assert_eq!(write.id(), id);
-        self.commit(write)?;
+        self.write(write)?;
         Ok(id)
     }
 
@@ -162,18 +230,31 @@ impl Org {
     ) -> Result<(), ApiError> {
         let now = datetime(self.now());
         let author = Author { user_id, now: &now, seeding: false };
-        let write = records::update(&self.db, &self.schema, self.object(object)?, id, body, &author)?;
-        self.commit(write)
+        let described = self.object(object)?;
+        let body = rows::with_ids(&self.db, &self.schema, described, body)?;
+        let write = records::update(&self.db, &self.schema, described, id, &body, &author)?;
+        self.require_unique(&write)?;
+        self.write(write)
     }
 
     pub(crate) fn set_deleted(&mut self, object: &str, id: &str, deleted: bool, user_id: &str) -> Result<(), ApiError> {
         let now = datetime(self.now());
         let author = Author { user_id, now: &now, seeding: false };
         let write = records::set_deleted(&self.db, self.object(object)?, id, deleted, &author)?;
-        self.commit(write)
+        self.write(write)
     }
 
-    fn commit(&mut self, write: Write) -> Result<(), ApiError> {
+    /// Deletes past the recycle bin.
+    pub(crate) fn hard_delete(&mut self, object: &str, id: &str) -> Result<(), ApiError> {
+        let object = self.object(object)?;
+        if records::row_of(&self.db, object, id)?.is_none() {
+            return Err(ApiError::not_found());
+        }
+        let write = Write::Remove { object: object.name.clone(), id: id.to_owned(), at: datetime(self.now()) };
+        self.write(write)
+    }
+
+    fn write(&mut self, write: Write) -> Result<(), ApiError> {
         // A transaction that has not committed yet holds the row.
         if self.pending.iter().any(|(_, pending)| pending.id() == write.id()) {
             return Err(
@@ -182,7 +263,11 @@ impl Org {
         }
         self.ledger.records_written += 1;
         if self.commit_delay.is_zero() {
-            return records::apply(&self.db, &write);
+            return self.apply(&write);
+        }
+        if let Some(transaction) = self.transactions.last_mut() {
+            transaction.writes.push(write.clone());
+            return self.apply(&write);
         }
         self.pending.push_back((self.now() + self.commit_delay, write));
         Ok(())
@@ -190,12 +275,16 @@ impl Org {
 
     /// Makes visible what is due. Called before every request is answered.
     pub(crate) fn settle(&mut self) -> Result<(), ApiError> {
+        // What others wrote must not be given up with an open transaction.
+        if !self.transactions.is_empty() {
+            return Ok(());
+        }
         let now = self.now();
         let (due, later): (VecDeque<_>, _) =
             std::mem::take(&mut self.pending).into_iter().partition(|(at, _)| *at <= now);
         self.pending = later;
         for (_, write) in due {
-            records::apply(&self.db, &write)?;
+            self.apply(&write)?;
         }
         self.settle_deploys();
         Ok(())

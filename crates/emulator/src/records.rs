@@ -1,5 +1,7 @@
 //! The rows: tables made from the schema, and the checks that a write passes.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use rusqlite::types::Value as SqlValue;
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 use serde_json::{Map, Value};
@@ -7,6 +9,7 @@ use serde_json::{Map, Value};
 use crate::api_error::ApiError;
 use crate::id;
 use crate::schema::{Field, FieldKind, SObject, Schema};
+use crate::search;
 use crate::soql;
 
 type Change = Vec<(String, SqlValue)>;
@@ -28,6 +31,8 @@ pub(crate) enum Write {
     Remove {
         object: String,
         id: String,
+        /// When.
+        at: String,
     },
 }
 
@@ -37,6 +42,25 @@ impl Write {
             Write::Insert { id, .. } | Write::Update { id, .. } | Write::Remove { id, .. } => id,
         }
     }
+
+    pub(crate) fn object(&self) -> &str {
+        match self {
+            Write::Insert { object, .. } | Write::Update { object, .. } | Write::Remove { object, .. } => object,
+        }
+    }
+
+    /// The row's `SystemModstamp` when this is done.
+    pub(crate) fn stamp(&self) -> Option<&str> {
+        match self {
+            Write::Insert { columns, .. } | Write::Update { columns, .. } => {
+                columns.iter().find_map(|(name, value)| match value {
+                    SqlValue::Text(at) if name == "SystemModstamp" => Some(at.as_str()),
+                    _ => None,
+                })
+            }
+            Write::Remove { at, .. } => Some(at),
+        }
+    }
 }
 
 pub(crate) fn open() -> Result<Connection, ApiError> {
@@ -44,15 +68,8 @@ pub(crate) fn open() -> Result<Connection, ApiError> {
     db.set_prepared_statement_cache_capacity(256);
     // Strings compare without case, as in an org whose language is English.
     db.create_collation("SOQL", |a, b| a.to_lowercase().cmp(&b.to_lowercase()))?;
-    db.create_scalar_function(
-        "soql_like",
-        2,
-        rusqlite::functions::FunctionFlags::SQLITE_DETERMINISTIC | rusqlite::functions::FunctionFlags::SQLITE_UTF8,
-        |context| {
-            let pattern = context.get_raw(0).as_str().unwrap_or("").to_owned();
-            Ok(context.get_raw(1).as_str().is_ok_and(|text| soql::like(&pattern, text)))
-        },
-    )?;
+    soql::register(&db)?;
+    search::register(&db)?;
     Ok(db)
 }
 
@@ -64,8 +81,8 @@ pub(crate) fn create_table(db: &Connection, object: &SObject) -> Result<(), ApiE
         let indexed = matches!(field.kind, FieldKind::Reference { .. })
             && ["AccountId", "WhoId", "WhatId", "ParentId", "ContactId", "CampaignId", "LeadId", "OpportunityId"]
                 .contains(&field.name.as_str());
-        if indexed || field.external_id || field.id_lookup && field.kind != FieldKind::Id {
-            db.execute_batch(&format!("CREATE INDEX \"{0}_{1}\" ON \"{0}\" (\"{1}\")", object.name, field.name))?;
+        if indexed || looked_up(field) {
+            add_index(db, &object.name, field)?;
         }
     }
     if object.field("SystemModstamp").is_some() {
@@ -77,8 +94,29 @@ pub(crate) fn create_table(db: &Connection, object: &SObject) -> Result<(), ApiE
     Ok(())
 }
 
+fn looked_up(field: &Field) -> bool {
+    field.external_id || field.unique || field.id_lookup && field.kind != FieldKind::Id
+}
+
+fn add_index(db: &Connection, object: &str, field: &Field) -> Result<(), ApiError> {
+    db.execute_batch(&format!("CREATE INDEX IF NOT EXISTS \"{object}_{0}\" ON \"{object}\" (\"{0}\")", field.name))?;
+    Ok(())
+}
+
+/// Makes an index for a field that records are looked up by.
+pub(crate) fn index(db: &Connection, object: &str, field: &Field) -> Result<(), ApiError> {
+    if looked_up(field) { add_index(db, object, field) } else { Ok(()) }
+}
+
 pub(crate) fn add_column(db: &Connection, object: &str, field: &Field) -> Result<(), ApiError> {
     db.execute_batch(&format!("ALTER TABLE \"{object}\" ADD COLUMN {}", column(field)))?;
+    index(db, object, field)
+}
+
+pub(crate) fn drop_column(db: &Connection, object: &str, field: &str) -> Result<(), ApiError> {
+    db.execute_batch(&format!(
+        "DROP INDEX IF EXISTS \"{object}_{field}\"; ALTER TABLE \"{object}\" DROP COLUMN \"{field}\""
+    ))?;
     Ok(())
 }
 
@@ -146,6 +184,7 @@ pub(crate) fn insert(
         }
     }
     complete_name(db, object, &mut columns, None)?;
+    complete_length(object, &mut columns);
     Ok(Write::Insert { object: object.name.clone(), id: new_id, columns })
 }
 
@@ -170,6 +209,7 @@ pub(crate) fn update(
         }
     }
     complete_name(db, object, &mut columns, Some(id))?;
+    complete_length(object, &mut columns);
     touch(object, &mut columns, author);
     Ok(Write::Update { object: object.name.clone(), id: id.to_owned(), columns })
 }
@@ -188,7 +228,8 @@ pub(crate) fn set_deleted(
         return Err(ApiError::bad("UNDELETE_FAILED", "Entity is not in the recycle bin").on_fields(&[]));
     }
     if object.field("IsDeleted").is_none() {
-        return Ok(Write::Remove { object: object.name.clone(), id: id.to_owned() });
+        let (object, id) = (object.name.clone(), id.to_owned());
+        return Ok(Write::Remove { object, id, at: author.now.to_owned() });
     }
     let mut columns = vec![("IsDeleted".to_owned(), SqlValue::Integer(i64::from(deleted)))];
     touch(object, &mut columns, author);
@@ -249,6 +290,22 @@ fn complete_name(db: &Connection, object: &SObject, columns: &mut Change, id: Op
     Ok(())
 }
 
+/// The size of a file is told beside it.
+fn complete_length(object: &SObject, columns: &mut Change) {
+    let Some(body) = object.fields.iter().find(|f| f.kind == FieldKind::Base64) else { return };
+    let length = format!("{}Length", body.name);
+    if object.field(&length).is_none() {
+        return;
+    }
+    let bytes = columns.iter().find(|(name, _)| *name == body.name).map(|(_, value)| match value {
+        SqlValue::Text(text) => STANDARD.decode(text).map_or(0, |bytes| bytes.len() as i64),
+        _ => 0,
+    });
+    if let Some(bytes) = bytes {
+        columns.push((length, SqlValue::Integer(bytes)));
+    }
+}
+
 fn checked(
     db: &Connection,
     schema: &Schema,
@@ -257,12 +314,16 @@ fn checked(
     author: &Author<'_>,
     creating: bool,
 ) -> Result<Change, ApiError> {
-    let mut columns = Vec::new();
+    let mut columns: Change = Vec::new();
     for (key, value) in body.iter().filter(|(key, _)| *key != "attributes") {
         let Some(field) = object.field(key) else {
             let message = format!("No such column '{key}' on sobject of type {}", object.name);
             return Err(ApiError::bad("INVALID_FIELD", message));
         };
+        if creating && field.kind == FieldKind::Id && !author.seeding {
+            let message = "cannot specify Id in an insert call";
+            return Err(ApiError::bad("INVALID_FIELD_FOR_INSERT_UPDATE", message).on_fields(&["Id"]));
+        }
         let writable = if creating { field.createable } else { field.updateable };
         if !(writable || author.seeding && field.kind.has_column()) {
             let message = format!(
@@ -271,13 +332,16 @@ fn checked(
             );
             return Err(ApiError::bad("INVALID_FIELD_FOR_INSERT_UPDATE", message).on_fields(&[&field.name]));
         }
-        columns.push((field.name.clone(), stored(db, schema, object, field, value)?));
+        let value = stored(db, schema, object, field, value)?;
+        // The same field twice, in another case or by its relationship too: the last one counts.
+        columns.retain(|(name, _)| *name != field.name);
+        columns.push((field.name.clone(), value));
     }
     Ok(columns)
 }
 
 /// A JSON value in the form in which the column keeps it, or the refusal the API gives.
-fn stored(
+pub(crate) fn stored(
     db: &Connection,
     schema: &Schema,
     object: &SObject,
@@ -361,7 +425,13 @@ fn stored(
             check_length(object, field, &text, *length)?;
             SqlValue::Text(text)
         }
-        FieldKind::Time | FieldKind::Base64 => SqlValue::Text(text),
+        FieldKind::Base64 => {
+            if STANDARD.decode(&text).is_err() {
+                return Err(cannot("base64"));
+            }
+            SqlValue::Text(text)
+        }
+        FieldKind::Time => SqlValue::Text(text),
         FieldKind::Address | FieldKind::Location => return Err(cannot("string")),
     })
 }
@@ -405,7 +475,7 @@ pub(crate) fn apply(db: &Connection, write: &Write) -> Result<(), ApiError> {
             let values = columns.iter().map(|(_, v)| v.clone()).chain([SqlValue::Text(id.clone())]);
             db.prepare_cached(&sql)?.execute(params_from_iter(values))?;
         }
-        Write::Remove { object, id } => {
+        Write::Remove { object, id, .. } => {
             db.prepare_cached(&format!("DELETE FROM \"{object}\" WHERE \"Id\" = ?"))?.execute([id])?;
         }
     }

@@ -20,6 +20,7 @@ use tower::ServiceExt;
 
 use crate::Shared;
 use crate::control;
+use crate::rest;
 
 /// Accepts until `stop` changes. Connections still open then are dropped.
 pub(crate) async fn serve(
@@ -102,11 +103,12 @@ async fn respond(
     broken: Arc<Notify>,
 ) -> Result<Response<Body>, &'static str> {
     *request.uri_mut() = plain_path(request.uri());
+    rest::override_method(&mut request);
     let path = request.uri().path().to_owned();
     let fault =
         if path.starts_with(control::PATH) { None } else { shared.faults.meet(request.method().as_str(), &path) };
     let Some(fault) = fault else {
-        return Ok(router.oneshot(request).await.unwrap_or_else(|never| match never {}));
+        return Ok(answer(router, request).await);
     };
     tracing::info!(%path, ?fault, "injecting a fault");
     shared.with_org(|org| org.ledger.faults_injected += 1).await;
@@ -128,7 +130,7 @@ async fn respond(
             }
             response
         }
-        None => router.oneshot(request).await.unwrap_or_else(|never| match never {}),
+        None => answer(router, request).await,
     };
     match (fault.cut, fault.truncate) {
         (Some(0), _) => {
@@ -141,8 +143,12 @@ async fn respond(
     }
 }
 
+async fn answer(router: Router, request: Request<Body>) -> Response<Body> {
+    rest::name_methods(router.oneshot(request).await.unwrap_or_else(|never| match never {}))
+}
+
 /// Trailing slashes are optional on every path of the API.
-fn plain_path(uri: &Uri) -> Uri {
+pub(crate) fn plain_path(uri: &Uri) -> Uri {
     let path = uri.path();
     let trimmed = path.trim_end_matches('/');
     if trimmed.len() == path.len() || trimmed.is_empty() {

@@ -59,6 +59,20 @@ fn jsforce_logs_in_in_every_way_that_it_knows() {
 }
 
 #[test]
+fn jsforce_loads_and_exports_in_bulk() {
+    let Some(node) = part("node", "TIELINE_TEST_NODE") else { return };
+    let org = Org::start(&["--tls", "--contacts", &CONTACTS.to_string()]);
+    passes(Command::new(node).arg(script("jsforce_bulk.mjs")), &org);
+}
+
+#[test]
+fn simple_salesforce_loads_and_exports_in_bulk() {
+    let Some(python) = part("python", "TIELINE_TEST_PYTHON") else { return };
+    let org = Org::start(&["--tls", "--contacts", &CONTACTS.to_string()]);
+    passes(Command::new(python).arg(script("simple_salesforce_bulk.py")), &org);
+}
+
+#[test]
 fn simple_salesforce_reads_creates_updates_and_deletes() {
     let Some(python) = part("python", "TIELINE_TEST_PYTHON") else { return };
     let org = Org::start(&["--tls", "--contacts", &CONTACTS.to_string()]);

@@ -253,6 +253,8 @@ fn mark<'a>(values: impl Iterator<Item = &'a str>) -> u64 {
             NULL | "" => 0u8.hash(&mut hasher),
             _ => match number(value) {
                 Some(number) => (1u8, number.to_bits()).hash(&mut hasher),
+                // Line ends within values become those of the file on the way in.
+                None if value.contains('\r') => (2u8, value.replace("\r\n", "\n").as_str()).hash(&mut hasher),
                 None => (2u8, value).hash(&mut hasher),
             },
         }
@@ -309,5 +311,6 @@ mod tests {
         assert!(same(&["912260031", "#N/A", "a"], &["9.12260031E8", "", "a"]));
         assert!(!same(&["a", "b"], &["ab", ""]) && !same(&["", "a"], &["a", ""]) && !same(&["A"], &["a"]));
         assert!(!same(&["inf"], &["Infinity"]));
+        assert!(same(&["a\r\nb"], &["a\nb"]) && !same(&["a\rb"], &["a\nb"]));
     }
 }

@@ -1,5 +1,6 @@
 //! Calls against the local org: login, refusal, retry, pages, records.
 
+mod bulk;
 mod calls;
 mod login;
 mod metadata;

@@ -13,7 +13,6 @@ use anyhow::{Context, bail};
 use serde_json::{Map, Value};
 
 use crate::org::Org;
-use crate::records;
 use crate::schema::{FieldKind, custom_field, custom_object};
 
 /// One record as its file has it.
@@ -262,20 +261,14 @@ fn insert(
 fn make_custom(org: &mut Org, object: &str, fields: &Map<String, Value>) -> Result<(), crate::api_error::ApiError> {
     if org.schema.object(object).is_none() && object.to_ascii_lowercase().ends_with("__c") {
         let prefix = format!("a{:02}", org.schema.objects().filter(|o| o.name.ends_with("__c")).count() % 100);
-        let made = custom_object(object, &prefix);
-        records::create_table(&org.db, &made)?;
-        org.schema.add(made);
+        org.add_object(custom_object(object, &prefix))?;
     }
     let lacking: Vec<String> = match org.schema.object(object) {
         Some(known) => fields.keys().filter(|f| is_custom(f) && known.field(f).is_none()).cloned().collect(),
         None => Vec::new(),
     };
     for name in lacking {
-        let field = custom_field(&name);
-        records::add_column(&org.db, object, &field)?;
-        if let Some(object) = org.schema.object_mut(object) {
-            object.add_field(field);
-        }
+        org.add_field(object, custom_field(&name))?;
     }
     Ok(())
 }

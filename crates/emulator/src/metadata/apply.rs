@@ -2,9 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
-use super::types::{CONNECTED_APP, EXTERNAL_APP, GLOBAL_OAUTH, PERMISSION_SET, SETTINGS};
+use super::types::{CONNECTED_APP, CUSTOM_FIELD, CUSTOM_OBJECT, EXTERNAL_APP, GLOBAL_OAUTH, PERMISSION_SET, SETTINGS};
 use super::xml::Node;
-use super::{Key, apps, type_named};
+use super::{Key, apps, fields, type_named};
 use crate::api_error::ApiError;
 use crate::oauth::random_token;
 use crate::org::Org;
@@ -19,6 +19,8 @@ pub(super) fn complete(type_name: &str, mut body: Node, before: Option<&Node>) -
                 keys(oauth, old);
             }
         }
+        // Fields are components of their own.
+        CUSTOM_OBJECT => body.children.retain(|child| child.name != "fields"),
         SETTINGS => {
             for old in before.into_iter().flat_map(|b| &b.children) {
                 if body.child(&old.name).is_none() {
@@ -48,8 +50,11 @@ fn keys(body: &mut Node, before: Option<&Node>) {
 /// Brings rows and apps in line with the components.
 pub(super) fn apply(org: &mut Org, changed: &[Key], by: &str) -> Result<(), ApiError> {
     for key in changed {
-        if key.0 == PERMISSION_SET {
-            permission_set(org, &key.1, by)?;
+        match key.0 {
+            PERMISSION_SET => permission_set(org, &key.1, by)?,
+            CUSTOM_OBJECT => fields::apply_object(org, &key.1)?,
+            CUSTOM_FIELD => fields::apply_field(org, &key.1)?,
+            _ => {}
         }
         let prefix = type_named(key.0).map_or("000", |of| of.prefix);
         if org.metadata.components.get(key).is_some_and(|component| component.id.is_empty()) {

@@ -4,11 +4,11 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::public_key::PublicKey;
 
 use super::types::{
-    CERTIFICATE, CONNECTED_APP, EXTERNAL_APP, GLOBAL_OAUTH, OAUTH_POLICIES, OAUTH_SETTINGS, PERMISSION_SET, POLICIES,
-    SETTINGS, Type,
+    CERTIFICATE, CONNECTED_APP, CUSTOM_FIELD, CUSTOM_OBJECT, EXTERNAL_APP, GLOBAL_OAUTH, OAUTH_POLICIES,
+    OAUTH_SETTINGS, PERMISSION_SET, POLICIES, SETTINGS, Type,
 };
 use super::xml::Node;
-use super::{Components, elements, setting};
+use super::{Components, elements, fields, setting};
 use crate::org::Org;
 
 /// The org does not say by which words a new connected app is refused since Spring '26; no source has the text.
@@ -83,6 +83,8 @@ pub(super) fn check(org: &Org, there: &Components, of: &Type, full_name: &str, b
             // Once on, the feature stays.
             Ok(())
         }
+        CUSTOM_OBJECT => fields::check_object(org, full_name, body),
+        CUSTOM_FIELD => fields::check_field(org, there, full_name, body),
         CERTIFICATE => Ok(()),
         _ => Ok(()),
     }

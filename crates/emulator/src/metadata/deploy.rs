@@ -3,9 +3,9 @@
 use jiff::Timestamp;
 
 use super::package::{self, Manifest, Package};
-use super::types::{TYPES, Type};
+use super::types::{CUSTOM_FIELD, CUSTOM_OBJECT, TYPES, Type};
 use super::xml::{Node, element, element_raw};
-use super::{Component, Components, apply, check, type_named};
+use super::{Component, Components, apply, check, fields, type_named};
 use crate::clock::datetime;
 use crate::org::Org;
 
@@ -210,6 +210,7 @@ impl Run<'_> {
                 Some((_, members)) if members.iter().any(|m| m == "*") => of.names(package),
                 Some((_, members)) => members.clone(),
             };
+            let members = if of.name == CUSTOM_FIELD { self.fields(members, package) } else { members };
             for name in members {
                 named.push(of.path(&name));
                 self.component(of, &name, package);
@@ -221,18 +222,35 @@ impl Run<'_> {
         self.destroy(&package.destructive);
     }
 
+    /// The fields that the manifest names, and those in the files of the objects that it names.
+    fn fields(&self, mut named: Vec<String>, package: &Package) -> Vec<String> {
+        for (type_name, objects) in &package.manifest {
+            for object in objects.iter().filter(|_| type_name == CUSTOM_OBJECT) {
+                let file = package.files.get(&format!("objects/{object}.object"));
+                let all = file.map_or_else(Vec::new, |file| fields::names(object, file));
+                named.extend(all.into_iter().filter(|field| !named.contains(field)).collect::<Vec<_>>());
+            }
+        }
+        named
+    }
+
     fn component(&mut self, of: &'static Type, name: &str, package: &Package) {
         let path = of.path(name);
         let file = if of.meta_file { format!("{path}-meta.xml") } else { path.clone() };
+        let missing = || {
+            let of = of.name;
+            format!("An object '{name}' of type {of} was named in package.xml, but was not found in zipped directory")
+        };
         let Some(content) = package.files.get(&file) else {
-            let problem = format!(
-                "An object '{name}' of type {} was named in package.xml, but was not found in zipped directory",
-                of.name
-            );
-            return self.fail_as(of.name, name, "package.xml", problem);
+            return self.fail_as(of.name, name, "package.xml", missing());
+        };
+        let whole = |body: Node| match of.name {
+            CUSTOM_FIELD => fields::out_of(&body, name).ok_or_else(missing),
+            _ => Ok(body),
         };
         let checked = Node::parse(content)
             .map_err(|e| format!("Error parsing file: {e}"))
+            .and_then(whole)
             .and_then(|body| check::check(self.org, &self.there, of, name, &body).map(|()| body));
         let body = match checked {
             Ok(body) => body,
@@ -312,6 +330,11 @@ impl Run<'_> {
 impl Type {
     /// The components of this type that the package holds.
     fn names(&self, package: &Package) -> Vec<String> {
+        if self.name == CUSTOM_FIELD {
+            let object = |path: &str| Some(path.strip_prefix("objects/")?.strip_suffix(".object")?.to_owned());
+            let files = package.files.iter().filter_map(|(path, file)| Some((object(path)?, file)));
+            return files.flat_map(|(object, file)| fields::names(&object, file)).collect();
+        }
         let name = |path: &String| {
             let rest = path.strip_prefix(self.folder)?.strip_prefix('/')?;
             Some(rest.strip_suffix(self.suffix)?.strip_suffix('.')?.to_owned())
@@ -335,7 +358,11 @@ pub(crate) fn directly(
             let mut body = node.clone();
             body.children.retain(|child| child.name != "fullName" && !(of.meta_file && child.name == "content"));
             let path = of.path(&name);
-            files.insert(if of.meta_file { format!("{path}-meta.xml") } else { path }, body.file(&of.root(&name)));
+            let file = match of.name {
+                CUSTOM_FIELD => fields::into_object(&name, body).file(CUSTOM_OBJECT),
+                _ => body.file(&of.root(&name)),
+            };
+            files.insert(if of.meta_file { format!("{path}-meta.xml") } else { path }, file);
             manifest.push((of.name.to_owned(), vec![name.clone()]));
         } else if !org.metadata.components.contains_key(&(of.name, name.clone())) {
             answers.push(Some(format!("no {} named {name} found", of.name)));

@@ -4,7 +4,8 @@
 //! Source: the Metadata API WSDL (v66) and Developer Guide, as far as `reference/wire.md` §5.4 and §5.5 list them.
 
 use super::types::{
-    CERTIFICATE, CONNECTED_APP, EXTERNAL_APP, GLOBAL_OAUTH, OAUTH_POLICIES, OAUTH_SETTINGS, PERMISSION_SET, POLICIES,
+    CERTIFICATE, CONNECTED_APP, CUSTOM_FIELD, CUSTOM_OBJECT, EXTERNAL_APP, GLOBAL_OAUTH, OAUTH_POLICIES,
+    OAUTH_SETTINGS, PERMISSION_SET, POLICIES,
 };
 
 pub(super) struct Form {
@@ -69,6 +70,21 @@ pub(super) fn of(type_name: &str) -> Option<Form> {
              fieldPermissions flowAccesses hasActivationRequired label license objectPermissions pageAccesses \
              recordTypeVisibilities tabSettings userLicense userPermissions",
             &["label"],
+        ),
+        CUSTOM_OBJECT => (
+            "actionOverrides allowInChatterGroups compactLayoutAssignment deploymentStatus description enableActivities \
+             enableBulkApi enableEnhancedLookup enableFeeds enableHistory enableLicensing enableReports enableSearch \
+             enableSharing enableStreamingApi externalSharingModel fields label nameField pluralLabel searchLayouts \
+             sharingModel startsWith visibility",
+            &[],
+        ),
+        CUSTOM_FIELD => (
+            "caseSensitive defaultValue deleteConstraint description displayFormat externalId formula \
+             formulaTreatBlanksAs inlineHelpText label length maskChar maskType precision referenceTo relationshipLabel \
+             relationshipName relationshipOrder reparentableMasterDetail required scale trackFeedHistory trackHistory \
+             summarizedField summaryFilterItems summaryForeignKey summaryOperation trackTrending type unique valueSet \
+             visibleLines writeRequiresMasterRead",
+            &["label", "type"],
         ),
         CERTIFICATE => (
             "caSigned encryptedWithPlatformEncryption expirationDate keySize masterLabel privateKeyExportable",

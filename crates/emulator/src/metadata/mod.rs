@@ -8,12 +8,13 @@ pub(crate) mod apps;
 mod check;
 pub(crate) mod deploy;
 mod elements;
+mod fields;
 mod package;
 pub(crate) mod retrieve;
 pub(crate) mod soap;
 pub(crate) mod soap_login;
 mod types;
-mod xml;
+pub(crate) mod xml;
 
 use std::collections::{BTreeMap, HashMap};
 

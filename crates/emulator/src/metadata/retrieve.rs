@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use super::check::NO_SECRETS;
 use super::package::{self, Manifest};
-use super::types::{GLOBAL_OAUTH, Type};
+use super::types::{CUSTOM_FIELD, CUSTOM_OBJECT, GLOBAL_OAUTH, Type};
 use super::xml::Node;
-use super::{Component, type_named};
+use super::{Component, fields, type_named};
 use crate::org::Org;
 
 pub(crate) struct Retrieve {
@@ -24,6 +24,8 @@ impl Org {
         let version = Some(wanted.get("apiVersion")).filter(|v| !v.is_empty()).unwrap_or("67.0").to_owned();
         let (mut files, mut there, mut told) = (BTreeMap::new(), Vec::new(), Manifest::new());
         let mut problems = Vec::new();
+        // An object and its fields share a file.
+        let mut objects: BTreeMap<String, Node> = BTreeMap::new();
         for (type_name, members) in manifest {
             let Some(of) = type_named(&type_name) else {
                 problems.push(format!("Unknown type name '{type_name}' specified in package.xml"));
@@ -37,6 +39,17 @@ impl Org {
                     Some(Err(problem)) => problems.push(problem),
                     Some(Ok(component)) => {
                         let path = of.path(&name);
+                        let part = match of.name {
+                            CUSTOM_FIELD => Some(fields::into_object(&name, component.body.clone())),
+                            CUSTOM_OBJECT => Some(component.body.clone()),
+                            _ => None,
+                        };
+                        if let Some(part) = part {
+                            objects.entry(path).or_default().children.extend(part.children);
+                            there.push((of, name.clone()));
+                            found.push(name);
+                            continue;
+                        }
                         let body = component.body.file(&of.root(&name));
                         if let Some(content) = &component.content {
                             files.insert(path.clone(), content.clone());
@@ -49,6 +62,7 @@ impl Org {
             }
             told.push((type_name, found));
         }
+        files.extend(objects.into_iter().map(|(path, object)| (path, object.file(CUSTOM_OBJECT))));
         let single = wanted.flag_or("singlePackage", true);
         if !single {
             files = files.into_iter().map(|(name, content)| (format!("unpackaged/{name}"), content)).collect();

@@ -13,7 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::deploy::{self, Deploy, Message, Options, Status};
 use super::retrieve::Retrieve;
-use super::types::{TYPES, Type};
+use super::types::{CUSTOM_FIELD, CUSTOM_OBJECT, TYPES, Type};
 use super::xml::{Node, element, element_raw};
 use super::{NOT_ALLOWED, type_named};
 use crate::Shared;
@@ -239,8 +239,12 @@ fn list(org: &Org, operation: &Node) -> String {
 fn describe() -> String {
     let types: String = TYPES
         .iter()
+        .filter(|of| of.name != CUSTOM_FIELD)
         .map(|of| {
-            let inner = element("directoryName", of.folder)
+            let children =
+                if of.name == CUSTOM_OBJECT { element("childXmlNames", CUSTOM_FIELD) } else { String::new() };
+            let inner = children
+                + &element("directoryName", of.folder)
                 + &element("inFolder", false)
                 + &element("metaFile", of.meta_file)
                 + &element("suffix", of.suffix)

@@ -22,15 +22,20 @@ pub(crate) const GLOBAL_OAUTH: &str = "ExtlClntAppGlobalOauthSettings";
 pub(crate) const OAUTH_POLICIES: &str = "ExtlClntAppOauthConfigurablePolicies";
 pub(crate) const POLICIES: &str = "ExtlClntAppConfigurablePolicies";
 pub(crate) const CONNECTED_APP: &str = "ConnectedApp";
+pub(crate) const CUSTOM_OBJECT: &str = "CustomObject";
+pub(crate) const CUSTOM_FIELD: &str = "CustomField";
 pub(crate) const PERMISSION_SET: &str = "PermissionSet";
 pub(crate) const CERTIFICATE: &str = "Certificate";
 pub(crate) const SETTINGS: &str = "Settings";
 
 /// In the order in which a deploy applies them: what others refer to comes first. The key prefixes of the external
 /// client app's parts are made up; nothing depends on them.
-pub(crate) const TYPES: [Type; 9] = [
+pub(crate) const TYPES: [Type; 11] = [
     row(SETTINGS, "settings", "settings", "0cm"),
     Type { name: CERTIFICATE, folder: "certs", suffix: "crt", meta_file: true, prefix: "0P1" },
+    row(CUSTOM_OBJECT, "objects", "object", "01I"),
+    // Stands in the file of its object.
+    row(CUSTOM_FIELD, "objects", "object", "00N"),
     row(PERMISSION_SET, "permissionsets", "permissionset", "0PS"),
     row(CONNECTED_APP, "connectedApps", "connectedApp", "0H4"),
     row(EXTERNAL_APP, "externalClientApps", "eca", "0xI"),
@@ -53,7 +58,8 @@ pub(crate) fn by_name(name: &str) -> Option<&'static Type> {
 impl Type {
     /// The component's file below the package's root.
     pub(crate) fn path(&self, full_name: &str) -> String {
-        format!("{}/{full_name}.{}", self.folder, self.suffix)
+        let file = if self.name == CUSTOM_FIELD { full_name.split('.').next().unwrap_or(full_name) } else { full_name };
+        format!("{}/{file}.{}", self.folder, self.suffix)
     }
 
     /// The root element of the component's file.

@@ -1,12 +1,27 @@
 //! The REST data API under `/services/data`.
 
+mod actions;
+mod apex;
+mod body;
+mod changes;
+mod collections;
+mod composite;
+mod conditional;
+mod describe;
+mod dispatch;
+mod limits;
 mod metadata;
+mod paths;
 mod query;
+mod retrieve;
+mod search;
 mod sobjects;
+mod tooling;
+mod uri;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -16,37 +31,42 @@ use crate::Shared;
 use crate::api_error::ApiError;
 use crate::clock::http_date;
 use crate::org::Org;
-use crate::schema;
+use crate::turn;
+
+pub(crate) use self::dispatch::{name_methods, override_method};
 
 /// Oldest and newest version that the org speaks: v67.0 is Summer '26.
-const VERSIONS: std::ops::RangeInclusive<u32> = 31..=67;
+pub(crate) const VERSIONS: std::ops::RangeInclusive<u32> = 31..=67;
 
 pub(crate) fn router() -> Router<Shared> {
     let v = "/services/data/{version}";
     Router::new()
         .route("/services/data", get(versions))
-        .route(v, get(resources))
-        .route(&format!("{v}/limits"), get(limits))
+        .route(v, get(describe::resources))
+        .route(&format!("{v}/limits"), get(limits::limits))
+        .route(&format!("{v}/limits/recordCount"), get(limits::record_count))
         .route(&format!("{v}/query"), get(query::query))
         .route(&format!("{v}/queryAll"), get(query::query_all))
         .route(&format!("{v}/query/{{locator}}"), get(query::more))
         .route(&format!("{v}/queryAll/{{locator}}"), get(query::more))
-        .route(&format!("{v}/sobjects"), get(describe_global))
-        .route(&format!("{v}/sobjects/{{object}}"), get(sobjects::basic).post(sobjects::create))
-        .route(&format!("{v}/sobjects/{{object}}/describe"), get(describe))
-        .route(
-            &format!("{v}/sobjects/{{object}}/{{id}}"),
-            get(sobjects::read).patch(sobjects::update).delete(sobjects::delete).post(sobjects::post_as_patch),
-        )
+        .route(&format!("{v}/search"), get(search::search))
+        .route(&format!("{v}/parameterizedSearch"), get(search::by_parameters).post(search::by_body))
+        .merge(tooling::router())
+        .merge(sobjects::router())
+        .merge(collections::router())
+        .merge(composite::router())
+        .merge(actions::router())
+        .merge(apex::router())
         .route(
             &format!("{v}/metadata/deployRequest"),
             post(metadata::deploy).layer(DefaultBodyLimit::max(crate::metadata::soap::BODY)),
         )
         .route(&format!("{v}/metadata/deployRequest/{{id}}"), get(metadata::check).patch(metadata::cancel))
-        .method_not_allowed_fallback(async || {
-            ApiError::new(405, "METHOD_NOT_ALLOWED", "HTTP Method not allowed").into_response()
-        })
+        .route(&format!("{v}/recent"), get(describe::recent))
+        .route_layer(axum::middleware::from_fn(dispatch::remember))
+        .method_not_allowed_fallback(dispatch::method_not_allowed)
         .fallback(async || ApiError::not_found().into_response())
+        .layer(axum::middleware::from_fn(uri::bounded))
 }
 
 impl IntoResponse for ApiError {
@@ -72,22 +92,21 @@ impl Shared {
     /// Checks session, version and limits, then answers; adds the headers that every data answer carries.
     pub(crate) async fn answer(
         self,
-        version: String,
+        version: impl Into<Option<String>>,
         headers: HeaderMap,
         answer: impl FnOnce(&mut Call<'_>) -> Result<Response, ApiError> + Send + 'static,
     ) -> Response {
+        let version = version.into();
+        let (resource, kept) = (dispatch::resource(), turn::kept());
         self.with_org(move |org| {
-            let mut response = authorised(org, &version, &headers)
+            let mut response = authorised(org, version.as_deref(), &headers)
                 .and_then(|user_id| {
-                    org.ledger.api_calls += 1;
-                    if org.ledger.api_calls > org.daily_limit {
-                        return Err(ApiError::new(403, "REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded."));
-                    }
-                    let version = version.trim_start_matches('v').to_owned();
+                    count(org, resource, kept)?;
+                    let version = version.unwrap_or_default().trim_start_matches('v').to_owned();
                     answer(&mut Call { org, user_id, version })
                 })
                 .unwrap_or_else(IntoResponse::into_response);
-            let usage = format!("api-usage={}/{}", org.ledger.api_calls, org.daily_limit);
+            let usage = usage(org);
             for (name, value) in [
                 ("sforce-limit-info", usage.as_str()),
                 ("date", &http_date(org.now())),
@@ -105,13 +124,34 @@ impl Shared {
     }
 }
 
+/// `Sforce-Limit-Info`.
+fn usage(org: &Org) -> String {
+    format!("api-usage={}/{}", org.ledger.api_calls, org.daily_limit)
+}
+
+/// Counts a call against the org's limit. Those inside of another call have been counted with it.
+fn count(org: &mut Org, resource: Option<String>, kept: bool) -> Result<(), ApiError> {
+    if let Some(resource) = resource {
+        *org.ledger.resources.entry(resource).or_default() += 1;
+    }
+    if kept {
+        return Ok(());
+    }
+    org.ledger.api_calls += 1;
+    if org.ledger.api_calls > org.daily_limit {
+        return Err(ApiError::new(403, "REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded."));
+    }
+    Ok(())
+}
+
 /// The token of a request: `Bearer`, or the older `OAuth`.
 pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get("authorization")?.to_str().ok()?;
     value.strip_prefix("Bearer ").or_else(|| value.strip_prefix("OAuth "))
 }
 
-fn authorised(org: &mut Org, version: &str, headers: &HeaderMap) -> Result<String, ApiError> {
+/// Apex REST has no version in its paths.
+fn authorised(org: &mut Org, version: Option<&str>, headers: &HeaderMap) -> Result<String, ApiError> {
     if headers.get("authorization").is_some() && bearer(headers).is_none() {
         return Err(ApiError::new(401, "INVALID_AUTH_HEADER", "INVALID_HEADER_TYPE"));
     }
@@ -122,6 +162,7 @@ fn authorised(org: &mut Org, version: &str, headers: &HeaderMap) -> Result<Strin
         return Err(ApiError::new(401, "INVALID_SESSION_ID", NO_SCOPE));
     }
     let user_id = session.user_id.clone();
+    let Some(version) = version else { return Ok(user_id) };
     let number = version.strip_prefix('v').and_then(|v| v.strip_suffix(".0")).and_then(|v| v.parse().ok());
     match number {
         Some(number) if VERSIONS.contains(&number) => Ok(user_id),
@@ -148,69 +189,4 @@ async fn versions(State(shared): State<Shared>) -> Response {
         response.headers_mut().insert("date", date);
     }
     response
-}
-
-async fn resources(State(shared): State<Shared>, Path(version): Path<String>, headers: HeaderMap) -> Response {
-    shared
-        .answer(version, headers, |call| {
-            let base = format!("/services/data/v{}", call.version);
-            let names = ["limits", "metadata", "query", "queryAll", "sobjects"];
-            let mut map: serde_json::Map<String, Value> =
-                names.iter().map(|n| ((*n).to_owned(), json!(format!("{base}/{n}")))).collect();
-            let identity = format!("{}/id/{}/{}", call.org.base_url, call.org.id, call.user_id);
-            map.insert("identity".to_owned(), json!(identity));
-            Ok(json_response(200, Value::Object(map).to_string().into_bytes()))
-        })
-        .await
-}
-
-async fn limits(State(shared): State<Shared>, Path(version): Path<String>, headers: HeaderMap) -> Response {
-    shared
-        .answer(version, headers, |call| {
-            let (max, used) = (call.org.daily_limit, call.org.ledger.api_calls);
-            let body = json!({
-                "DailyApiRequests": {"Max": max, "Remaining": max.saturating_sub(used)},
-                "DailyBulkApiBatches": {"Max": 15_000, "Remaining": 15_000},
-                "DailyBulkV2QueryJobs": {"Max": 10_000, "Remaining": 10_000},
-                "DataStorageMB": {"Max": 1_024, "Remaining": 1_000},
-                "FileStorageMB": {"Max": 1_024, "Remaining": 1_024},
-            });
-            Ok(json_response(200, body.to_string().into_bytes()))
-        })
-        .await
-}
-
-async fn describe_global(State(shared): State<Shared>, Path(version): Path<String>, headers: HeaderMap) -> Response {
-    shared
-        .answer(version, headers, |call| {
-            let body = schema::describe_global(&call.org.schema, &call.version);
-            Ok(json_response(200, body.to_string().into_bytes()))
-        })
-        .await
-}
-
-async fn describe(
-    State(shared): State<Shared>,
-    Path((version, object)): Path<(String, String)>,
-    headers: HeaderMap,
-) -> Response {
-    let wanted = headers.get("if-none-match").cloned();
-    shared
-        .answer(version, headers, move |call| {
-            let object = call.org.object(&object)?;
-            let body = schema::describe_object(&call.org.schema, object, &call.version).to_string();
-            let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, body.as_bytes());
-            let etag = digest.as_ref()[..4].iter().map(|b| format!("{b:02x}")).collect::<String>();
-            let etag = format!("\"{etag}\"");
-            let mut response = if wanted.is_some_and(|w| w.as_bytes() == etag.as_bytes()) {
-                StatusCode::NOT_MODIFIED.into_response()
-            } else {
-                json_response(200, body.into_bytes())
-            };
-            if let Ok(etag) = etag.parse() {
-                response.headers_mut().insert("etag", etag);
-            }
-            Ok(response)
-        })
-        .await
 }

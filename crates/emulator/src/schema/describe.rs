@@ -23,7 +23,7 @@ fn summary(object: &SObject, version: &str) -> Map<String, Value> {
         "labelPlural": object.label_plural, "layoutable": writable,
         "mergeable": matches!(object.name.as_str(), "Account" | "Contact" | "Lead"), "mruEnabled": writable,
         "name": object.name, "queryable": true, "replicateable": true, "retrieveable": true,
-        "searchable": writable, "triggerable": writable, "undeletable": writable, "updateable": writable,
+        "searchable": object.searchable(), "triggerable": writable, "undeletable": writable, "updateable": writable,
         "urls": {
             "rowTemplate": format!("{path}/{{ID}}"), "describe": format!("{path}/describe"), "sobject": path,
         },
@@ -126,7 +126,7 @@ fn field_describe(field: &Field) -> Value {
 }
 
 /// Type, SOAP type, length, precision, scale, digits.
-fn sizes(kind: &FieldKind) -> (&'static str, &'static str, u32, u32, u32, u32) {
+pub(super) fn sizes(kind: &FieldKind) -> (&'static str, &'static str, u32, u32, u32, u32) {
     match kind {
         FieldKind::Id => ("id", "tns:ID", 18, 0, 0, 0),
         FieldKind::Reference { .. } => ("reference", "tns:ID", 18, 0, 0, 0),

@@ -7,10 +7,10 @@ mod standard;
 use std::collections::BTreeMap;
 
 pub(crate) use describe::{describe_global, describe_object};
-pub(crate) use standard::{custom_field, custom_object};
+pub(crate) use standard::{custom_field, custom_object, field, typed_field};
 
 /// The org's objects, found by name in any case.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Schema {
     objects: BTreeMap<String, SObject>,
 }
@@ -95,6 +95,11 @@ impl FieldKind {
         !matches!(self, FieldKind::Address | FieldKind::Location)
     }
 
+    /// As a describe names it.
+    pub(crate) fn type_name(&self) -> &'static str {
+        describe::sizes(self).0
+    }
+
     pub(crate) fn is_id(&self) -> bool {
         matches!(self, FieldKind::Id | FieldKind::Reference { .. })
     }
@@ -116,6 +121,27 @@ impl SObject {
         })
     }
 
+    /// Whether SOSL finds its records.
+    pub(crate) fn searchable(&self) -> bool {
+        const NOT: [&str; 9] = [
+            "CampaignMember",
+            "OpportunityContactRole",
+            "OpportunityLineItem",
+            "PermissionSet",
+            "PermissionSetAssignment",
+            "PricebookEntry",
+            "Profile",
+            "RecordType",
+            "UserRole",
+        ];
+        !self.read_only && !NOT.contains(&self.name.as_str())
+    }
+
+    /// The field that a record's URL ends with. Some views of the Tooling API have no ids.
+    pub(crate) fn id_field(&self) -> &'static str {
+        if self.field("DurableId").is_some() { "DurableId" } else { "Id" }
+    }
+
     pub(crate) fn columns(&self) -> impl Iterator<Item = &Field> {
         self.fields.iter().filter(|f| f.kind.has_column())
     }
@@ -124,13 +150,29 @@ impl SObject {
         self.by_name.insert(field.name.to_ascii_lowercase(), self.fields.len());
         self.fields.push(field);
     }
+
+    pub(crate) fn replace_field(&mut self, field: Field) {
+        if let Some(place) = self.by_name.get(&field.name.to_ascii_lowercase()) {
+            self.fields[*place] = field;
+        }
+    }
+
+    pub(crate) fn remove_field(&mut self, name: &str) {
+        self.fields.retain(|field| field.name != name);
+        self.by_name = self.fields.iter().enumerate().map(|(i, f)| (f.name.to_ascii_lowercase(), i)).collect();
+    }
 }
 
 impl Schema {
     /// The standard objects.
     pub(crate) fn standard() -> Self {
+        Self::read(standard::FACTS)
+    }
+
+    /// Objects from a list of facts in the format of `standard.txt`.
+    pub(crate) fn read(facts: &str) -> Self {
         let mut schema = Schema { objects: BTreeMap::new() };
-        for object in standard::objects() {
+        for object in standard::objects(facts) {
             schema.add(object);
         }
         schema

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use super::{Field, FieldKind, SObject};
 
-const FACTS: &str = include_str!("standard.txt");
+pub(super) const FACTS: &str = include_str!("standard.txt");
 
-pub(super) fn objects() -> Vec<SObject> {
+pub(super) fn objects(facts: &str) -> Vec<SObject> {
     let mut objects: Vec<SObject> = Vec::new();
-    for line in FACTS.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#')) {
+    for line in facts.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#')) {
         if let Some(head) = line.strip_prefix("object ") {
             objects.push(object(head));
         } else {
@@ -30,7 +30,7 @@ fn object(head: &str) -> SObject {
 }
 
 /// Reads one field line: `Name | type | attributes | Label`.
-pub(super) fn field(line: &str) -> Field {
+pub(crate) fn field(line: &str) -> Field {
     let mut parts = line.splitn(4, '|').map(str::trim);
     let mut part = || parts.next().unwrap_or_else(|| panic!("four parts in the field line: {line}"));
     let (name, kind, attributes, label) = (part(), part(), part(), part());
@@ -100,6 +100,7 @@ fn kind_of(text: &str) -> FieldKind {
         "address" => FieldKind::Address,
         "location" => FieldKind::Location,
         "base64" => FieldKind::Base64,
+        "complexvalue" => characters("complexvalue"),
         "reference" => {
             let mut words = rest.split_whitespace();
             let targets = words.next().unwrap_or("").split(',').map(str::to_owned).collect();
@@ -121,6 +122,36 @@ pub(crate) fn custom_field(name: &str) -> Field {
     let label = name.trim_end_matches("__c").replace('_', " ");
     field(&format!("{name} | textarea 32000 | create update | {label}"))
 }
+
+/// A custom field of a type as `standard.txt` writes it.
+pub(crate) fn typed_field(name: &str, kind: &str, attributes: &str) -> Result<Field, String> {
+    let type_name = kind.split([' ', ':']).next().unwrap_or("");
+    if kind.contains('|') || !TYPES.contains(&type_name) {
+        return Err(format!("no such field type: {kind}"));
+    }
+    let label = name.trim_end_matches("__c").replace('_', " ");
+    Ok(field(&format!("{name} | {kind} | {attributes} | {label}")))
+}
+
+/// What a custom field can be.
+const TYPES: [&str; 16] = [
+    "boolean",
+    "int",
+    "double",
+    "currency",
+    "percent",
+    "date",
+    "datetime",
+    "time",
+    "string",
+    "textarea",
+    "email",
+    "phone",
+    "url",
+    "picklist",
+    "multipicklist",
+    "reference",
+];
 
 /// A custom object with the fields that every object has.
 pub(crate) fn custom_object(name: &str, key_prefix: &str) -> SObject {
@@ -148,7 +179,7 @@ mod tests {
 
     #[test]
     fn the_list_reads_whole() {
-        let objects = objects();
+        let objects = objects(FACTS);
         let contact = objects.iter().find(|o| o.name == "Contact").expect("there is a Contact");
         assert_eq!(contact.key_prefix, "003");
         assert_eq!(contact.label_plural, "Contacts");

@@ -23,7 +23,11 @@ pub(crate) fn parse_datetime(text: &str) -> Option<Timestamp> {
 pub(super) fn range(name: &str, count: Option<i64>, now: Timestamp) -> Option<(Date, Date)> {
     let today = now.to_zoned(TimeZone::UTC).date();
     let tomorrow = today + 1.day();
-    let n = count.unwrap_or(1).clamp(-100_000, 100_000);
+    // A count belongs to the names with N, and to no other.
+    if count.is_some() != (name.starts_with("N_") || name.contains("_N_")) {
+        return None;
+    }
+    let n = count.unwrap_or(1).clamp(0, 10_000);
     let (unit, from, to) = match name {
         "TODAY" => return Some((today, tomorrow)),
         "YESTERDAY" => return Some((today - 1.day(), today)),
@@ -34,8 +38,9 @@ pub(super) fn range(name: &str, count: Option<i64>, now: Timestamp) -> Option<(D
         "NEXT_N_DAYS" => return Some((tomorrow, tomorrow + n.days())),
         "N_DAYS_AGO" => return Some((today - n.days(), today - (n - 1).days())),
         _ => match name.split_once('_')? {
-            ("LAST", "N_WEEKS" | "N_MONTHS" | "N_QUARTERS" | "N_YEARS") => (&name[7..name.len() - 1], -n, 0),
-            ("NEXT", "N_WEEKS" | "N_MONTHS" | "N_QUARTERS" | "N_YEARS") => (&name[7..name.len() - 1], 1, n + 1),
+            ("N", ago) => (ago.strip_suffix("S_AGO")?, -n, 1 - n),
+            ("LAST", units) if units.starts_with("N_") => (units[2..].strip_suffix('S')?, -n, 0),
+            ("NEXT", units) if units.starts_with("N_") => (units[2..].strip_suffix('S')?, 1, n + 1),
             ("LAST", unit) => (unit, -1, 0),
             ("THIS", unit) => (unit, 0, 1),
             ("NEXT", unit) => (unit, 1, 2),
@@ -76,10 +81,46 @@ mod tests {
             ("LAST_MONTH", None, "2026-10-01", "2026-11-01"),
             ("NEXT_QUARTER", None, "2027-01-01", "2027-04-01"),
             ("LAST_N_YEARS", Some(2), "2024-01-01", "2026-01-01"),
+            ("YESTERDAY", None, "2026-11-24", "2026-11-25"),
+            ("TOMORROW", None, "2026-11-26", "2026-11-27"),
+            ("LAST_90_DAYS", None, "2026-08-27", "2026-11-26"),
+            ("NEXT_90_DAYS", None, "2026-11-26", "2027-02-24"),
+            ("NEXT_N_DAYS", Some(3), "2026-11-26", "2026-11-29"),
+            ("LAST_WEEK", None, "2026-11-15", "2026-11-22"),
+            ("NEXT_WEEK", None, "2026-11-29", "2026-12-06"),
+            ("THIS_MONTH", None, "2026-11-01", "2026-12-01"),
+            ("NEXT_MONTH", None, "2026-12-01", "2027-01-01"),
+            ("LAST_QUARTER", None, "2026-07-01", "2026-10-01"),
+            ("THIS_QUARTER", None, "2026-10-01", "2027-01-01"),
+            ("LAST_YEAR", None, "2025-01-01", "2026-01-01"),
+            ("THIS_YEAR", None, "2026-01-01", "2027-01-01"),
+            ("NEXT_YEAR", None, "2027-01-01", "2028-01-01"),
+            ("THIS_FISCAL_QUARTER", None, "2026-10-01", "2027-01-01"),
+            ("LAST_FISCAL_QUARTER", None, "2026-07-01", "2026-10-01"),
+            ("NEXT_FISCAL_YEAR", None, "2027-01-01", "2028-01-01"),
+            ("LAST_N_WEEKS", Some(2), "2026-11-08", "2026-11-22"),
+            ("NEXT_N_WEEKS", Some(1), "2026-11-29", "2026-12-06"),
+            ("N_WEEKS_AGO", Some(2), "2026-11-08", "2026-11-15"),
+            ("LAST_N_MONTHS", Some(3), "2026-08-01", "2026-11-01"),
+            ("NEXT_N_MONTHS", Some(2), "2026-12-01", "2027-02-01"),
+            ("N_MONTHS_AGO", Some(3), "2026-08-01", "2026-09-01"),
+            ("LAST_N_QUARTERS", Some(2), "2026-04-01", "2026-10-01"),
+            ("NEXT_N_QUARTERS", Some(1), "2027-01-01", "2027-04-01"),
+            ("N_QUARTERS_AGO", Some(1), "2026-07-01", "2026-10-01"),
+            ("NEXT_N_YEARS", Some(2), "2027-01-01", "2029-01-01"),
+            ("N_YEARS_AGO", Some(5), "2021-01-01", "2022-01-01"),
+            ("LAST_N_FISCAL_QUARTERS", Some(1), "2026-07-01", "2026-10-01"),
+            ("NEXT_N_FISCAL_QUARTERS", Some(1), "2027-01-01", "2027-04-01"),
+            ("N_FISCAL_QUARTERS_AGO", Some(1), "2026-07-01", "2026-10-01"),
+            ("LAST_N_FISCAL_YEARS", Some(1), "2025-01-01", "2026-01-01"),
+            ("NEXT_N_FISCAL_YEARS", Some(1), "2027-01-01", "2028-01-01"),
+            ("N_FISCAL_YEARS_AGO", Some(1), "2025-01-01", "2026-01-01"),
         ] {
             assert_eq!(range(name, count, now), Some((day(from), day(to))), "{name}");
         }
-        assert_eq!(range("SOMEDAY", None, now), None);
+        for (name, count) in [("SOMEDAY", None), ("TODAY", Some(1)), ("LAST_N_DAYS", None), ("LAST_N_EONS", Some(1))] {
+            assert_eq!(range(name, count, now), None, "{name}");
+        }
     }
 
     #[test]

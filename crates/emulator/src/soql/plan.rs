@@ -3,10 +3,12 @@
 use jiff::Timestamp;
 use rusqlite::types::Value as SqlValue;
 
-use super::ast::{Name, Operand, Query, Selection};
-use super::{positioned, sql};
+use super::ast::{Query, Subtotals};
+use super::condition::{self, Place};
+use super::path::{Join, unknown_object};
+use super::positioned;
 use crate::api_error::ApiError;
-use crate::schema::{Field, FieldKind, SObject, Schema};
+use crate::schema::{FieldKind, SObject, Schema};
 
 /// A query ready to run.
 #[derive(Debug, Clone)]
@@ -53,6 +55,17 @@ pub(crate) enum Output {
         id: usize,
         fields: Vec<Output>,
     },
+    /// A parent that can be of several objects, answered as `Name`: each object with the column of its id.
+    Name {
+        key: String,
+        targets: Vec<(String, usize)>,
+        fields: Vec<Output>,
+    },
+    /// TYPEOF: each object with the column of its id, and what is read from it.
+    TypeOf {
+        key: String,
+        branches: Vec<(String, usize, Vec<Output>)>,
+    },
     /// A child subquery: rows of `plan` whose `link` field holds the parent's id (in column `id`).
     Children {
         key: String,
@@ -60,6 +73,18 @@ pub(crate) enum Output {
         id: usize,
         plan: Box<Plan>,
     },
+}
+
+impl Output {
+    pub(crate) fn key(&self) -> &str {
+        match self {
+            Output::Field { key, .. }
+            | Output::Parent { key, .. }
+            | Output::Name { key, .. }
+            | Output::TypeOf { key, .. }
+            | Output::Children { key, .. } => key,
+        }
+    }
 }
 
 /// How a stored value is written in JSON.
@@ -80,387 +105,214 @@ pub(crate) fn render_of(kind: &FieldKind) -> Render {
         FieldKind::Int { .. } => Render::Int,
         FieldKind::Number { .. } => Render::Double,
         FieldKind::Address | FieldKind::Location => Render::Json,
+        // A structure of the Tooling API.
+        FieldKind::Text { type_name: "complexvalue", .. } => Render::Json,
         _ => Render::Text,
     }
 }
 
-/// A field found by its path, as SQL.
-pub(super) struct Resolved {
-    pub(super) sql: String,
-    pub(super) field: Field,
+/// What a query is planned with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Context<'a> {
+    /// The query's text, for error positions.
+    pub(crate) soql: &'a str,
+    pub(crate) schema: &'a Schema,
+    pub(crate) now: Timestamp,
+    /// Who asks: USING SCOPE mine.
+    pub(crate) user_id: &'a str,
+    /// API version: child subqueries nest since 58.
+    pub(crate) version: u32,
+    /// `queryAll`.
+    pub(crate) deleted_too: bool,
 }
 
-/// What a plan is made with: the query's text for error positions, the schema, the joins found so far.
+/// What a plan is made with: the queried object, its aliases, the joins found so far.
 pub(super) struct Planner<'a> {
-    pub(super) soql: &'a str,
-    pub(super) schema: &'a Schema,
-    pub(super) now: Timestamp,
+    pub(super) context: Context<'a>,
     pub(super) object: &'a SObject,
-    alias: Option<String>,
+    /// Aliases in lower case, with the relationships that each stands for.
+    pub(super) aliases: Vec<(String, Vec<String>)>,
     /// Table alias of the queried object: `t0`, or another name inside a semi-join.
     pub(super) table: String,
-    joins: Vec<Join>,
+    pub(super) joins: Vec<Join>,
+    /// What the query groups by, as SQL; the n-th is left out of a subtotal whose mask has bit n.
+    pub(super) groups: Vec<String>,
+    pub(super) subtotals: Subtotals,
+    /// How many subqueries this one is inside of.
+    pub(super) depth: usize,
+    pub(super) aggregated: bool,
 }
 
-struct Join {
-    path: String,
-    table: String,
-    object: String,
-    sql: String,
-}
+/// The highest OFFSET.
+const MAX_OFFSET: u64 = 2_000;
 
-/// Plans a whole query. `deleted_too` is `queryAll`.
-pub(crate) fn plan(
-    soql: &str,
-    query: &Query,
-    schema: &Schema,
-    now: Timestamp,
-    deleted_too: bool,
-) -> Result<Plan, ApiError> {
-    let object = schema.object(&query.object.text).ok_or_else(|| unknown_object(soql, &query.object))?;
-    let mut planner = Planner::new(soql, schema, now, object, query.alias.clone(), "t0");
-    planner.plan(query, deleted_too)
-}
-
-fn unknown_object(soql: &str, name: &Name) -> ApiError {
-    positioned(
-        "INVALID_TYPE",
-        soql,
-        name.at,
-        &format!(
-            "sObject type '{}' is not supported. If you are attempting to use a custom object, be sure to append the '__c' after the entity name. Please reference your WSDL or the describe call for the appropriate names.",
-            name.text
-        ),
-    )
+/// Plans a whole query.
+pub(crate) fn plan_in(context: &Context<'_>, query: &Query) -> Result<Plan, ApiError> {
+    let name = &query.object;
+    let object = context.schema.object(&name.text).ok_or_else(|| unknown_object(context.soql, name))?;
+    let mut planner = Planner::new(*context, object, query, "t0");
+    planner.plan(query)
 }
 
 impl<'a> Planner<'a> {
-    pub(super) fn new(
-        soql: &'a str,
-        schema: &'a Schema,
-        now: Timestamp,
-        object: &'a SObject,
-        alias: Option<String>,
-        table: &str,
-    ) -> Self {
-        Planner { soql, schema, now, object, alias, table: table.to_owned(), joins: Vec::new() }
+    pub(super) fn new(context: Context<'a>, object: &'a SObject, query: &Query, table: &str) -> Self {
+        let mut aliases = Vec::new();
+        if let Some(alias) = &query.alias {
+            aliases.push((alias.to_ascii_lowercase(), Vec::new()));
+        }
+        for (path, alias) in &query.parents {
+            let steps = own_steps(&path.text, object, &aliases);
+            aliases.push((alias.to_ascii_lowercase(), steps));
+        }
+        Planner {
+            context,
+            object,
+            aliases,
+            table: table.to_owned(),
+            joins: Vec::new(),
+            groups: Vec::new(),
+            subtotals: Subtotals::None,
+            depth: 0,
+            aggregated: false,
+        }
     }
 
-    fn plan(&mut self, query: &Query, deleted_too: bool) -> Result<Plan, ApiError> {
-        let mut columns = Vec::new();
-        let mut outputs = Vec::new();
-        let aggregated = !query.group_by.is_empty()
-            || query
-                .selections
-                .iter()
-                .any(|s| matches!(s, Selection::Operand { operand, .. } if is_aggregate(operand)));
-        let count_only = matches!(query.selections.as_slice(),
-            [Selection::Operand { operand: Operand::Call { function, arguments }, .. }]
-                if function.text.eq_ignore_ascii_case("count") && arguments.is_empty());
-        let shape = match (count_only, aggregated) {
-            (true, _) => Shape::Count,
-            (_, true) => Shape::Aggregate,
-            _ => Shape::Rows,
-        };
-        if shape == Shape::Rows {
-            columns.push(format!("{}.\"Id\"", self.table));
-        }
-        if shape != Shape::Count {
-            self.select(query, shape, deleted_too, &mut columns, &mut outputs)?;
-        }
+    pub(super) fn error(&self, code: &'static str, at: usize, text: &str) -> ApiError {
+        positioned(code, self.context.soql, at, text)
+    }
+
+    pub(super) fn malformed(&self, at: usize, text: &str) -> ApiError {
+        self.error("MALFORMED_QUERY", at, text)
+    }
+
+    pub(super) fn plan(&mut self, query: &Query) -> Result<Plan, ApiError> {
+        let shape = self.shape(query)?;
+        self.aggregated = shape == Shape::Aggregate;
         let mut values = Vec::new();
         let mut filters = Vec::new();
-        if !deleted_too && self.object.field("IsDeleted").is_some() {
+        if !self.context.deleted_too && self.object.field("IsDeleted").is_some() {
             filters.push(format!("{}.\"IsDeleted\" = 0", self.table));
         }
-        if let Some(condition) = &query.filter {
-            filters.push(sql::condition(self, condition, &mut values)?);
+        filters.extend(self.scope(query)?);
+        if let Some(filter) = &query.filter {
+            super::semi_join::check_places(self, filter)?;
+            filters.push(condition::condition(self, filter, Place::Where, &mut values)?);
         }
-        let mut grouping = String::new();
-        if !query.group_by.is_empty() {
-            let by: Vec<String> =
-                query.group_by.iter().map(|o| Ok(sql::operand(self, o)?.0)).collect::<Result<_, ApiError>>()?;
-            grouping = format!(" GROUP BY {}", by.join(", "));
-            if let Some(condition) = &query.having {
-                grouping += &format!(" HAVING {}", sql::condition(self, condition, &mut values)?);
-            }
+        let grouping = self.grouping(query, &mut values)?;
+        let (mut columns, mut outputs) = (Vec::new(), Vec::new());
+        if shape == Shape::Rows {
+            columns.push(format!("{}.\"{}\"", self.table, self.object.id_field()));
         }
-        let mut order = Vec::new();
-        for ordering in &query.order_by {
-            let (expression, field) = sql::operand(self, &ordering.by)?;
-            if let (Some(field), Operand::Path(name)) = (&field, &ordering.by)
-                && !field.sortable
-            {
-                let text = format!("field '{}' can not be sorted in a query call", field.name);
-                return Err(positioned("INVALID_FIELD", self.soql, name.at, &text));
-            }
-            let direction = if ordering.descending { "DESC" } else { "ASC" };
-            let nulls = if ordering.nulls_last { "LAST" } else { "FIRST" };
-            order.push(format!("{expression} {direction} NULLS {nulls}"));
+        if shape != Shape::Count {
+            self.select(query, shape, &mut columns, &mut outputs)?;
         }
-        if query.offset.is_some_and(|o| o > 2000) {
+        let order = self.order(query)?;
+        if query.offset.is_some_and(|o| o > MAX_OFFSET) {
             return Err(ApiError::bad("NUMBER_OUTSIDE_VALID_RANGE", "Maximum SOQL offset allowed is 2000"));
+        }
+        let mut joins = self.joins_sql();
+        if self.subtotals != Subtotals::None {
+            joins += &format!(" CROSS JOIN ({}) subtotals", self.masks());
         }
         Ok(Plan {
             object: self.object.name.clone(),
             shape,
             columns,
             outputs,
-            joins: self.joins.iter().map(|j| j.sql.as_str()).collect(),
+            joins,
             filter: if filters.is_empty() { String::new() } else { format!(" WHERE {}", filters.join(" AND ")) },
             grouping,
-            order: if order.is_empty() { String::new() } else { format!(" ORDER BY {}", order.join(", ")) },
+            order,
             values,
             limit: query.limit,
             offset: query.offset.unwrap_or(0),
         })
     }
 
-    fn select(
-        &mut self,
-        query: &Query,
-        shape: Shape,
-        deleted_too: bool,
-        columns: &mut Vec<String>,
-        outputs: &mut Vec<Output>,
-    ) -> Result<(), ApiError> {
-        let mut unnamed = 0;
-        for selection in &query.selections {
-            match selection {
-                Selection::Children(children) => outputs.push(self.children(children, deleted_too)?),
-                Selection::Operand { operand: Operand::Call { function, arguments }, .. }
-                    if function.text.eq_ignore_ascii_case("fields") =>
-                {
-                    self.all_fields(query, arguments, columns, outputs)?;
-                }
-                Selection::Operand { operand: Operand::Path(name), alias } if shape == Shape::Rows => {
-                    if let Some(alias) = alias {
-                        return Err(positioned(
-                            "MALFORMED_QUERY",
-                            self.soql,
-                            alias.at,
-                            "only aggregate expressions use field aliasing",
-                        ));
-                    }
-                    self.select_path(name, columns, outputs)?;
-                }
-                Selection::Operand { operand, alias } => {
-                    let (expression, field) = sql::operand(self, operand)?;
-                    if let (Operand::Path(name), Shape::Aggregate) = (operand, shape) {
-                        let grouped = query
-                            .group_by
-                            .iter()
-                            .any(|g| matches!(g, Operand::Path(p) if p.text.eq_ignore_ascii_case(&name.text)));
-                        if !grouped {
-                            let text = format!("Field must be grouped or aggregated: {}", name.text);
-                            return Err(positioned("MALFORMED_QUERY", self.soql, name.at, &text));
-                        }
-                    }
-                    let key = match (alias, operand) {
-                        (Some(alias), _) => alias.text.clone(),
-                        (None, Operand::Path(_)) => field.as_ref().map(|f| f.name.clone()).unwrap_or_default(),
-                        (None, Operand::Call { .. }) => {
-                            unnamed += 1;
-                            format!("expr{}", unnamed - 1)
-                        }
-                    };
-                    outputs.push(Output::Field {
-                        key,
-                        column: columns.len(),
-                        render: sql::render(operand, field.as_ref()),
-                    });
-                    columns.push(expression);
-                }
+    /// USING SCOPE. Words of the refusal are unverified.
+    fn scope(&self, query: &Query) -> Result<Option<String>, ApiError> {
+        let Some(scope) = &query.scope else { return Ok(None) };
+        let owner = if self.object.name == "User" { "Id" } else { "OwnerId" };
+        match scope.text.to_ascii_lowercase().as_str() {
+            "everything" => Ok(None),
+            // The users here are in no public group.
+            "mine" | "mine_and_my_groups" if self.object.field(owner).is_some() => {
+                let user = self.context.user_id.replace('\'', "");
+                Ok(Some(format!("{}.\"{owner}\" = '{user}'", self.table)))
+            }
+            _ => {
+                let text = format!("scope '{}' is not supported for '{}'", scope.text, self.object.name);
+                Err(self.malformed(scope.at, &text))
             }
         }
-        Ok(())
-    }
-
-    fn select_path(
-        &mut self,
-        name: &Name,
-        columns: &mut Vec<String>,
-        outputs: &mut Vec<Output>,
-    ) -> Result<(), ApiError> {
-        let names = self.steps(name);
-        let resolved = self.resolve(name)?;
-        let render = render_of(&resolved.field.kind);
-        let mut level = outputs;
-        let mut path = String::new();
-        for step in &names[..names.len() - 1] {
-            path = format!("{path}.{}", step.to_ascii_lowercase());
-            let join = self.joins.iter().find(|j| j.path == path).expect("resolving the path made this join");
-            let at =
-                level.iter().position(|o| matches!(o, Output::Parent { key, .. } if key.eq_ignore_ascii_case(step)));
-            let at = at.unwrap_or_else(|| {
-                let key = self.relationship_name(&path, step);
-                level.push(Output::Parent { key, object: join.object.clone(), id: columns.len(), fields: Vec::new() });
-                columns.push(format!("{}.\"Id\"", join.table));
-                level.len() - 1
-            });
-            level = match &mut level[at] {
-                Output::Parent { fields, .. } => fields,
-                _ => unreachable!("the position was that of a parent"),
-            };
-        }
-        let key = resolved.field.name.clone();
-        if level.iter().any(|o| matches!(o, Output::Field { key: k, .. } if *k == key)) {
-            return Err(positioned("INVALID_FIELD", self.soql, name.at, &format!("duplicate field selected: {key}")));
-        }
-        level.push(Output::Field { key, column: columns.len(), render });
-        columns.push(resolved.sql);
-        Ok(())
-    }
-
-    /// The relationship's name as the schema spells it.
-    fn relationship_name(&self, path: &str, written: &str) -> String {
-        let parent = path.rfind('.').map_or("", |i| &path[..i]);
-        let object = match parent {
-            "" => Some(self.object),
-            p => self.joins.iter().find(|j| j.path == p).and_then(|j| self.schema.object(&j.object)),
-        };
-        object
-            .and_then(|o| o.relationship(written))
-            .and_then(|(field, _)| match &field.kind {
-                FieldKind::Reference { relationship, .. } => relationship.clone(),
-                _ => None,
-            })
-            .unwrap_or_else(|| written.to_owned())
-    }
-
-    fn all_fields(
-        &mut self,
-        query: &Query,
-        arguments: &[Operand],
-        columns: &mut Vec<String>,
-        outputs: &mut Vec<Output>,
-    ) -> Result<(), ApiError> {
-        let which = match arguments {
-            [Operand::Path(name)] => name.text.to_ascii_uppercase(),
-            _ => String::new(),
-        };
-        if which != "STANDARD" && query.limit.is_none_or(|l| l > 200) {
-            return Err(ApiError::bad("MALFORMED_QUERY", "The SOQL FIELDS function must have a LIMIT of at most 200"));
-        }
-        let object = self.object;
-        for field in &object.fields {
-            let custom = field.name.ends_with("__c");
-            if (which == "STANDARD" && custom) || (which == "CUSTOM" && !custom) {
-                continue;
-            }
-            outputs.push(Output::Field {
-                key: field.name.clone(),
-                column: columns.len(),
-                render: render_of(&field.kind),
-            });
-            columns.push(field_sql(&self.table, object, field));
-        }
-        Ok(())
-    }
-
-    fn children(&mut self, query: &Query, deleted_too: bool) -> Result<Output, ApiError> {
-        let wanted = &query.object.text;
-        let found =
-            self.schema.children(self.object).find(|(_, _, name)| name.is_some_and(|n| n.eq_ignore_ascii_case(wanted)));
-        let Some((object, link, Some(key))) = found else {
-            return Err(positioned(
-                "INVALID_TYPE",
-                self.soql,
-                query.object.at,
-                &format!(
-                    "Didn't understand relationship '{wanted}' in FROM part of query call. If you are attempting to use a custom relationship, be sure to append the '__r' after the custom relationship name. Please reference your WSDL or the describe call for the appropriate names."
-                ),
-            ));
-        };
-        let mut planner = Planner::new(self.soql, self.schema, self.now, object, query.alias.clone(), "t0");
-        let plan = Box::new(planner.plan(query, deleted_too)?);
-        Ok(Output::Children { key: key.to_owned(), link: link.name.clone(), id: 0, plan })
-    }
-
-    /// The steps of a path, without the object's alias or name in front.
-    fn steps(&self, name: &Name) -> Vec<String> {
-        let mut steps: Vec<String> = name.text.split('.').map(str::to_owned).collect();
-        let own = |s: &str| {
-            self.alias.as_deref().is_some_and(|a| a.eq_ignore_ascii_case(s)) || self.object.name.eq_ignore_ascii_case(s)
-        };
-        if steps.len() > 1 && own(&steps[0]) && self.object.relationship(&steps[0]).is_none() {
-            steps.remove(0);
-        }
-        steps
-    }
-
-    /// Finds a field by its path and adds the joins it needs.
-    pub(super) fn resolve(&mut self, name: &Name) -> Result<Resolved, ApiError> {
-        let steps = self.steps(name);
-        let (last, parents) = steps.split_last().expect("a path has at least one step");
-        let schema = self.schema;
-        let (mut object, mut table, mut path) = (self.object, self.table.clone(), String::new());
-        for step in parents {
-            let Some((field, target)) = object.relationship(step).and_then(|(f, t)| Some((f, schema.object(t)?)))
-            else {
-                return Err(positioned(
-                    "INVALID_FIELD",
-                    self.soql,
-                    name.at,
-                    &format!(
-                        "Didn't understand relationship '{step}' in field path. If you are attempting to use a custom relationship, be sure to append the '__r' after the custom relationship name. Please reference your WSDL or the describe call for the appropriate names."
-                    ),
-                ));
-            };
-            path = format!("{path}.{}", step.to_ascii_lowercase());
-            let known = self.joins.iter().find(|j| j.path == path).map(|j| j.table.clone());
-            let next = known.unwrap_or_else(|| {
-                let next = format!("{}p{}", self.table, self.joins.len());
-                let sql =
-                    format!(" LEFT JOIN \"{}\" {next} ON {next}.\"Id\" = {table}.\"{}\"", target.name, field.name);
-                self.joins.push(Join { path: path.clone(), table: next.clone(), object: target.name.clone(), sql });
-                next
-            });
-            (object, table) = (target, next);
-        }
-        let Some(field) = object.field(last) else {
-            return Err(positioned(
-                "INVALID_FIELD",
-                self.soql,
-                name.at,
-                &format!(
-                    "No such column '{last}' on entity '{}'. If you are attempting to use a custom field, be sure to append the '__c' after the custom field name. Please reference your WSDL or the describe call for the appropriate names.",
-                    object.name
-                ),
-            ));
-        };
-        Ok(Resolved { sql: field_sql(&table, object, field), field: field.clone() })
-    }
-
-    pub(super) fn joins_sql(&self) -> String {
-        self.joins.iter().map(|j| j.sql.as_str()).collect()
     }
 }
 
-fn is_aggregate(operand: &Operand) -> bool {
-    matches!(operand, Operand::Call { function, .. }
-        if matches!(function.text.to_ascii_lowercase().as_str(), "count" | "count_distinct" | "sum" | "avg" | "min" | "max"))
+/// The steps of a path, without the object's alias or name in front, and with other aliases spelt out.
+pub(super) fn own_steps(text: &str, object: &SObject, aliases: &[(String, Vec<String>)]) -> Vec<String> {
+    let mut steps: Vec<String> = text.split('.').map(str::to_owned).collect();
+    if steps.len() < 2 || object.relationship(&steps[0]).is_some() {
+        return steps;
+    }
+    if let Some((_, stands_for)) = aliases.iter().find(|(alias, _)| alias.eq_ignore_ascii_case(&steps[0])) {
+        steps.splice(..1, stands_for.iter().cloned());
+    } else if object.name.eq_ignore_ascii_case(&steps[0]) {
+        steps.remove(0);
+    }
+    steps
 }
 
-/// The SQL that reads a field; compound addresses are put together as JSON.
-pub(crate) fn field_sql(table: &str, object: &SObject, field: &Field) -> String {
-    if field.kind.has_column() {
-        return format!("{table}.\"{}\"", field.name);
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::soql::{parse::parse, run};
+    use crate::{records, schema};
+
+    fn found(soql: &str) -> Result<usize, ApiError> {
+        let mut schema = Schema::standard();
+        let account = schema.object_mut("Account").expect("a standard object");
+        account.add_field(schema::field("Tags__c | multipicklist 255 : A; B; C | create update | Tags"));
+        let account = schema.object("Account").expect("a standard object").clone();
+        let db = records::open()?;
+        records::create_table(&db, &account)?;
+        for (n, tags) in [Some("A"), Some("A;B"), Some("B;C"), None].into_iter().enumerate() {
+            let id = crate::id::record_id("001", n as u64);
+            db.execute("INSERT INTO \"Account\" (\"Id\", \"Tags__c\") VALUES (?, ?)", rusqlite::params![id, tags])?;
+        }
+        let now = "2026-11-25T10:00:00Z".parse().expect("a timestamp");
+        let context = Context { soql, schema: &schema, now, user_id: "", version: 67, deleted_too: false };
+        let plan = plan_in(&context, &parse(soql)?)?;
+        Ok(run::rows(&db, &plan, "", None)?.len())
     }
-    let parts: Vec<&Field> = object.columns().filter(|f| f.compound.as_deref() == Some(&field.name)).collect();
-    if parts.is_empty() {
-        return "NULL".to_owned();
+
+    #[test]
+    fn multi_select_picklists_include_and_exclude() {
+        for (condition, expected) in [
+            ("INCLUDES ('A')", 2),
+            ("INCLUDES ('a;B')", 1),
+            ("INCLUDES ('A;B', 'C')", 2),
+            ("EXCLUDES ('A')", 2),
+            ("EXCLUDES ('A', 'B')", 1),
+            ("= null", 1),
+            ("= 'A;B'", 1),
+        ] {
+            assert_eq!(
+                found(&format!("SELECT Id FROM Account WHERE Tags__c {condition}")).ok(),
+                Some(expected),
+                "{condition}"
+            );
+        }
+        assert_eq!(
+            found("SELECT Id FROM Account WHERE Tags__c INCLUDES (1)").expect_err("a number").code,
+            "INVALID_FIELD"
+        );
     }
-    let prefix = field.name.strip_suffix("Address").unwrap_or("");
-    let pairs: Vec<String> = parts
-        .iter()
-        .map(|f| {
-            let part = f.name.strip_prefix(prefix).unwrap_or(&f.name);
-            let key = part[..1].to_ascii_lowercase() + &part[1..];
-            format!("'{key}', {table}.\"{}\"", f.name)
-        })
-        .collect();
-    let any: Vec<String> = parts.iter().map(|f| format!("{table}.\"{}\"", f.name)).collect();
-    let any = if any.len() > 1 { format!("coalesce({})", any.join(", ")) } else { any.join("") };
-    format!("CASE WHEN {any} IS NULL THEN NULL ELSE json_object({}) END", pairs.join(", "))
+
+    #[test]
+    fn a_hundred_thousand_characters_are_read() {
+        let soql = |n: usize| format!("SELECT Id FROM Account WHERE Name = 'x'{}", " ".repeat(n - 39));
+        assert_eq!(soql(100_000).len(), 100_000);
+        assert_eq!(found(&soql(100_000)).ok(), Some(0));
+        assert_eq!(found(&soql(100_001)).expect_err("one more").code, "MALFORMED_QUERY");
+    }
 }

@@ -25,12 +25,7 @@ pub(crate) fn find(db: &Connection, plan: &Plan) -> Result<Found, ApiError> {
             let n: i64 = db.prepare_cached(&sql)?.query_row(params_from_iter(&plan.values), |row| row.get(0))?;
             Ok(Found::Count(n.unsigned_abs()))
         }
-        Shape::Rows => {
-            let sql = format!("SELECT t0.rowid {from}{}{window}", plan.order);
-            let mut statement = db.prepare_cached(&sql)?;
-            let rows = statement.query_map(params_from_iter(&plan.values), |row| row.get(0))?;
-            Ok(Found::Rows(rows.collect::<Result<_, _>>()?))
-        }
+        Shape::Rows => Ok(Found::Rows(rows(db, plan, "", None)?)),
         Shape::Aggregate => {
             let sql = format!("SELECT {} {from}{}{window}", plan.columns.join(", "), plan.order);
             let mut statement = db.prepare_cached(&sql)?;
@@ -50,6 +45,27 @@ pub(crate) fn find(db: &Connection, plan: &Plan) -> Result<Found, ApiError> {
             Ok(Found::Aggregates(records))
         }
     }
+}
+
+/// The rows of a plan that also meet `and`, a condition with one value.
+pub(crate) fn rows(db: &Connection, plan: &Plan, and: &str, value: Option<&str>) -> Result<Vec<i64>, ApiError> {
+    let and = match (and.is_empty(), plan.filter.is_empty()) {
+        (true, _) => String::new(),
+        (false, true) => format!(" WHERE {and}"),
+        (false, false) => format!(" AND {and}"),
+    };
+    let sql = format!(
+        "SELECT t0.rowid FROM \"{}\" t0{}{}{and}{}{}",
+        plan.object,
+        plan.joins,
+        plan.filter,
+        plan.order,
+        window(plan.limit, plan.offset)
+    );
+    let mut statement = db.prepare_cached(&sql)?;
+    let value = value.map(|v| SqlValue::Text(v.to_owned()));
+    let rows = statement.query_map(params_from_iter(plan.values.iter().chain(&value)), |row| row.get(0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 fn window(limit: Option<u64>, offset: u64) -> String {
@@ -77,23 +93,24 @@ pub(crate) fn records(db: &Connection, plan: &Plan, rows: &[i64], version: &str)
         if !out.is_empty() {
             out.push(b',');
         }
-        record(db, &mut out, row, &plan.object, 0, &plan.outputs, version)?;
+        record(db, &mut out, row, (&plan.object, &plan.object), 0, &plan.outputs, version)?;
     }
     Ok(out)
 }
 
+/// Writes one record. Its type is that of its object, or `Name` for a parent of several possible objects.
 fn record(
     db: &Connection,
     out: &mut Vec<u8>,
     row: &Row<'_>,
-    object: &str,
+    (type_name, object): (&str, &str),
     id: usize,
     outputs: &[Output],
     version: &str,
 ) -> Result<(), ApiError> {
     let id = row.get_ref(id)?.as_str().unwrap_or("");
     out.extend_from_slice(
-        format!(r#"{{"attributes":{{"type":"{object}","url":"/services/data/v{version}/sobjects/{object}/{id}"}}"#)
+        format!(r#"{{"attributes":{{"type":"{type_name}","url":"/services/data/v{version}/sobjects/{object}/{id}"}}"#)
             .as_bytes(),
     );
     for output in outputs {
@@ -106,7 +123,21 @@ fn record(
                 write_key(out, key);
                 match row.get_ref(*id)? {
                     ValueRef::Null => out.extend_from_slice(b"null"),
-                    _ => record(db, out, row, object, *id, fields, version)?,
+                    _ => record(db, out, row, (object, object), *id, fields, version)?,
+                }
+            }
+            Output::Name { key, targets, fields } => {
+                write_key(out, key);
+                match targets.iter().find(|(_, id)| is_there(row, *id)) {
+                    Some((object, id)) => record(db, out, row, ("Name", object), *id, fields, version)?,
+                    None => out.extend_from_slice(b"null"),
+                }
+            }
+            Output::TypeOf { key, branches } => {
+                write_key(out, key);
+                match branches.iter().find(|(_, id, _)| is_there(row, *id)) {
+                    Some((object, id, fields)) => record(db, out, row, (object, object), *id, fields, version)?,
+                    None => out.extend_from_slice(b"null"),
                 }
             }
             Output::Children { key, link, id, plan } => {
@@ -119,6 +150,10 @@ fn record(
     Ok(())
 }
 
+fn is_there(row: &Row<'_>, id: usize) -> bool {
+    row.get_ref(id).is_ok_and(|value| value != ValueRef::Null)
+}
+
 fn children(
     db: &Connection,
     out: &mut Vec<u8>,
@@ -127,19 +162,13 @@ fn children(
     plan: &Plan,
     version: &str,
 ) -> Result<(), ApiError> {
-    let mut plan = plan.clone();
-    let own = format!("t0.\"{link}\" = ?");
-    plan.filter = if plan.filter.is_empty() { format!(" WHERE {own}") } else { format!("{} AND {own}", plan.filter) };
-    plan.values.push(SqlValue::Text(parent.to_owned()));
-    let Found::Rows(rows) = find(db, &plan)? else {
-        return Err(ApiError::bad("MALFORMED_QUERY", "aggregates are not allowed in a child subquery"));
-    };
+    let rows = rows(db, plan, &format!("t0.\"{link}\" = ?"), Some(parent))?;
     if rows.is_empty() {
         out.extend_from_slice(b"null");
         return Ok(());
     }
     out.extend_from_slice(format!(r#"{{"totalSize":{},"done":true,"records":["#, rows.len()).as_bytes());
-    out.extend(records(db, &plan, &rows, version)?);
+    out.extend(records(db, plan, &rows, version)?);
     out.extend_from_slice(b"]}");
     Ok(())
 }

@@ -1,9 +1,20 @@
 //! The org by plain HTTP, as a client in any language sees it. Bodies are compared with recorded ones, not with
 //! types of ours.
 
+mod bulk;
+mod changes;
+mod code;
+mod collections;
+mod composite;
 mod datacloud;
+mod describes;
 mod metadata;
 mod oauth;
+mod query_resource;
+mod rows;
+mod search;
+mod soql;
+mod tooling;
 
 use std::path::Path;
 

@@ -494,3 +494,61 @@ async fn login_by_soap_answers_in_the_order_that_clients_count_on() {
     org.setup(json!({"soap_login": false})).await;
     assert_eq!(login("64.0", &password).await.0, 500);
 }
+
+const EXTERNAL_ID: &str = "<fields><fullName>Ext__c</fullName><externalId>true</externalId><label>External</label>\
+    <length>80</length><type>Text</type><unique>true</unique></fields>";
+
+#[tokio::test]
+async fn a_deployed_external_id_is_one_that_records_are_upserted_by() {
+    let org = Org::start().await;
+    let object = |fields: &str| ("objects/Contact.object", file("CustomObject", fields));
+    let package = |fields: &str| zip(&[manifest(&[("CustomField", "Contact.Ext__c")]), object(fields)]);
+    let result = org.succeeds(&package(EXTERNAL_ID)).await;
+    assert_eq!(text(&result, "fullName"), "Contact.Ext__c");
+    assert!(text(&result, "id").starts_with("00N"), "{result}");
+    let made = org.patch("/sobjects/Contact/Ext__c/one", json!({"LastName": "x"})).await;
+    assert_eq!(made.status, 201, "{}", made.body);
+    let again = org.post("/sobjects/Contact", json!({"LastName": "y", "Ext__c": "ONE"})).await;
+    assert_eq!(again.body[0]["errorCode"], "DUPLICATE_VALUE");
+    let (files, _) = org.retrieve(&[("CustomField", "Contact.Ext__c")]).await;
+    assert!(files["objects/Contact.object"].contains("<fields><fullName>Ext__c</fullName>"), "{files:?}");
+    for (fields, problem) in [
+        (
+            "",
+            "An object 'Contact.Ext__c' of type CustomField was named in package.xml, but was not found in zipped directory",
+        ),
+        (&EXTERNAL_ID.replace("<length>80</length>", ""), "Must specify 'length' for a CustomField of type Text"),
+        (&EXTERNAL_ID.replace(">Text<", ">Checkbox<"), "Cannot update a field to a Checkbox from something else"),
+        (
+            &EXTERNAL_ID.replace("unique>", "only>"),
+            "Error parsing file: Element {http://soap.sforce.com/2006/04/metadata}only invalid at this location in type CustomField",
+        ),
+    ] {
+        assert_eq!(org.fails(&package(fields)).await, problem);
+    }
+    let gone = "<deleteMetadata><type>CustomField</type><fullNames>Contact.Ext__c</fullNames></deleteMetadata>";
+    assert_eq!(text(&org.soap(gone).await, "success"), "true");
+    assert_eq!(org.patch("/sobjects/Contact/Ext__c/one", json!({"LastName": "x"})).await.status, 404);
+}
+
+#[tokio::test]
+async fn an_object_comes_with_its_fields() {
+    let org = Org::start().await;
+    let head = "<deploymentStatus>Deployed</deploymentStatus><label>Thing</label><pluralLabel>Things</pluralLabel>\
+        <nameField><label>Name</label><type>Text</type></nameField><sharingModel>ReadWrite</sharingModel>";
+    let lookup = "<fields><fullName>Owner_Account__c</fullName><label>Account</label><type>Lookup</type>\
+        <referenceTo>Account</referenceTo><relationshipName>Things</relationshipName></fields>";
+    let object = file("CustomObject", &format!("{head}{EXTERNAL_ID}{lookup}"));
+    org.succeeds(&zip(&[manifest(&[("CustomObject", "Thing__c")]), ("objects/Thing__c.object", object)])).await;
+    let account = org.make("Account", json!({"Name": "a"})).await;
+    let body = json!({"Name": "t", "Ext__c": "1", "Owner_Account__c": account});
+    let thing = org.make("Thing__c", body).await;
+    let (_, children) = org.get(&format!("/services/data/v67.0/sobjects/Account/{account}/Things__r")).await;
+    assert_eq!(children["records"][0]["Id"], json!(thing), "{children}");
+    // As jsforce adds one field.
+    let field = "<createMetadata><metadata xsi:type=\"CustomField\"><fullName>Thing__c.Size__c</fullName><label>Size</label>\
+        <type>Number</type><precision>18</precision><scale>2</scale></metadata></createMetadata>";
+    assert_eq!(text(&org.soap(field).await, "success"), "true");
+    let changed = org.patch(&format!("/sobjects/Thing__c/{thing}"), json!({"Size__c": 1.5})).await;
+    assert_eq!(changed.status, 204);
+}
