@@ -3,12 +3,12 @@
 use std::io::{BufWriter, ErrorKind, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
-use indicatif::{ProgressBar, ProgressDrawTarget};
+use indicatif::ProgressBar;
 use serde::Serialize;
-use serde_json::Value;
 use tieline_client::Record;
 use tieline_client::bulk::Row;
 
+use crate::cells::{cell, without_attributes};
 use crate::failure::Failure;
 use crate::output;
 use crate::place::{Place, unwritten, unwritten_file};
@@ -34,6 +34,7 @@ pub(crate) struct Format {
 pub(crate) struct Sink {
     form: Form,
     file: Option<PathBuf>,
+    headed: bool,
     rows: u64,
 }
 
@@ -83,12 +84,20 @@ impl Format {
 impl Sink {
     /// What cannot be written is told here, before anything is asked of the org.
     pub(crate) fn open(format: &Format) -> Result<Self, Failure> {
-        let of_name = format.file().and_then(Path::extension).map(|ending| ending.to_string_lossy().to_ascii_lowercase());
+        let of_name =
+            format.file().and_then(Path::extension).map(|ending| ending.to_string_lossy().to_ascii_lowercase());
         let csv = match (format.json, format.csv, of_name.as_deref()) {
             (true, ..) | (_, false, Some("jsonl" | "ndjson" | "json")) => false,
             (_, true, _) | (_, _, Some("csv")) => true,
             _ => match format.file() {
-                None => return Ok(Self { form: Form::Table { header: Vec::new(), rows: Vec::new() }, file: None, rows: 0 }),
+                None => {
+                    return Ok(Self {
+                        form: Form::Table { header: Vec::new(), rows: Vec::new() },
+                        file: None,
+                        headed: false,
+                        rows: 0,
+                    });
+                }
                 Some(file) => {
                     return Err(Failure::usage(
                         format!("`{}` does not tell a format", file.display()),
@@ -102,17 +111,18 @@ impl Sink {
             Some(file) => Out::File(BufWriter::with_capacity(1 << 20, Place::prepare(file)?)),
         };
         let form = if csv { Form::Csv(Box::new(csv::Writer::from_writer(out))) } else { Form::Json(out) };
-        Ok(Self { form, file: format.file().map(Path::to_owned), rows: 0 })
+        Ok(Self { form, file: format.file().map(Path::to_owned), headed: false, rows: 0 })
     }
 
     /// A bar of rows, unless it would stand among them.
     pub(crate) fn bar(&self) -> ProgressBar {
-        let bar = output::rows_bar();
         let among = !matches!(self.form, Form::Table { .. }) && self.file.is_none() && std::io::stdout().is_terminal();
-        if among {
-            bar.set_draw_target(ProgressDrawTarget::hidden());
-        }
-        bar
+        if among { ProgressBar::hidden() } else { output::late_rows_bar() }
+    }
+
+    /// For programs that understand structure.
+    pub(crate) fn is_json(&self) -> bool {
+        matches!(self.form, Form::Json(_))
     }
 
     /// Rows so far.
@@ -125,13 +135,18 @@ impl Sink {
         matches!(&self.form, Form::Table { rows, .. } if rows.len() == TABLE_ROWS)
     }
 
+    /// Only the first one counts.
     pub(crate) fn header(&mut self, columns: &[String]) -> Result<bool, Failure> {
+        if self.headed {
+            return Ok(true);
+        }
+        self.headed = !columns.is_empty();
         let outcome = match &mut self.form {
             Form::Table { header, .. } => {
                 *header = columns.to_vec();
                 Ok(())
             }
-            Form::Csv(csv) if !columns.is_empty() => csv.write_record(columns).map_err(std::io::Error::from),
+            Form::Csv(csv) if self.headed => csv.write_record(columns).map_err(of_csv),
             _ => Ok(()),
         };
         self.wrote(outcome)
@@ -144,7 +159,7 @@ impl Sink {
         let cells = || columns.iter().map(|column| cell(&record, column));
         let outcome = match &mut self.form {
             Form::Json(out) => line(out, &record),
-            Form::Csv(csv) => csv.write_record(cells()).map_err(std::io::Error::from),
+            Form::Csv(csv) => csv.write_record(cells()).map_err(of_csv),
             Form::Table { rows, .. } => {
                 if rows.len() < TABLE_ROWS {
                     rows.push(cells().collect());
@@ -157,7 +172,7 @@ impl Sink {
 
     /// A row of a job's results, the first with the header.
     pub(crate) fn row(&mut self, row: &Row<'_>) -> Result<bool, Failure> {
-        if self.rows == 0 {
+        if !self.headed {
             let columns: Vec<String> = row.columns().map(str::to_owned).collect();
             if !self.header(&columns)? {
                 return Ok(false);
@@ -166,7 +181,7 @@ impl Sink {
         self.rows += 1;
         let outcome = match &mut self.form {
             Form::Json(out) => line(out, &Named(row)),
-            Form::Csv(csv) => csv.write_record(row.values()).map_err(std::io::Error::from),
+            Form::Csv(csv) => csv.write_record(row.values()).map_err(of_csv),
             Form::Table { rows, .. } => {
                 if rows.len() < TABLE_ROWS {
                     rows.push(row.values().map(str::to_owned).collect());
@@ -187,9 +202,12 @@ impl Sink {
         self.wrote(outcome)
     }
 
-    /// `total`: how many there are, shown or not.
+    /// `total`: how many there are, shown or not; `what` names one of them, or nothing where they are told otherwise.
     pub(crate) fn end(mut self, total: u64, what: &str) -> Result<(), Failure> {
-        self.flush()?;
+        if !self.flush()? {
+            return Ok(());
+        }
+        let noun = if what.is_empty() { "row" } else { what };
         let out = match self.form {
             Form::Table { header, rows } => {
                 let shown = rows.len() as u64;
@@ -200,8 +218,8 @@ impl Sink {
                     output::line(&table.to_string())?;
                 }
                 if shown == TABLE_ROWS as u64 && shown < total {
-                    eprintln!("the first {shown} of {}; --csv and --json give all", output::count(total, what));
-                } else {
+                    eprintln!("the first {shown} of {}; --csv and --json give all", output::count(total, noun));
+                } else if !what.is_empty() {
                     eprintln!("{}", output::count(total, what));
                 }
                 return Ok(());
@@ -215,7 +233,7 @@ impl Sink {
         if let (Out::File(out), Some(file)) = (out, self.file) {
             let kept = out.into_inner().map_err(std::io::IntoInnerError::into_error).and_then(Place::keep);
             kept.map_err(|error| unwritten_file(&file, &error))?;
-            eprintln!("{} written to {}", output::count(self.rows, what), file.display());
+            eprintln!("{} written to {}", output::count(self.rows, noun), file.display());
         }
         Ok(())
     }
@@ -230,6 +248,14 @@ impl Sink {
     }
 }
 
+/// What the system said, where it was the system.
+pub(crate) fn of_csv(error: csv::Error) -> std::io::Error {
+    match error.into_kind() {
+        csv::ErrorKind::Io(error) => error,
+        other => std::io::Error::other(format!("{other:?}")),
+    }
+}
+
 fn line(out: &mut Out, value: &impl Serialize) -> std::io::Result<()> {
     serde_json::to_writer(&mut *out, value)?;
     out.write_all(b"\n")
@@ -241,46 +267,5 @@ struct Named<'a>(&'a Row<'a>);
 impl Serialize for Named<'_> {
     fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         to.collect_map(self.0.columns().zip(self.0.values().map(|value| Some(value).filter(|value| !value.is_empty()))))
-    }
-}
-
-/// The value at a dotted path, names in any case; null is empty, child records are JSON.
-pub(crate) fn cell(record: &Record, path: &str) -> String {
-    let (head, rest) = path.split_once('.').map_or((path, None), |(head, rest)| (head, Some(rest)));
-    let value = record.iter().find(|(key, _)| key.eq_ignore_ascii_case(head)).map(|(_, value)| value);
-    match (value, rest) {
-        (Some(Value::Object(parent)), Some(rest)) => cell(parent, rest),
-        (None | Some(Value::Null), _) => String::new(),
-        (Some(Value::String(text)), _) => text.clone(),
-        (Some(Value::Object(children)), None) if children.get("records").is_some_and(Value::is_array) => {
-            children["records"].to_string()
-        }
-        (Some(other), _) => other.to_string(),
-    }
-}
-
-/// A record without what the org says of itself, in its parents and children too.
-pub(crate) fn without_attributes(record: Record) -> Record {
-    fn inner(value: Value) -> Value {
-        match value {
-            Value::Object(map) => Value::Object(without_attributes(map)),
-            Value::Array(list) => Value::Array(list.into_iter().map(inner).collect()),
-            other => other,
-        }
-    }
-    record.into_iter().filter(|(key, _)| key != "attributes").map(|(key, value)| (key, inner(value))).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn parents_are_reached_by_paths_and_children_are_json() {
-        let record = r#"{"attributes":{"type":"Account"},"Id":"1","Account":null,"Owner":{"Name":"Ada"},
-            "Contacts":{"totalSize":1,"done":true,"records":[{"attributes":{"type":"Contact"},"Id":"2"}]}}"#;
-        let record = without_attributes(serde_json::from_str(record).unwrap());
-        let cells = ["id", "Account.Name", "Owner.Name", "Contacts"].map(|column| cell(&record, column));
-        assert_eq!(cells, ["1", "", "Ada", r#"[{"Id":"2"}]"#]);
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use tieline_auth::{Grant, SharedStore};
-use tieline_client::{ApiVersion, Connection, Options};
+use tieline_client::{ApiVersion, Connection, Options, Reserve};
 use tieline_lambda::sources::Sources;
 use tieline_store::{Store, token_stores};
 use tieline_sync::{Window, integration};
@@ -51,6 +51,16 @@ impl OrgChoice {
     /// The org that was named; else the one of the SF_* variables; else the default among the saved ones.
     pub(crate) async fn connection(&self) -> Result<Connection, Failure> {
         Ok(self.choose().await?.connection)
+    }
+
+    /// The same for calls of its API. With a reserve it is first asked what is left: a command is often one call, and the
+    /// first of a process goes out before anything is known.
+    pub(crate) async fn to_call(&self) -> Result<Connection, Failure> {
+        let connection = self.connection().await?;
+        if self.reserve() != Reserve::None {
+            connection.refresh_api_usage().await?;
+        }
+        Ok(connection)
     }
 
     fn reserve(&self) -> Reserve {

@@ -47,7 +47,7 @@ impl Query {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let soql = read_soql(&self.soql)?;
         let sink = Sink::open(&self.format)?;
-        let connection = self.org.connection().await?;
+        let connection = self.org.to_call().await?;
         if self.bulk {
             let options = BulkQueryOptions { deleted_too: self.all, ..BulkQueryOptions::default() };
             let begun = tokio::select! {
@@ -118,12 +118,14 @@ async fn read(
         }
     }
     bar.finish_and_clear();
-    if sink.rows() == 0 && total > 0 {
-        // `SELECT COUNT()` answers a number and no records.
+    if is_count(soql) {
+        // It answers a number and no records.
         let columns = ["count".to_owned()];
         sink.header(&columns)?;
         sink.record(&columns, Record::from_iter([("count".to_owned(), json!(total))]))?;
-    } else if sink.rows() == 0 {
+        return sink.end(1, "");
+    }
+    if sink.rows() == 0 {
         sink.header(&columns.unwrap_or_default())?;
     }
     sink.end(total, "record")
@@ -155,11 +157,34 @@ async fn explain(connection: &Connection, soql: &str, mut sink: Sink) -> Result<
         .map(str::to_owned);
     sink.header(&columns)?;
     for plan in connection.explain(soql).await? {
-        let Value::Object(plan) = serde_json::to_value(plan).map_err(anyhow::Error::from)? else { continue };
+        let Value::Object(mut plan) = serde_json::to_value(plan).map_err(anyhow::Error::from)? else { continue };
+        if !sink.is_json() {
+            for name in ["fields", "notes"] {
+                plan.entry(name).and_modify(|list| *list = Value::String(in_words(list)));
+            }
+        }
         sink.record(&columns, plan)?;
     }
     let plans = sink.rows();
     sink.end(plans, "plan")
+}
+
+/// `SELECT COUNT() FROM …`
+fn is_count(soql: &str) -> bool {
+    let letters: String = soql.split_whitespace().collect();
+    letters.get(.."selectcount()".len()).is_some_and(|start| start.eq_ignore_ascii_case("selectcount()"))
+}
+
+/// `LastName; unindexed (LastName)`.
+fn in_words(list: &Value) -> String {
+    let word = |one: &Value| match (one["description"].as_str(), &one["fields"]) {
+        (Some(description), Value::Array(fields)) => {
+            format!("{description} ({})", fields.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", "))
+        }
+        (Some(description), _) => description.to_owned(),
+        _ => one.as_str().map_or_else(|| one.to_string(), str::to_owned),
+    };
+    list.as_array().into_iter().flatten().map(word).collect::<Vec<_>>().join("; ")
 }
 
 /// The columns that the query names, if it names all of them by plain paths. They cannot be taken from a record:
@@ -185,5 +210,6 @@ mod tests {
         assert_eq!(named("SELECT FIELDS(ALL) FROM Contact LIMIT 1"), None);
         assert_eq!(named("SELECT COUNT(Id) n FROM Contact"), None);
         assert_eq!(named("SELECT Id, (SELECT Id FROM Contacts) FROM Account"), None);
+        assert!(is_count("select  count( )\nFROM Contact") && !is_count("SELECT COUNT(Id) FROM Contact"));
     }
 }

@@ -8,6 +8,9 @@ use crate::failure::Failure;
 use crate::output;
 use crate::settings::OrgChoice;
 
+/// The org does not sort its lists, so all is read: jobs of seven days.
+const ALL: usize = 100_000;
+
 /// Show a job, or all jobs of an ingest
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
@@ -48,10 +51,10 @@ pub(crate) struct Jobs {
     /// One kind alone
     #[arg(long, value_enum)]
     kind: Option<Kind>,
-    /// So many of each kind at most
+    /// So many at most
     #[arg(long, value_name = "N", default_value_t = 20)]
     limit: usize,
-    /// One JSON object a job, with all that the org says
+    /// One JSON object a job
     #[arg(long)]
     json: bool,
 }
@@ -64,7 +67,7 @@ enum Kind {
 
 impl Status {
     pub(crate) async fn run(self) -> Result<(), Failure> {
-        let connection = self.org.connection().await?;
+        let connection = self.org.to_call().await?;
         told(&jobs_of(&connection, &self.id).await?, self.json)
     }
 }
@@ -72,7 +75,7 @@ impl Status {
 impl Abort {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let found = state::find(&self.id)?;
-        let connection = self.org.connection().await?;
+        let connection = self.org.to_call().await?;
         match found {
             Some((noted, _)) => {
                 noted.is_of(&connection).await?;
@@ -89,16 +92,47 @@ impl Abort {
 
 impl Jobs {
     pub(crate) async fn run(self) -> Result<(), Failure> {
-        let connection = self.org.connection().await?;
+        let connection = self.org.to_call().await?;
         let mut jobs = Vec::new();
         for (kind, of) in [(Kind::Ingest, JobKind::Ingest), (Kind::Query, JobKind::Query)] {
             if self.kind.is_none_or(|wanted| wanted == kind) {
-                jobs.extend(connection.jobs(of, self.limit).await?);
+                let is_query = |job: &JobInfo| matches!(job.operation.as_str(), "query" | "queryAll");
+                let mut found = connection.jobs(of, ALL).await?;
+                // Either list may hold jobs of both kinds, in any order.
+                found.retain(|job| is_query(job) == (kind == Kind::Query));
+                jobs.extend(found);
             }
         }
-        // As text, for the org writes all of them in the same way.
-        jobs.sort_by(|a, b| b.created_date.cmp(&a.created_date));
-        told(&jobs, self.json)
+        // Dates as text, for the org writes all of them in the same way.
+        jobs.sort_by(|a, b| (&b.created_date, &b.id).cmp(&(&a.created_date, &a.id)));
+        jobs.truncate(self.limit);
+        if self.json {
+            for job in &jobs {
+                let mut job = serde_json::to_value(job).map_err(anyhow::Error::from)?;
+                if let Some(job) = job.as_object_mut() {
+                    // Lists do not tell them: `bulk status` does.
+                    for name in ["numberRecordsProcessed", "numberRecordsFailed", "retries", "totalProcessingTime"] {
+                        job.remove(name);
+                    }
+                    job.retain(|_, value| !value.is_null());
+                }
+                if !output::line(&job.to_string())? {
+                    break;
+                }
+            }
+            return Ok(());
+        }
+        if !jobs.is_empty() {
+            let mut table = output::table(&["job", "operation", "object", "state", "created"]);
+            for job in &jobs {
+                let object = job.object.as_deref().unwrap_or_default();
+                let created = job.created_date.as_deref().unwrap_or_default();
+                table.add_row([&job.id, &job.operation, object, &job.state.to_string(), created]);
+            }
+            output::line(&table.to_string())?;
+        }
+        eprintln!("{}", output::count(jobs.len() as u64, "job"));
+        Ok(())
     }
 }
 

@@ -5,6 +5,7 @@ mod job;
 pub(super) mod query;
 mod results;
 mod resume;
+mod running;
 mod state;
 mod summary;
 

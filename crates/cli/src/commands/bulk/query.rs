@@ -45,7 +45,7 @@ impl BulkQuery {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let soql = read_soql(&self.soql)?;
         let sink = Sink::open(&self.format)?;
-        let connection = self.org.connection().await?;
+        let connection = self.org.to_call().await?;
         let options = BulkQueryOptions { deleted_too: self.all, ..BulkQueryOptions::default() };
         let job = tokio::select! {
             job = connection.bulk_query(&soql, options) => job?,
@@ -62,9 +62,14 @@ impl BulkQuery {
 
 /// Waits for a job and writes its rows. Whatever becomes of this program, the job's id was told.
 pub(in crate::commands) async fn wait_and_read(job: &QueryJob, sink: Sink, wait: &Wait) -> Result<(), Failure> {
+    eprintln!("job {0}; `tieline bulk results {0}` reads its rows again", job.id());
+    read_when_done(job, sink, wait).await
+}
+
+/// The same for somebody who knows the id.
+pub(super) async fn read_when_done(job: &QueryJob, sink: Sink, wait: &Wait) -> Result<(), Failure> {
     let bar = sink.bar();
     let work = async {
-        bar.suspend(|| eprintln!("job {0}; `tieline bulk results {0}` reads its rows again", job.id()));
         let info = job
             .wait_and(wait, |info| {
                 bar.set_message(match info.state {

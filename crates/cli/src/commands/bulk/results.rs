@@ -51,7 +51,7 @@ impl JobResults {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let found = state::find(&self.id)?;
         let mut sink = Sink::open(&self.format)?;
-        let connection = self.org.connection().await?;
+        let connection = self.org.to_call().await?;
         let ingest = match found {
             Some((noted, _)) => {
                 noted.is_of(&connection).await?;
@@ -59,7 +59,7 @@ impl JobResults {
             }
             None => match find(&connection, &self.id).await? {
                 (JobKind::Query, _) => {
-                    return query::wait_and_read(&connection.query_job(&self.id), sink, &wait(None)).await;
+                    return query::read_when_done(&connection.query_job(&self.id), sink, &wait(None)).await;
                 }
                 (JobKind::Ingest, info) => of_job(&connection, &info),
             },

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use tieline_client::Connection;
 use tieline_client::bulk::JobKind;
 
-use super::ingest::{End, Running, open};
+use super::ingest::{End, open};
+use super::running::Running;
 use super::state::{self, Noted, StateFile};
 use super::{find, query, wait};
 use crate::commands::stopped;
@@ -46,7 +47,7 @@ impl Resume {
             (None, Some(id)) => state::find(id)?,
             (None, None) => None,
         };
-        let connection = self.org.connection().await?;
+        let connection = self.org.to_call().await?;
         match found {
             Some((noted, file)) => self.go_on(&connection, noted, file).await,
             None => self.wait(&connection, self.id.as_deref().unwrap_or_default()).await,
@@ -79,7 +80,8 @@ impl Resume {
         let (kind, info) = find(connection, id).await?;
         if kind == JobKind::Query {
             let format = if self.end.json { Format::json() } else { Format::default() };
-            return query::wait_and_read(&connection.query_job(id), Sink::open(&format)?, &wait(self.end.timeout)).await;
+            return query::read_when_done(&connection.query_job(id), Sink::open(&format)?, &wait(self.end.timeout))
+                .await;
         }
         if info.state == tieline_client::bulk::JobState::Open {
             return Err(Failure::usage(

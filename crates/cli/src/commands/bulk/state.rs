@@ -126,7 +126,9 @@ impl StateFile {
         let path = match (&self.given, &self.folder, noted.id()) {
             (Some(path), ..) => path.clone(),
             (None, Some(folder), Some(id)) if is_id(id) => folder.join(format!("{id}.json")),
-            (None, None, _) => return Err(std::io::Error::other("this user has no folder for it; name one with --state")),
+            (None, None, _) => {
+                return Err(std::io::Error::other("this user has no folder for it; name one with --state"));
+            }
             _ => return Ok(()),
         };
         let within = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));

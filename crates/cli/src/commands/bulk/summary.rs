@@ -12,12 +12,10 @@ use super::ingest::End;
 use crate::failure::{FAILED, Failure, PARTLY, UNFINISHED};
 use crate::output;
 use crate::place::{Place, unwritten_file};
+use crate::rows::of_csv;
 
-const FILES: [(Results, &str); 3] = [
-    (Results::Successful, "success.csv"),
-    (Results::Failed, "failed.csv"),
-    (Results::Unprocessed, "unprocessed.csv"),
-];
+const FILES: [(Results, &str); 3] =
+    [(Results::Successful, "success.csv"), (Results::Failed, "failed.csv"), (Results::Unprocessed, "unprocessed.csv")];
 
 /// What cannot be written is told before anything is sent.
 pub(super) fn prepare(folder: &Path) -> Result<(), Failure> {
@@ -25,12 +23,7 @@ pub(super) fn prepare(folder: &Path) -> Result<(), Failure> {
 }
 
 /// Says what became of the rows; the exit code says whether all is well.
-pub(super) async fn tell(
-    ingest: &Ingest,
-    summary: &IngestSummary,
-    end: &End,
-    named: &str,
-) -> Result<(), Failure> {
+pub(super) async fn tell(ingest: &Ingest, summary: &IngestSummary, end: &End, named: &str) -> Result<(), Failure> {
     let (sent, failed) = (summary.rows, summary.failed());
     let succeeded = summary.processed().saturating_sub(failed);
     let unprocessed = sent.saturating_sub(summary.processed());
@@ -64,12 +57,19 @@ pub(super) async fn tell(
 }
 
 pub(super) fn reason(job: &JobInfo) -> &str {
-    job.error_message.as_deref().filter(|text| !text.is_empty()).unwrap_or("the org gives no reason")
+    let reason = job.error_message.as_deref().filter(|text| !text.is_empty());
+    reason.unwrap_or(match job.state {
+        JobState::Aborted => "somebody aborted it",
+        _ => "the org gives no reason",
+    })
 }
 
 pub(super) fn unfinished(waited: Duration, named: &str) -> Failure {
-    Failure::new(format!("the ingest is not done after {waited:.0?}; it goes on"), format!("wait for it again: tieline bulk resume {named}"))
-        .with_code(UNFINISHED)
+    Failure::new(
+        format!("the ingest is not done after {waited:.0?}; it goes on"),
+        format!("wait for it again: tieline bulk resume {named}"),
+    )
+    .with_code(UNFINISHED)
 }
 
 /// The three files of results.
@@ -93,13 +93,13 @@ async fn write(ingest: &Ingest, which: Results, path: &Path) -> Result<(), Failu
         let mut rows = ingest.results(job, which);
         while let Some(row) = rows.next().await? {
             if !headed {
-                file.write_record(row.columns()).map_err(|e| unwritten(e.into()))?;
+                file.write_record(row.columns()).map_err(|e| unwritten(of_csv(e)))?;
                 headed = true;
             }
-            file.write_record(row.values()).map_err(|e| unwritten(e.into()))?;
+            file.write_record(row.values()).map_err(|e| unwritten(of_csv(e)))?;
         }
         if !headed && !rows.columns().is_empty() {
-            file.write_record(rows.columns()).map_err(|e| unwritten(e.into()))?;
+            file.write_record(rows.columns()).map_err(|e| unwritten(of_csv(e)))?;
             headed = true;
         }
     }
