@@ -21,6 +21,10 @@ pub(crate) const FAILED: u8 = 1;
 const USAGE: u8 = 2;
 const NEEDS_PERSON: u8 = 3;
 pub(crate) const TRANSIENT: u8 = 4;
+/// Some of it was done, and some was not.
+pub(crate) const PARTLY: u8 = 5;
+/// It goes on in the org. Not [`TRANSIENT`]: whoever repeats the command then sends everything twice.
+pub(crate) const UNFINISHED: u8 = 6;
 
 impl Failure {
     pub(crate) fn new(message: impl Into<String>, hint: impl Into<String>) -> Self {
@@ -48,6 +52,11 @@ impl Failure {
     /// Told as what may pass.
     pub(crate) fn transient(message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { code: TRANSIENT, ..Self::new(message, hint) }
+    }
+
+    /// The same with another exit code.
+    pub(crate) fn with_code(self, code: u8) -> Self {
+        Self { code, ..self }
     }
 
     /// All has been told already; only the exit code is left.
@@ -113,6 +122,13 @@ impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
         match error {
             ClientError::Config(error) => error.into(),
+            // Whoever read the output has seen enough.
+            ClientError::Output { broken_pipe: true, .. } => Self::told(0),
+            ClientError::StillRunning { ref job, .. } => {
+                let hint = format!("wait for it again: tieline bulk resume {job}");
+                Self { code: UNFINISHED, ..Self::new(error.to_string(), hint) }
+            }
+            ClientError::Unsendable { .. } => Self::usage(error.to_string(), error.hint()),
             error => Self {
                 code: code(error.needs_person(), error.is_transient()),
                 ..Self::new(error.to_string(), error.hint())

@@ -1,12 +1,15 @@
 //! `tieline`: the line between software and Salesforce. One file a command, under `commands`.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line speaks on both")]
 
+mod cells;
 mod commands;
 mod doctor;
 mod failure;
 mod login;
 mod orgs;
 mod output;
+mod place;
+mod rows;
 mod settings;
 mod setup;
 
@@ -15,8 +18,9 @@ use tieline_auth::redact::Masked;
 use tracing_subscriber::EnvFilter;
 
 use crate::commands::{
-    broker, completions, datacloud, demo, doctor as doctor_command, emulate, login as login_command, logout, man,
-    orgs as orgs_command, query, serve, setup as setup_command, sync, token, whoami,
+    apex, broker, bulk, completions, datacloud, demo, describe, doctor as doctor_command, emulate, limits,
+    login as login_command, logout, man, orgs as orgs_command, query, records, request, search, serve,
+    setup as setup_command, sync, token, whoami,
 };
 
 /// The line between software and Salesforce: log in, call, keep a database in step.
@@ -28,7 +32,7 @@ use crate::commands::{
     name = "tieline",
     version,
     max_term_width = 100,
-    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 needs a person, 4 transient, 5 partly done"
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 needs a person, 4 transient, 5 partly done, 6 goes on in the org"
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -47,6 +51,18 @@ enum Command {
     Token(token::Token),
     Doctor(doctor_command::Doctor),
     Query(query::Query),
+    Get(records::Get),
+    Create(records::Create),
+    Update(records::Update),
+    Upsert(records::Upsert),
+    Delete(records::Delete),
+    #[command(subcommand)]
+    Bulk(bulk::Bulk),
+    Describe(describe::Describe),
+    Limits(limits::Limits),
+    Search(search::Search),
+    Apex(apex::Apex),
+    Request(request::Request),
     #[command(subcommand)]
     Datacloud(datacloud::DataCloudCommand),
     #[command(subcommand)]
@@ -93,6 +109,17 @@ fn main() -> std::process::ExitCode {
             Command::Broker(command) => command.run().await,
             Command::Token(command) => command.run().await,
             Command::Query(command) => command.run().await,
+            Command::Get(command) => command.run().await,
+            Command::Create(command) => command.run().await,
+            Command::Update(command) => command.run().await,
+            Command::Upsert(command) => command.run().await,
+            Command::Delete(command) => command.run().await,
+            Command::Bulk(command) => command.run().await,
+            Command::Describe(command) => command.run().await,
+            Command::Limits(command) => command.run().await,
+            Command::Search(command) => command.run().await,
+            Command::Apex(command) => command.run().await,
+            Command::Request(command) => command.run().await,
             Command::Datacloud(command) => command.run().await,
             Command::Sync(command) => command.run().await,
         }

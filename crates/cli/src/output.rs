@@ -1,9 +1,10 @@
 //! Data to stdout, talk to stderr.
 
 use std::io::{ErrorKind, Write};
+use std::time::Duration;
 
 use comfy_table::{ContentArrangement, Table, presets};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 /// A table without walls, as wide as the terminal at the most.
 pub(crate) fn table(header: &[&str]) -> Table {
@@ -18,12 +19,52 @@ pub(crate) fn table(header: &[&str]) -> Table {
 /// A bar on stderr, shown only to a terminal.
 pub(crate) fn progress_bar(what: &'static str) -> ProgressBar {
     let bar = ProgressBar::new(0);
-    let style = ProgressStyle::with_template("{msg} [{bar:30}] {human_pos}/{human_len} {per_sec} {eta}");
-    if let Ok(style) = style {
-        bar.set_style(style.progress_chars("=> "));
-    }
+    bar.set_style(style("{msg} [{bar:30}] {human_pos}/{human_len} {rate} {eta}"));
     bar.set_message(what);
     bar
+}
+
+const ROWS: &str = "{spinner} {msg}{human_pos} rows, {elapsed}";
+
+/// On stderr, shown only to a terminal: time while something is waited for, rows when they come.
+pub(crate) fn rows_bar() -> ProgressBar {
+    let bar = ProgressBar::no_length().with_style(style(ROWS));
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
+/// The same, which appears only if it takes a moment. Needs a Tokio runtime.
+pub(crate) fn late_rows_bar() -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden()).with_style(style(ROWS));
+    let later = bar.downgrade();
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        if let Some(bar) = later.upgrade().filter(|bar| !bar.is_finished()) {
+            bar.set_draw_target(ProgressDrawTarget::stderr());
+            bar.enable_steady_tick(Duration::from_millis(200));
+        }
+    });
+    bar
+}
+
+/// So many rows there are going to be.
+pub(crate) fn total_is(bar: &ProgressBar, total: u64) {
+    bar.set_length(total);
+    bar.set_style(style("{msg}{human_pos} of {human_len} rows {bar:20} {rate} {eta} left"));
+}
+
+fn style(template: &str) -> ProgressStyle {
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner());
+    // The rate that the library has of its own has four decimals.
+    let rate = |state: &ProgressState, to: &mut dyn std::fmt::Write| {
+        let _ = write!(to, "{}/s", HumanCount(state.per_sec() as u64));
+    };
+    style.with_key("rate", rate).progress_chars("=> ")
+}
+
+/// A number and what it counts.
+pub(crate) fn count(n: u64, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
 /// Writes a line to stdout. A reader that has seen enough (`| head`) ends the output quietly: false.

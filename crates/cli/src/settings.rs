@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use tieline_auth::{Grant, SharedStore};
-use tieline_client::{ApiVersion, Connection, Options};
+use tieline_client::{ApiVersion, Connection, Options, Reserve};
 use tieline_lambda::sources::Sources;
 use tieline_store::{Store, token_stores};
 use tieline_sync::{Window, integration};
@@ -20,6 +20,22 @@ pub(crate) struct OrgChoice {
     /// Saved org to use, by alias or user name [default: the SF_* variables, then the default org]
     #[arg(long, value_name = "ALIAS", env = "TIELINE_ORG", hide_env = true)]
     pub(crate) org: Option<String>,
+    /// API calls of the org's 24 hours that are left to others: a number, or per cent of what is allowed
+    #[arg(long, value_name = "N|N%", env = "TIELINE_API_RESERVE", hide_env = true, value_parser = reserve)]
+    pub(crate) reserve: Option<Reserve>,
+}
+
+fn reserve(text: &str) -> Result<Reserve, String> {
+    let text = text.trim();
+    let read = match text.strip_suffix('%') {
+        // A variable that is set to nothing.
+        None if text.is_empty() => Some(Reserve::None),
+        None => text.parse().ok().map(Reserve::Calls),
+        Some(percent) => {
+            percent.trim().parse().ok().filter(|percent| (0.0..=100.0).contains(percent)).map(Reserve::Percent)
+        }
+    };
+    read.ok_or_else(|| "give a number of calls, or per cent such as 20%".to_owned())
 }
 
 /// An org, and how it came to be chosen.
@@ -37,10 +53,24 @@ impl OrgChoice {
         Ok(self.choose().await?.connection)
     }
 
+    /// The same for calls of its API. With a reserve it is first asked what is left: a command is often one call, and the
+    /// first of a process goes out before anything is known.
+    pub(crate) async fn to_call(&self) -> Result<Connection, Failure> {
+        let connection = self.connection().await?;
+        if self.reserve() != Reserve::None {
+            connection.refresh_api_usage().await?;
+        }
+        Ok(connection)
+    }
+
+    fn reserve(&self) -> Reserve {
+        self.reserve.unwrap_or_default()
+    }
+
     pub(crate) async fn choose(&self) -> Result<Chosen, Failure> {
         let wanted = self.org.as_deref().filter(|org| !org.is_empty());
         if wanted.is_none() && integration::is_any_set(|name| std::env::var(name).ok()) {
-            let connection = from_environment().await?;
+            let connection = from_environment(self.reserve()).await?;
             return Ok(Chosen { connection, alias: None, variables: Variables::new() });
         }
         let saved = match (wanted, Orgs::open()) {
@@ -57,11 +87,11 @@ impl OrgChoice {
         };
         match saved {
             Some((orgs, (alias, entry))) => {
-                let connection = saved_org(&orgs, &alias, &entry).await?;
+                let connection = saved_org_with(&orgs, &alias, &entry, self.reserve()).await?;
                 Ok(Chosen { connection, alias: Some(alias), variables: orgs.variables(&entry)? })
             }
             // Nothing at all: what is missing in the environment is told, and the other way.
-            None => match from_environment().await {
+            None => match from_environment(self.reserve()).await {
                 Ok(connection) => Ok(Chosen { connection, alias: None, variables: Variables::new() }),
                 Err(failure) => Err(failure.or("log in with `tieline login`")),
             },
@@ -71,6 +101,10 @@ impl OrgChoice {
 
 /// A saved org's connection, with its tokens where the other commands find them.
 pub(crate) async fn saved_org(orgs: &Orgs, alias: &str, entry: &Entry) -> Result<Connection, Failure> {
+    saved_org_with(orgs, alias, entry, Reserve::None).await
+}
+
+async fn saved_org_with(orgs: &Orgs, alias: &str, entry: &Entry, reserve: Reserve) -> Result<Connection, Failure> {
     let variables = orgs.variables(entry)?;
     let config = entry.config(alias, &variables)?;
     let tokens = match token_store(master_key_file().as_deref()).await? {
@@ -80,20 +114,21 @@ pub(crate) async fn saved_org(orgs: &Orgs, alias: &str, entry: &Entry) -> Result
     let settings = tieline_auth::Settings { store: Some(tokens), ..tieline_auth::Settings::default() };
     let version = std::env::var("SF_API_VERSION").ok().filter(|version| !version.is_empty());
     let version = version.or_else(|| variables.get("SF_API_VERSION").cloned());
-    let options = Options { api_version: ApiVersion::told(version.as_deref()), ..Options::default() };
+    let options = Options { api_version: ApiVersion::told(version.as_deref()), reserve, ..Options::default() };
     let credentials = tieline_auth::Credentials::with(config, settings)?;
     Ok(Connection::with(credentials, options)?)
 }
 
 /// The org that the SF_* variables name, with the tokens in `TIELINE_TOKEN_STORE`.
-async fn from_environment() -> Result<Connection, Failure> {
-    let (login, _) = integration::capture(|name| std::env::var(name).ok())?;
+async fn from_environment(reserve: Reserve) -> Result<Connection, Failure> {
+    let (mut login, _) = integration::capture(|name| std::env::var(name).ok())?;
     let tokens = match token_store(master_key_file().as_deref()).await? {
         Some(store) => Some(store),
         // Where refresh tokens rotate, the next command must find the new one.
         None if matches!(login.config.grant, Grant::RefreshToken { .. }) => own_token_store(),
         None => None,
     };
+    login.options.reserve = reserve;
     Ok(login.connect(tieline_auth::Settings { store: tokens, ..tieline_auth::Settings::default() })?)
 }
 
@@ -184,5 +219,24 @@ pub(crate) struct Care {
 impl Care {
     pub(crate) fn window(self) -> Window {
         Window { lookback: Duration::from_secs(self.lookback), lag: Duration::from_secs(self.lag) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reserve_is_a_number_or_per_cent() {
+        for (text, read) in [
+            ("500", Ok(Reserve::Calls(500))),
+            ("12.5%", Ok(Reserve::Percent(12.5))),
+            ("", Ok(Reserve::None)),
+            ("101%", Err(())),
+            ("-1", Err(())),
+            ("many", Err(())),
+        ] {
+            assert_eq!(reserve(text).map_err(drop), read, "{text}");
+        }
     }
 }

@@ -1,23 +1,33 @@
 //! The commands.
 
+pub(crate) mod apex;
 pub(crate) mod broker;
+pub(crate) mod bulk;
 pub(crate) mod completions;
 pub(crate) mod datacloud;
 pub(crate) mod demo;
+pub(crate) mod describe;
 pub(crate) mod doctor;
 pub(crate) mod emulate;
+pub(crate) mod limits;
 pub(crate) mod login;
 pub(crate) mod logout;
 pub(crate) mod man;
 pub(crate) mod orgs;
 pub(crate) mod query;
+pub(crate) mod records;
+pub(crate) mod request;
+pub(crate) mod search;
 pub(crate) mod serve;
 pub(crate) mod setup;
 pub(crate) mod sync;
 pub(crate) mod token;
 pub(crate) mod whoami;
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::sync::watch;
 
 use crate::failure::Failure;
 use crate::setup::bootstrap::ENDED_BY_A_PERSON;
@@ -27,6 +37,8 @@ static CAREFUL: AtomicBool = AtomicBool::new(false);
 
 /// A question hides the cursor. Whoever ends the program then, by Ctrl-C, has it again.
 pub(crate) fn end_questions_well() {
+    // Before the question is asked, not when the task has its turn.
+    listen();
     tokio::spawn(async {
         stopped().await;
         if !CAREFUL.load(Ordering::Acquire) {
@@ -47,18 +59,50 @@ pub(crate) async fn unless_stopped<T>(work: impl Future<Output = Result<T, Failu
     }
 }
 
-/// Resolves at Ctrl-C, or when the system asks the process to end.
+/// Set once somebody has stopped the program.
+static STOPPED: OnceLock<watch::Receiver<bool>> = OnceLock::new();
+
+/// Resolves at Ctrl-C, or when the system asks the process to end; from then on at once. One listener hears for all: a
+/// signal that comes between two waits is lost to both.
 pub(crate) async fn stopped() {
+    if listen().clone().wait_for(|stopped| *stopped).await.is_err() {
+        std::future::pending().await
+    }
+}
+
+/// Begins to listen, if nobody does.
+fn listen() -> &'static watch::Receiver<bool> {
+    STOPPED.get_or_init(|| {
+        let (tell, heard) = watch::channel(false);
+        let signalled = signalled();
+        tokio::spawn(async move {
+            signalled.await;
+            let _ = tell.send(true);
+        });
+        heard
+    })
+}
+
+/// Listens from the call on, not only when it is awaited.
+fn signalled() -> impl Future<Output = ()> + Send {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut term) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = term.recv() => {}
+        let (term, interrupt) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+        async move {
+            match (term, interrupt) {
+                (Ok(mut term), Ok(mut interrupt)) => {
+                    tokio::select! {
+                        _ = interrupt.recv() => {}
+                        _ = term.recv() => {}
+                    }
+                }
+                _ => drop(tokio::signal::ctrl_c().await),
             }
-            return;
         }
     }
-    let _ = tokio::signal::ctrl_c().await;
+    #[cfg(not(unix))]
+    async {
+        let _ = tokio::signal::ctrl_c().await;
+    }
 }

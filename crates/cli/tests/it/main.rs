@@ -2,6 +2,8 @@
 #![expect(clippy::print_stderr, reason = "a test says aloud what it skips and what it measured")]
 
 mod broker;
+mod bulk;
+mod calls;
 mod clients;
 mod command_line;
 mod consent;
@@ -25,6 +27,7 @@ mod parts;
 #[path = "../../../lambda/tests/it/project.rs"]
 #[allow(dead_code, reason = "the suite beside it uses more of it")]
 mod project;
+mod records;
 mod secrets;
 mod servers;
 mod setup;

@@ -1,7 +1,7 @@
 //! A local org in a process of its own, and the program run against it.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
@@ -99,6 +99,16 @@ pub(crate) fn run(command: &mut Command) -> (i32, String, String) {
     let leak = tieline_auth::redact::find(&stderr).map(|at| stderr[at].to_owned());
     assert!(leak.is_none(), "{command:?} shows {leak:?}");
     (status.code().unwrap_or(-1), stdout, stderr)
+}
+
+/// The same, with that on standard input.
+pub(crate) fn run_with(command: &mut Command, input: &str) -> (i32, String, String) {
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // Whoever does not read it all is no failure of this test.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (status.code().unwrap_or(-1), text(stdout), text(stderr))
 }
 
 pub(crate) fn json(text: &str) -> Value {

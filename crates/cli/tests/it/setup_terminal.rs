@@ -11,14 +11,14 @@ use crate::desk::Desk;
 use crate::org::{Org, PROGRAM, run, tieline};
 
 /// A program in a terminal, by `script` (util-linux), which every Debian has.
-struct Terminal {
+pub(crate) struct Terminal {
     process: Child,
     keys: ChildStdin,
     screen: Arc<Mutex<String>>,
 }
 
 impl Terminal {
-    fn open(command: &str, environment: &BTreeMap<String, String>) -> Self {
+    pub(crate) fn open(command: &str, environment: &BTreeMap<String, String>) -> Self {
         let mut process = Command::new("script")
             .args(["--quiet", "--return", "--flush", "--command", command, "/dev/null"])
             .env_clear()
@@ -41,7 +41,7 @@ impl Terminal {
     }
 
     /// Waits until the text is on the screen; answers all that is.
-    fn sees(&self, text: &str) -> String {
+    pub(crate) fn sees(&self, text: &str) -> String {
         self.sees_after("", text)
     }
 
@@ -58,12 +58,12 @@ impl Terminal {
         }
     }
 
-    fn types(&mut self, keys: &str) {
+    pub(crate) fn types(&mut self, keys: &str) {
         self.keys.write_all(keys.as_bytes()).unwrap();
         self.keys.flush().unwrap();
     }
 
-    fn ends(&mut self) -> (i32, String) {
+    pub(crate) fn ends(&mut self) -> (i32, String) {
         let code = self.process.wait().unwrap().code().unwrap_or(-1);
         std::thread::sleep(Duration::from_millis(100));
         let screen = self.screen.lock().unwrap().clone();

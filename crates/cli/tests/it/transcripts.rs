@@ -29,11 +29,13 @@ impl Shell {
             (r"3MVG9[\w.]{20,}", "3MVG9…"),
             (r"00D\w{12,15}![\w.]{20,}", "00D…!…"),
             (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "2026-11-24T12:00:00Z"),
+            (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+0000", "2026-11-24T12:00:00.000+0000"),
             (r"until \d{4}-\d\d-\d\d", "until 2027-11-25"),
             (r"ends in \d{4,} days", "ends in 755724 days"),
             (r"ends in 36\d days", "ends in 365 days"),
             (r"\d+ ms", "4 ms"),
             (r"\d+ of 1000000 left", "999900 of 1000000 left"),
+            (r"has used \d+ of 1000000", "has used 54 of 1000000"),
             (r"/tmp/tieline-[\w-]+", "/tmp/tieline-demo"),
             (r"http://127\.0\.0\.1:\d+", ORG),
             (r"state=[\w-]+", "state=…"),
@@ -134,9 +136,31 @@ fn the_transcripts_of_the_documentation_are_what_the_program_prints() {
         .filter_map(|line| line.split("tieline ").nth(1))
         .filter_map(|rest| rest.split_whitespace().next())
         .collect();
-    for command in
-        ["completions", "demo", "doctor", "login", "logout", "man", "orgs", "query", "setup", "sync", "token", "whoami"]
-    {
+    for command in [
+        "apex",
+        "bulk",
+        "completions",
+        "create",
+        "delete",
+        "demo",
+        "describe",
+        "doctor",
+        "get",
+        "limits",
+        "login",
+        "logout",
+        "man",
+        "orgs",
+        "query",
+        "request",
+        "search",
+        "setup",
+        "sync",
+        "token",
+        "update",
+        "upsert",
+        "whoami",
+    ] {
         assert!(shown.contains(command), "`tieline {command}` has no transcript in docs/cli.md or docs/setup.md");
     }
 }

@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use tieline_datacloud::arrow_array::RecordBatch;
 use tieline_datacloud::arrow_schema::SchemaRef;
 use tieline_datacloud::output::Format;
@@ -13,9 +13,11 @@ use tieline_datacloud::{DataCloud, DataCloudError, Results, Transfer};
 
 use super::Tenant;
 use super::parameter::parameter;
-use super::sink::{Place, Sink};
+use super::sink::Sink;
 use crate::commands::stopped;
 use crate::failure::Failure;
+use crate::output;
+use crate::place::Place;
 use crate::setup::bootstrap::ENDED_BY_A_PERSON;
 
 /// Run SQL in Data Cloud
@@ -107,7 +109,7 @@ impl Query {
             let id = results.status().query_id;
             eprintln!("query {id}; its result can be read again by --id");
         }
-        let progress = progress();
+        let progress = output::rows_bar();
         let copied = tokio::select! {
             copied = copy(&mut rows, format, place, &progress) => copied,
             () = stopped() => {
@@ -220,8 +222,7 @@ async fn copy(
     while let Some(batch) = rows.next().await? {
         let total = rows.total();
         if let (Some(total), None) = (total, progress.length()) {
-            progress.set_length(total);
-            progress.set_style(style("{human_pos} of {human_len} rows {bar:20} {eta}"));
+            output::total_is(progress, total);
         }
         progress.inc(batch.num_rows() as u64);
         // Compressing and writing take their time; the next parts come meanwhile.
@@ -298,16 +299,4 @@ impl Rows {
         }
         Failure::told(ENDED_BY_A_PERSON)
     }
-}
-
-/// On stderr, shown only to a terminal: time while the query computes, rows when they come.
-fn progress() -> ProgressBar {
-    let bar = ProgressBar::no_length().with_style(style("{spinner} {human_pos} rows, {elapsed}"));
-    bar.enable_steady_tick(Duration::from_millis(200));
-    bar
-}
-
-fn style(template: &str) -> ProgressStyle {
-    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner());
-    style.progress_chars("=> ")
 }
