@@ -3,6 +3,7 @@
 
 mod broker;
 mod bulk;
+mod bulk_memory;
 mod calls;
 mod clients;
 mod command_line;

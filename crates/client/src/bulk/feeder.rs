@@ -160,7 +160,6 @@ impl<'a> Feeder<'a> {
     }
 
     async fn begin(&mut self) -> Result<(), ClientError> {
-        self.ingest.abandon().await;
         let (connection, options) = (self.ingest.connection.clone(), self.ingest.handle.options.clone());
         let spool = Spool::new().map_err(|e| self.ingest.input(format!("no temporary file can be made: {e}")))?;
         let job = upload::create(&connection, &options).await?;
@@ -203,12 +202,12 @@ impl<'a> Feeder<'a> {
             Ok(id) => id?,
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         };
-        self.ingest.handle.open_job = Some(id.clone());
-        upload::close(&self.ingest.connection, &id).await?;
         let job = IngestJob { id, first_row: part.first_row, rows: part.rows };
-        self.ingest.handle.jobs.push(job.clone());
-        self.ingest.handle.open_job = None;
-        self.ingest.tell(IngestEvent::Closed { job: &job });
+        // Noted before the org hears of it: who dies in between must not send these rows again.
+        (self.ingest.handle.handed, self.ingest.handle.open_job) = (Some(job.clone()), None);
+        self.ingest.tell(IngestEvent::Handed { job: &job });
+        upload::close(&self.ingest.connection, &job.id).await?;
+        self.ingest.handed_over(job);
         Ok(())
     }
 

@@ -99,12 +99,20 @@ pub struct IngestHandle {
     /// A job that is being given its data; the org does nothing with it yet.
     #[serde(default)]
     pub open_job: Option<String>,
+    /// A job that has all its data, while it is not known that the org has heard that.
+    #[serde(default)]
+    pub handed: Option<IngestJob>,
     /// The input was read to its end.
     #[serde(default)]
     pub complete: bool,
 }
 
 impl IngestHandle {
+    /// Of an ingest that has not begun.
+    pub fn new(options: IngestOptions) -> Self {
+        Self { options, jobs: Vec::new(), open_job: None, handed: None, complete: false }
+    }
+
     /// Rows that are in the org's hands.
     pub fn rows(&self) -> u64 {
         self.jobs.iter().map(|job| job.rows).sum()
@@ -127,7 +135,12 @@ pub enum IngestEvent<'a> {
         /// Bytes of CSV so far, those of earlier jobs included.
         bytes: u64,
     },
-    /// A job has all its data.
+    /// A job has all its data, and is about to be told so. Who does not write this down cannot go on from here.
+    Handed {
+        /// It.
+        job: &'a IngestJob,
+    },
+    /// A job has all its data, and the org works.
     Closed {
         /// It.
         job: &'a IngestJob,
@@ -211,7 +224,7 @@ impl std::fmt::Debug for Ingest {
 impl Ingest {
     /// Nothing is sent yet.
     pub fn new(connection: &Connection, options: IngestOptions) -> Self {
-        Self::resume(connection, IngestHandle { options, jobs: Vec::new(), open_job: None, complete: false })
+        Self::resume(connection, IngestHandle::new(options))
     }
 
     /// Goes on where another process stopped. If its input was not read to the end, feed the same input again from its
@@ -237,6 +250,7 @@ impl Ingest {
     /// [`ClientError::Input`] for input that is not CSV, with the number of the record: what came before it, in jobs that
     /// have all their data, is being worked off; the job that was being filled is aborted. As [`Connection::send`] otherwise.
     pub async fn feed_csv(&mut self, mut input: impl AsyncRead + Unpin) -> Result<(), ClientError> {
+        self.settle().await?;
         let mut feeder = Feeder::new(self);
         let mut chunk = vec![0; CHUNK];
         let outcome = loop {
@@ -259,6 +273,7 @@ impl Ingest {
     /// # Errors
     /// As [`Ingest::feed_csv`]; [`ClientError::Input`] for a record that cannot be written.
     pub async fn feed<T: Serialize>(&mut self, records: impl Stream<Item = T>) -> Result<(), ClientError> {
+        self.settle().await?;
         let delimiter = self.handle.options.delimiter.byte();
         let mut feeder = Feeder::new(self);
         let mut records = std::pin::pin!(records);
@@ -302,12 +317,46 @@ impl Ingest {
         }
     }
 
+    /// What another process left behind: a job with all its data is told so, if it was not; one without is aborted.
+    async fn settle(&mut self) -> Result<(), ClientError> {
+        if let Some(job) = self.handle.handed.clone() {
+            match self.connection.job_info(JobKind::Ingest, &job.id).await?.state {
+                // Its rows are sent again.
+                JobState::Aborted => self.handle.handed = None,
+                state => {
+                    if state == JobState::Open {
+                        upload::close(&self.connection, &job.id).await?;
+                    }
+                    self.handed_over(job);
+                }
+            }
+        }
+        let Some(open) = self.handle.open_job.clone() else { return Ok(()) };
+        match self.connection.job_info(JobKind::Ingest, &open).await?.state {
+            JobState::Open => upload::give_up(&self.connection, &open).await,
+            JobState::Aborted => {}
+            state => {
+                let reason = format!("job {open} is {state}, and it was not noted how many rows it was given");
+                return Err(self.input(reason));
+            }
+        }
+        self.handle.open_job = None;
+        Ok(())
+    }
+
+    /// The org knows that a job has all its data.
+    pub(super) fn handed_over(&mut self, job: IngestJob) {
+        self.handle.jobs.push(job.clone());
+        (self.handle.handed, self.handle.open_job) = (None, None);
+        self.tell(IngestEvent::Closed { job: &job });
+    }
+
     /// Aborts all jobs that have not ended. Rows that were worked off before stay as they are.
     ///
     /// # Errors
     /// As [`Connection::send`]; a job that has ended is none.
     pub async fn abort(&mut self) -> Result<(), ClientError> {
-        self.abandon().await;
+        self.settle().await?;
         for job in &self.handle.jobs {
             match self.connection.abort_job(JobKind::Ingest, &job.id).await {
                 Ok(_) => {}
@@ -328,6 +377,7 @@ impl Ingest {
     /// # Errors
     /// [`ClientError::StillRunning`] when the time is over; as [`Connection::send`] otherwise.
     pub async fn wait(&mut self, wait: &Wait) -> Result<IngestSummary, ClientError> {
+        self.settle().await?;
         let begun = tokio::time::Instant::now();
         let mut jobs = Vec::with_capacity(self.handle.jobs.len());
         for job in &self.handle.jobs {

@@ -169,7 +169,7 @@ impl Connection {
         self.send_for_nothing(&Request::new(Method::DELETE, path)).await
     }
 
-    /// The org's jobs of a kind, the newest first: up to `at_most`.
+    /// The org's jobs of a kind, in the order in which it lists them, which is not documented: up to `at_most`.
     ///
     /// # Errors
     /// As [`Connection::send`].

@@ -289,6 +289,49 @@ async fn a_lost_upload_never_doubles_a_row() {
 }
 
 #[tokio::test]
+async fn a_job_that_was_handed_over_is_not_sent_again_wherever_the_process_died() {
+    let world = World::new(0).await;
+    let org = world.connect(world.jwt());
+    let input: String = std::iter::once("LastName\n".to_owned()).chain((0..200).map(|n| format!("P{n}\n"))).collect();
+    // As it was written down before the org heard that the job has its data, with the org having heard it and not.
+    for heard in [true, false] {
+        let before = count(&org, "Id != null").await;
+        let saved = Arc::new(Mutex::new(None));
+        let mut first = Ingest::new(&org, IngestOptions::new("Contact", Operation::Insert)).on_event({
+            let saved = saved.clone();
+            move |handle, _| {
+                if handle.handed.is_some() {
+                    *saved.lock().unwrap() = Some(handle.clone());
+                }
+            }
+        });
+        if !heard {
+            let fault =
+                json!({"path": "/services/data/v67.0/jobs/ingest/", "method": "PATCH", "times": 0, "status": 503});
+            world.post("faults", fault).await;
+        }
+        assert_eq!(first.feed_csv(input.as_bytes()).await.is_ok(), heard);
+        world.delete("faults").await;
+        let handle = saved.lock().unwrap().take().unwrap();
+        assert!(handle.jobs.is_empty() && handle.open_job.is_none());
+        let mut second = Ingest::resume(&org, handle);
+        second.feed_csv(input.as_bytes()).await.unwrap();
+        assert!(second.wait(&QUICK).await.unwrap().is_success());
+        assert_eq!(count(&org, "Id != null").await - before, 200, "{heard}");
+    }
+    // Not noted at all: nobody knows what it holds, so nothing is sent and nothing aborted.
+    let mut done = Ingest::new(&org, IngestOptions::new("Contact", Operation::Insert));
+    done.feed_csv(input.as_bytes()).await.unwrap();
+    done.wait(&QUICK).await.unwrap();
+    let open_job = Some(done.handle().jobs[0].id.clone());
+    let lost = IngestHandle { open_job, ..IngestHandle::new(done.handle().options.clone()) };
+    let before = count(&org, "Id != null").await;
+    let error = Ingest::resume(&org, lost).feed_csv(input.as_bytes()).await.unwrap_err();
+    assert!(matches!(error, ClientError::Input { .. }), "{error}");
+    assert_eq!(count(&org, "Id != null").await, before);
+}
+
+#[tokio::test]
 async fn an_ingest_goes_on_in_another_process() {
     let world = World::new(0).await;
     let org = world.connect(world.jwt());

@@ -103,7 +103,7 @@ impl BulkIngest {
         let noted = Noted {
             instance_url: instance_url(&connection).await?,
             input: self.file.display().to_string(),
-            handle: IngestHandle { options, jobs: Vec::new(), open_job: None, complete: false },
+            handle: IngestHandle::new(options),
         };
         let state = StateFile::new(self.state.clone());
         let mut running = Running::new(&connection, noted, state);

@@ -118,7 +118,7 @@ fn of_job(connection: &Connection, info: &JobInfo) -> Ingest {
     let mut options = IngestOptions::new(info.object.clone().unwrap_or_default(), Operation::Insert);
     options.delimiter = said("columnDelimiter").parse().unwrap_or(Delimiter::Comma);
     let job = IngestJob { id: info.id.clone(), first_row: 0, rows: info.number_records_processed };
-    Ingest::resume(connection, IngestHandle { options, jobs: vec![job], open_job: None, complete: true })
+    Ingest::resume(connection, IngestHandle { jobs: vec![job], complete: true, ..IngestHandle::new(options) })
 }
 
 /// Tells the end of such an ingest. How many rows were sent is not known: those that were worked off are.

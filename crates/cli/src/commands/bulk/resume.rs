@@ -54,7 +54,7 @@ impl Resume {
         }
     }
 
-    async fn go_on(&self, connection: &Connection, mut noted: Noted, mut state: StateFile) -> Result<(), Failure> {
+    async fn go_on(&self, connection: &Connection, noted: Noted, state: StateFile) -> Result<(), Failure> {
         noted.is_of(connection).await?;
         if noted.handle.complete {
             return Running::new(connection, noted, state).finish(&self.end).await;
@@ -68,8 +68,6 @@ impl Resume {
             ));
         };
         let input = open(file).await?;
-        noted.settle(connection).await?;
-        state.note(&noted);
         let mut running = Running::new(connection, noted, state);
         running.feed(input).await?;
         running.finish(&self.end).await

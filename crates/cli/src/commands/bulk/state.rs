@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tieline_client::Connection;
-use tieline_client::bulk::ingest::{IngestHandle, IngestJob};
-use tieline_client::bulk::{JobKind, JobState, Wait};
+use tieline_client::bulk::IngestHandle;
 
 use crate::failure::Failure;
 use crate::settings::state_folder;
@@ -28,7 +27,12 @@ pub(super) struct Noted {
 impl Noted {
     /// What it is called: by its first job.
     pub(super) fn id(&self) -> Option<&str> {
-        self.handle.jobs.first().map(|job| job.id.as_str()).or(self.handle.open_job.as_deref())
+        self.handle
+            .jobs
+            .first()
+            .map(|job| job.id.as_str())
+            .or(self.handle.handed.as_ref().map(|job| job.id.as_str()))
+            .or(self.handle.open_job.as_deref())
     }
 
     /// Refuses to go on in another org.
@@ -40,29 +44,6 @@ impl Noted {
         Err(Failure::usage(
             format!("this ingest was begun in {}, and this org is {here}", self.instance_url),
             "choose its org with --org",
-        ))
-    }
-
-    /// A job was handed over, and the program died before it could note that: what is in the org's hands is not sent again.
-    pub(super) async fn settle(&mut self, connection: &Connection) -> Result<(), Failure> {
-        let Some(id) = self.handle.open_job.clone() else { return Ok(()) };
-        let info = connection.job_info(JobKind::Ingest, &id).await?;
-        match info.state {
-            JobState::Open | JobState::Aborted => return Ok(()),
-            JobState::Failed => {}
-            _ => {
-                let waited = connection.wait_for_job(JobKind::Ingest, &id, &Wait::default(), |_| {}).await;
-                if let Ok(info) = waited {
-                    let (first_row, rows) = (self.handle.rows(), info.number_records_processed);
-                    self.handle.jobs.push(IngestJob { id, first_row, rows });
-                    self.handle.open_job = None;
-                    return Ok(());
-                }
-            }
-        }
-        Err(Failure::new(
-            format!("job {id} ended without success, and nobody knows how many rows it was given"),
-            format!("see what it did (tieline bulk results {id}), and send the other rows as a new ingest"),
         ))
     }
 }
