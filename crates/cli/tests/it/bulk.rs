@@ -204,7 +204,7 @@ fn an_ingest_goes_on_after_kill_9_and_sends_nothing_twice() {
     let (_, mut state) = noted(home.path(), |handle| handle["complete"] == true);
     let jobs = state["handle"]["jobs"].as_array_mut().unwrap();
     let last = jobs.pop().unwrap();
-    state["handle"]["open_job"] = last["id"].clone();
+    state["handle"]["handed"] = last;
     state["handle"]["complete"] = json!(false);
     let own = home.path().join("own.json");
     std::fs::write(&own, state.to_string()).unwrap();
