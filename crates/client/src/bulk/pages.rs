@@ -12,8 +12,8 @@ use crate::connection::Connection;
 use crate::error::ClientError;
 use crate::request::{Download, Request};
 
-/// Pieces of a body that wait for their reader, a few kilobytes each.
-const AHEAD: usize = 32;
+/// Pieces of a body that wait for their reader: a few kilobytes each over TLS, up to half a megabyte without it.
+const AHEAD: usize = 16;
 
 /// What comes of the pages.
 #[derive(Debug)]
