@@ -10,7 +10,7 @@ use tieline_auth::{Grant, OrgConfig, PrivateKey, Reuse};
 use tieline_datacloud::output::{Format, Output};
 use tieline_datacloud::{DataCloud, DataCloudTokenProvider, Results};
 
-use crate::measure::print;
+use crate::measure::{peak, print};
 
 const WHO: &str = "tieline";
 
@@ -95,11 +95,4 @@ fn told(case: &str, where_to: &str, took: Duration, rows: u64, expected: u64) ->
     anyhow::ensure!(rows == expected, "{rows} rows instead of {expected}");
     print(&format!("{case}, {where_to}"), WHO, "ms", took.as_secs_f64() * 1e3);
     Ok(())
-}
-
-/// Most memory that this process has had, in MB.
-fn peak() -> f64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.and_then(|text| text.split_whitespace().next()?.parse::<f64>().ok()).unwrap_or(f64::NAN) / 1024.0
 }

@@ -5,20 +5,37 @@
 //! - `tieline-bench org datacloud`: the same with Data Cloud, and an engine without a tenant's host before it.
 //! - `tieline-bench tokens CASE`, `tieline-bench datacloud CASE direct|tenant`: one case, against the org in the variable
 //!   `ORG`.
-#![expect(clippy::print_stdout, reason = "measurements go to standard output")]
+//! - `tieline-bench fixture`: an org that answers from memory, for the cases of `client`; it prints its URLs, and serves until
+//!   its input ends.
+//! - `tieline-bench client CASE [one-thread]`, `tieline-bench floor CASE`: one case, against the fixture whose URL is in the
+//!   variable `ORG`.
 
+mod client;
+mod contact;
 mod datacloud;
 mod engine;
+mod fixture;
+mod floor;
 mod measure;
 mod tokens;
 
 use anyhow::Context;
 use tieline_emulator::{DataCloud, Emulator, Options};
+use tokio::runtime::Builder;
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    // The rest runs on what `#[tokio::main]` makes.
+    let mut runtime = match arguments[..] {
+        ["client", _, "one-thread"] | ["floor", ..] => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
+    };
+    runtime.enable_all().build()?.block_on(run(&arguments))
+}
+
+async fn run(arguments: &[&str]) -> anyhow::Result<()> {
+    match *arguments {
         ["org"] => org(None).await,
         ["org", "datacloud"] => {
             let hyperd = std::env::var_os("TIELINE_TEST_HYPERD").context("TIELINE_TEST_HYPERD names no Hyper")?;
@@ -26,7 +43,14 @@ async fn main() -> anyhow::Result<()> {
         }
         ["datacloud", case, where_to] => datacloud::run(case, where_to).await,
         ["tokens", case] => tokens::run(case).await,
-        _ => anyhow::bail!("usage: tieline-bench org [datacloud] | tokens CASE | datacloud CASE direct|tenant"),
+        ["fixture"] => fixture::run().await,
+        ["client", case] => client::run(case, "tieline").await,
+        ["client", case, "one-thread"] => client::run(case, "tieline, one thread").await,
+        ["floor", case] => floor::run(case).await,
+        _ => anyhow::bail!(
+            "usage: tieline-bench org [datacloud] | tokens CASE | datacloud CASE direct|tenant | fixture | \
+             client CASE [one-thread] | floor CASE"
+        ),
     }
 }
 
@@ -38,7 +62,7 @@ async fn org(hyperd: Option<std::path::PathBuf>) -> anyhow::Result<()> {
     if let Some(engine) = &engine {
         info["engine"] = engine.url.as_str().into();
     }
-    println!("{info}");
+    measure::line(&info);
     tokio::task::spawn_blocking(|| std::io::read_to_string(std::io::stdin())).await??;
     org.stop().await;
     Ok(())

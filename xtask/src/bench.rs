@@ -1,5 +1,8 @@
 //! `cargo xtask bench`: ours and the peers' side of a benchmark in one run, against one org, as one table.
 
+mod client;
+mod targets;
+
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -30,12 +33,17 @@ const PYTHON: [&str; 3] = ["lookup", "sign", "herd"];
 /// Runs a benchmark and prints what it found.
 pub(crate) fn run(root: &Path, options: &BenchOptions) -> Result<()> {
     let found = match options.name.as_str() {
+        "client" => client::run(root, options.runs)?,
         "tokens" => tokens(root, options.runs)?,
         "lambda" => lambda(root, options.runs)?,
         "datacloud" => datacloud(root, options.runs)?,
-        other => bail!("there is no benchmark {other:?}\nhint: the benchmarks are: tokens, lambda, datacloud"),
+        other => bail!("there is no benchmark {other:?}\nhint: the benchmarks are: client, tokens, lambda, datacloud"),
     };
-    found.print(&options.name, options.json);
+    if options.name == "client" && !options.json {
+        found.print_with_targets();
+    } else {
+        found.print(&options.name, options.json);
+    }
     Ok(())
 }
 

@@ -86,8 +86,11 @@ Runs a benchmark, our side and the peers' in one run against one local org, and 
 Usage: cargo xtask bench <NAME> [--runs <N>] [--json]
 
 Benchmarks:
-  tokens  Finding a token, signing an assertion, and a thousand that ask at once: beside jsforce and simple-salesforce
-  lambda  The extension as it is shipped, and functions in Node with it and without, in frozen environments
+  client     Large queries, bulk jobs, many callers and the first query of a process: beside jsforce and simple-salesforce,
+             and which targets are met
+  tokens     Finding a token, signing an assertion, and a thousand that ask at once: beside jsforce and simple-salesforce
+  lambda     The extension as it is shipped, and functions in Node with it and without, in frozen environments
+  datacloud  The same queries from the same Hyper, beside Python
 
 Options:
       --runs <N>  How often each case runs [default: 3]

@@ -14,8 +14,8 @@ use crate::request::{Download, Request};
 use crate::rest::sobject::segment;
 use crate::visited::Visited;
 
-/// Pieces of a body that wait for their reader, a few kilobytes each.
-const AHEAD: usize = 32;
+/// Pieces of a body that wait for their reader: a few kilobytes each over TLS, up to half a megabyte without it.
+const AHEAD: usize = 16;
 const CIRCLE: &str = "its pages lead in a circle";
 
 /// What comes of the pages.

@@ -98,6 +98,9 @@ pub struct Pages<T> {
     connection: Connection,
     soql: String,
     options: QueryOptions,
+    /// The first page was asked for. That one comes to the caller itself: a task for it would make a query of one page, which
+    /// most are, half as dear again on a runtime of several threads, and gain nothing.
+    begun: bool,
     ahead: Option<JoinHandle<Result<Page<T>, ClientError>>>,
     /// The page before the one ahead, and how many records came with it and before.
     behind: Bytes,
@@ -116,12 +119,12 @@ impl<T> Drop for Pages<T> {
 
 impl<T: DeserializeOwned + Send + 'static> Pages<T> {
     fn start(connection: Connection, soql: String, options: QueryOptions) -> Self {
-        let ahead = Some(tokio::spawn(first(connection.clone(), soql.clone(), options)));
         Self {
             connection,
             soql,
             options,
-            ahead,
+            begun: false,
+            ahead: None,
             behind: Bytes::new(),
             seen: 0,
             total: None,
@@ -134,13 +137,17 @@ impl<T: DeserializeOwned + Send + 'static> Pages<T> {
     /// # Errors
     /// As [`Connection::send`]; nothing follows an error. `INVALID_QUERY_LOCATOR` where the query cannot be continued.
     pub async fn next(&mut self) -> Result<Option<Page<T>>, ClientError> {
-        let Some(task) = &mut self.ahead else { return Ok(None) };
-        let outcome = task.await;
-        self.ahead = None;
-        let outcome = match outcome {
-            Ok(outcome) => outcome,
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        let outcome = match &mut self.ahead {
+            Some(task) => match task.await {
+                Ok(outcome) => outcome,
+                Err(error) => std::panic::resume_unwind(error.into_panic()),
+            },
+            // Given up by the caller, it is asked for again.
+            None if !self.begun => first(self.connection.clone(), self.soql.clone(), self.options).await,
+            None => return Ok(None),
         };
+        self.begun = true;
+        self.ahead = None;
         let mut page = match outcome {
             Err(error) if error.salesforce_code() == Some("INVALID_QUERY_LOCATOR") => match self.continued() {
                 Some(soql) => first(self.connection.clone(), soql, self.options).await?,
@@ -287,7 +294,7 @@ struct Plans {
 
 impl Connection {
     /// Runs a query and answers its records as a stream, in bounded memory. `T` is a type of the caller's or
-    /// [`Record`](crate::Record). Must be called within a Tokio runtime.
+    /// [`Record`](crate::Record). Must be read within a Tokio runtime.
     pub fn query<T: DeserializeOwned + Send + 'static>(
         &self,
         soql: &str,
@@ -303,7 +310,7 @@ impl Connection {
         self.query_all_pages(soql).records()
     }
 
-    /// The pages of a query. Must be called within a Tokio runtime: the first page is asked for at once.
+    /// The pages of a query. Nothing is sent before the first one is asked for, which must be within a Tokio runtime.
     pub fn query_pages<T: DeserializeOwned + Send + 'static>(&self, soql: &str) -> Pages<T> {
         self.query_pages_with(soql, QueryOptions::default())
     }
