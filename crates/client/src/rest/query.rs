@@ -98,8 +98,8 @@ pub struct Pages<T> {
     connection: Connection,
     soql: String,
     options: QueryOptions,
-    /// The first page was asked for. That one comes to the caller itself: a task for it would make a query of one page, which
-    /// most are, half as dear again on a runtime of several threads, and gain nothing.
+    /// The first page was asked for. That one comes to the caller itself: there is nothing yet to read it ahead of, and most
+    /// queries have no other.
     begun: bool,
     ahead: Option<JoinHandle<Result<Page<T>, ClientError>>>,
     /// The page before the one ahead, and how many records came with it and before.
