@@ -77,9 +77,7 @@ fn build(root: &Path, zigbuild: &Path, target: &str) -> Result<PathBuf> {
         "--no-default-features",
     ]);
     command.args(["--bin", "tieline-extension", "--target"]).arg(format!("{target}.{}.{}", GLIBC.0, GLIBC.1));
-    // The library that brings TLS would otherwise gather randomness from timing jitter at each start, which costs up to
-    // a second on a fraction of a processor; the kernel's randomness is what all other programs use.
-    command.env("AWS_LC_SYS_NO_JITTER_ENTROPY", "1").env("CARGO", cargo.get_program());
+    command.env("CARGO", cargo.get_program());
     // The linker is a module of the python beside the command, which looks for it on the path.
     let folder = zigbuild.parent().unwrap_or(root).to_owned();
     let path = std::env::var_os("PATH").unwrap_or_default();

@@ -23,7 +23,7 @@ mod select;
 mod value;
 
 pub use bind::bind;
-pub(crate) use resume::resume;
+pub(crate) use resume::{is_ordered, resume};
 pub use select::{Condition, Field, Select, field, select};
 pub use value::{Like, Value, datetime, identifier, text};
 

@@ -60,6 +60,11 @@ fn clauses(words: &[(usize, String)]) -> Clauses {
     found
 }
 
+/// Whether a query has an `ORDER BY` of its own, without which [`resume`] has no answer.
+pub(crate) fn is_ordered(soql: &str) -> bool {
+    clauses(&words(soql)).order.is_some()
+}
+
 /// The query for what follows `last`, its last record so far, of which `seen` have come. `None` where the query has no
 /// key to go on from: it must be ordered by `Id` alone, or by one of the stamps and then `Id`, both ascending and both
 /// selected.
