@@ -234,9 +234,11 @@ impl ClientError {
         }
     }
 
-    /// Heals without anybody's help.
+    /// Heals without anybody's help: the same call may succeed later. Not so where nobody knows whether it was carried out,
+    /// and repeating it might do it twice; see [`ClientError::outcome_unknown`].
     pub fn is_transient(&self) -> bool {
         match self {
+            error if error.outcome_unknown() => false,
             ClientError::Auth(error) => error.is_transient(),
             ClientError::Config(_) => false,
             ClientError::Unreachable { .. } | ClientError::Reserve { .. } | ClientError::StillRunning { .. } => true,
@@ -361,6 +363,23 @@ fn errors_in(status: u16, body: &[u8]) -> Vec<ErrorItem> {
     }
     let text = String::from_utf8_lossy(&body[..body.len().min(200)]).trim().to_owned();
     vec![ErrorItem { message: text, ..ErrorItem::default() }]
+}
+
+/// What a task of this crate's own answered. It panics if the task did.
+pub(crate) fn joined<T>(
+    org: &str,
+    outcome: Result<Result<T, ClientError>, tokio::task::JoinError>,
+) -> Result<T, ClientError> {
+    outcome.unwrap_or_else(|error| match error.try_into_panic() {
+        Ok(panic) => std::panic::resume_unwind(panic),
+        Err(_) => Err(ClientError::Unreachable {
+            org: org.to_owned(),
+            what: "a call".to_owned(),
+            reason: "the runtime that it ran on has ended".to_owned(),
+            attempts: 1,
+            outcome_unknown: false,
+        }),
+    })
 }
 
 /// The connection broke, or never came about.

@@ -31,6 +31,8 @@ pub struct Request {
     pub idempotent: bool,
     /// It changes nothing that anybody would look for.
     pub(crate) reads: bool,
+    /// Its body names paths as well: another version is not put into its own alone.
+    pub(crate) names_paths: bool,
     /// How long the whole call may take, its repetitions included; overrules
     /// [`Timeouts::total`](crate::Timeouts::total).
     pub timeout: Option<Duration>,
@@ -78,7 +80,16 @@ impl Request {
     pub fn new(method: Method, path: impl Into<String>) -> Self {
         let idempotent = method != Method::POST;
         let reads = method == Method::GET || method == Method::HEAD;
-        Self { method, path: path.into(), headers: HeaderMap::new(), body: None, idempotent, reads, timeout: None }
+        Self {
+            method,
+            path: path.into(),
+            headers: HeaderMap::new(),
+            body: None,
+            idempotent,
+            reads,
+            names_paths: false,
+            timeout: None,
+        }
     }
 
     /// A GET.
@@ -132,6 +143,10 @@ impl Request {
     /// The path without what may be somebody's data: ids, external ids and the query string.
     pub(crate) fn resource(&self) -> &str {
         let path = self.path.split('?').next().unwrap_or_default();
+        if path.starts_with("/services/apexrest/") {
+            // What follows the name of the resource is for its author to say.
+            return path.match_indices('/').nth(4).map_or(path, |(at, _)| &path[..at]);
+        }
         match path.match_indices('/').nth(5) {
             // `/services/data/v67.0/sobjects/Contact/…`
             Some((at, _)) if path.contains("/sobjects/") && !path.ends_with("/describe") => &path[..at],

@@ -42,6 +42,8 @@ enum Setback {
 struct Tries {
     attempt: u32,
     replays: u32,
+    /// The version of the API was agreed upon when it was sent last.
+    agreed: bool,
 }
 
 impl Connection {
@@ -76,16 +78,17 @@ impl Connection {
     /// As [`Connection::send`].
     pub async fn download(&self, request: &Request) -> Result<Download, ClientError> {
         let what = request.what();
-        let mut tries = Tries { attempt: 1, replays: 0 };
+        let mut tries = Tries { attempt: 1, replays: 0, agreed: false };
         self.within(request, async {
             loop {
                 let token = self.0.credentials.token().await?;
+                tries.agreed = self.0.version.is_agreed();
                 match self.open(request, &what, &token, tries.attempt).await {
                     Ok((response, _)) => {
                         let (status, headers) = (response.status().as_u16(), response.headers().clone());
                         return Ok(Download { status, headers, response, org: self.org().to_owned(), what });
                     }
-                    Err(setback) => self.after(request, &what, &token, setback, &mut tries).await?,
+                    Err(setback) => self.after(request, &token, setback, &mut tries).await?,
                 }
             }
         })
@@ -98,10 +101,11 @@ impl Connection {
         read: impl Fn(Reply) -> Result<T, serde_json::Error>,
     ) -> Result<T, ClientError> {
         let what = request.what();
-        let mut tries = Tries { attempt: 1, replays: 0 };
+        let mut tries = Tries { attempt: 1, replays: 0, agreed: false };
         self.within(request, async {
             loop {
                 let token = self.0.credentials.token().await?;
+                tries.agreed = self.0.version.is_agreed();
                 let setback = match self.whole(request, &what, &token, tries.attempt).await {
                     Err(setback) => setback,
                     Ok(reply) => match read(reply) {
@@ -109,7 +113,7 @@ impl Connection {
                         Err(error) => self.unreadable(request, &what, &error),
                     },
                 };
-                self.after(request, &what, &token, setback, &mut tries).await?;
+                self.after(request, &token, setback, &mut tries).await?;
             }
         })
         .await
@@ -156,18 +160,15 @@ impl Connection {
     async fn after(
         &self,
         request: &Request,
-        what: &str,
         token: &Token,
         setback: Setback,
         tries: &mut Tries,
     ) -> Result<(), ClientError> {
         match setback {
-            Setback::Failed(error) => {
-                if self.another_version(request, &error).await? {
-                    return Ok(());
-                }
-                Err(error)
-            }
+            Setback::Failed(error) => match self.another_version(request, tries.agreed, &error).await {
+                true if !request.names_paths => Ok(()),
+                _ => Err(error),
+            },
             Setback::TokenRefused(error) => {
                 self.0.credentials.refused(token);
                 // A token of another process's may be as old as ours was; one fresh from the org may not.
@@ -183,7 +184,8 @@ impl Connection {
                     return Err(if certainly_not_done { error } else { error.with_outcome_unknown(!request.reads) });
                 }
                 let pause = self.0.options.retry.pause(tries.attempt, retry_after);
-                tracing::info!(attempt = tries.attempt, ?pause, what, "{}; trying again", error.without_data());
+                let resource = request.resource();
+                tracing::info!(attempt = tries.attempt, ?pause, resource, "{}; trying again", error.without_data());
                 tokio::time::sleep(pause).await;
                 tries.attempt += 1;
                 Ok(())

@@ -8,11 +8,13 @@
 use std::borrow::Cow;
 use std::sync::OnceLock;
 
+use jiff::Timestamp;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::connection::Connection;
 use crate::error::ClientError;
-use crate::request::Request;
+use crate::request::{Reply, Request};
 
 /// Version of the API that calls use unless told otherwise: Summer '26, in every org by the time of writing.
 pub const DEFAULT_API_VERSION: &str = "67.0";
@@ -82,6 +84,10 @@ impl Version {
         self.agreed.get().unwrap_or(&self.wanted)
     }
 
+    pub(crate) fn is_agreed(&self) -> bool {
+        self.agreed.get().is_some()
+    }
+
     /// A path made before the versions were compared, under the version that holds now.
     pub(crate) fn path<'a>(&self, path: &'a str) -> Cow<'a, str> {
         match (self.agreed.get(), self.rest(path)) {
@@ -127,21 +133,38 @@ impl Connection {
         self.send_json(&Request::get("/services/data")).await
     }
 
-    /// True if the call is worth sending again because its path has another version now.
-    pub(crate) async fn another_version(&self, request: &Request, error: &ClientError) -> Result<bool, ClientError> {
+    /// True if the call is worth sending again because its path has another version than when it was sent.
+    pub(crate) async fn another_version(&self, request: &Request, agreed_then: bool, error: &ClientError) -> bool {
         let version = &self.0.version;
         let may_be_it = matches!(error, ClientError::Refused(refusal) if matches!(refusal.status, 404 | 410));
-        if !may_be_it || version.pinned || version.rest(&request.path).is_none() || version.agreed.get().is_some() {
-            return Ok(false);
+        if !may_be_it || version.pinned || version.rest(&request.path).is_none() {
+            return false;
+        }
+        if version.agreed.get().is_some() {
+            // If not then, another call has asked meanwhile.
+            return !agreed_then && version.current() != version.wanted;
         }
         // The answer that there is counts, not the failure of the question.
-        let Ok(offered) = Box::pin(self.api_versions()).await else { return Ok(false) };
+        let Ok(offered) = Box::pin(self.api_versions()).await else { return false };
         let agreed = nearest(&version.wanted, &offered).unwrap_or_else(|| version.wanted.clone());
         if agreed != version.wanted {
             tracing::info!(org = self.org(), wanted = version.wanted, agreed, "the org has another version of the API");
         }
-        let agreed = version.agreed.get_or_init(|| agreed);
-        Ok(*agreed != version.wanted)
+        *version.agreed.get_or_init(|| agreed) != version.wanted
+    }
+
+    /// Sends a call whose body names paths of its own, and once more with other paths if the org turns out to have another
+    /// version.
+    pub(crate) async fn send_with_paths<T: DeserializeOwned>(
+        &self,
+        request: impl Fn() -> Result<Request, ClientError>,
+    ) -> Result<(T, Option<Timestamp>), ClientError> {
+        let read = |reply: Reply| Ok((serde_json::from_slice(&reply.body)?, reply.server_time));
+        let version = self.api_version();
+        match self.send_and(&Request { names_paths: true, ..request()? }, read).await {
+            Err(ClientError::Refused(_)) if self.api_version() != version => self.send_and(&request()?, read).await,
+            other => other,
+        }
     }
 }
 

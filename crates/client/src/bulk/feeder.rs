@@ -6,7 +6,7 @@ use super::csv::{Found, Parser, Scanner};
 use super::ingest::{Ingest, IngestEvent, IngestJob};
 use super::spool::Spool;
 use super::upload;
-use crate::error::ClientError;
+use crate::error::{ClientError, joined};
 
 /// Longest header line, in characters. Source: Bulk API 2.0 Developer Guide, "Prepare CSV Files".
 const LONGEST_HEADER: usize = 32_000;
@@ -100,7 +100,8 @@ impl<'a> Feeder<'a> {
         if record.is_empty() {
             return Ok(());
         }
-        let values = values(record, self.ingest.handle.options.delimiter.byte());
+        let values = values(record, self.ingest.handle.options.delimiter.byte())
+            .map_err(|reason| self.ingest.input(format!("record {}: {reason}", self.records + 1)))?;
         if values != self.columns {
             let reason = format!("record {} has {values} values and the header {}", self.records + 1, self.columns);
             return Err(self.ingest.input(reason));
@@ -137,6 +138,9 @@ impl<'a> Feeder<'a> {
 
     fn take_header(&mut self, record: &[u8]) -> Result<(), ClientError> {
         let record = record.strip_prefix(b"\xef\xbb\xbf").unwrap_or(record);
+        if let Err(reason) = values(record, self.ingest.handle.options.delimiter.byte()) {
+            return Err(self.ingest.input(format!("the header line: {reason}")));
+        }
         let mut parser = Parser::new(self.ingest.handle.options.delimiter);
         let line = [record, b"\n"].concat();
         if parser.read(&mut &line[..]) != Found::Row {
@@ -175,12 +179,9 @@ impl<'a> Feeder<'a> {
     async fn write(&mut self) -> Result<(), ClientError> {
         let Some(part) = &mut self.part else { return Ok(()) };
         if part.upload.is_finished() {
-            return match (&mut part.upload).await {
-                Ok(Err(error)) => Err(error),
-                // It cannot be done before all is written.
-                Ok(Ok(_)) => Err(self.ingest.input("the org took the data before it was complete".to_owned())),
-                Err(error) => std::panic::resume_unwind(error.into_panic()),
-            };
+            joined(self.ingest.connection.org(), (&mut part.upload).await)?;
+            // It cannot be done before all is written.
+            return Err(self.ingest.input("the org took the data before it was complete".to_owned()));
         }
         self.bytes += self.buffer.len() as u64;
         let buffer = std::mem::take(&mut self.buffer);
@@ -198,10 +199,7 @@ impl<'a> Feeder<'a> {
         self.write().await?;
         let Some(mut part) = self.part.take() else { return Ok(()) };
         part.spool.complete();
-        let id = match (&mut part.upload).await {
-            Ok(id) => id?,
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
-        };
+        let id = joined(self.ingest.connection.org(), (&mut part.upload).await)?;
         let job = IngestJob { id, first_row: part.first_row, rows: part.rows };
         // Noted before the org hears of it: who dies in between must not send these rows again.
         (self.ingest.handle.handed, self.ingest.handle.open_job) = (Some(job.clone()), None);
@@ -209,6 +207,11 @@ impl<'a> Feeder<'a> {
         upload::close(&self.ingest.connection, &job.id).await?;
         self.ingest.handed_over(job);
         Ok(())
+    }
+
+    /// No record came, and none is expected.
+    pub(super) fn is_new(&self) -> bool {
+        self.pass_over == 0
     }
 
     pub(super) async fn end(&mut self) -> Result<(), ClientError> {
@@ -220,7 +223,7 @@ impl<'a> Feeder<'a> {
             let last = std::mem::take(&mut self.partial);
             self.record(&last).await?;
         }
-        if self.header.is_empty() {
+        if self.header.is_empty() && self.is_new() {
             return Err(self.ingest.input("it is empty; a header line is needed".to_owned()));
         }
         if self.records < self.pass_over {
@@ -245,20 +248,44 @@ impl<'a> Feeder<'a> {
     }
 }
 
-/// How many values a record has.
-fn values(record: &[u8], delimiter: u8) -> usize {
-    if memchr::memchr(b'"', record).is_none() {
-        return memchr::memchr_iter(delimiter, record).count() + 1;
+const BARE_QUOTE: &str = "a quote stands in a value that is not quoted, or something behind a closing quote; a value with \
+     quotes is written \"5\"\" wide\"";
+const BARE_RETURN: &str =
+    "a carriage return stands outside of quotes, and not before a line feed; lines end with LF or CRLF";
+
+/// How many values a record has. What one reader of CSV takes for the end of a record and another for a part of it is
+/// refused: rows would be counted, and told apart, otherwise than the org does.
+fn values(record: &[u8], delimiter: u8) -> Result<usize, &'static str> {
+    if memchr::memchr2(b'"', b'\r', record).is_none() {
+        return Ok(memchr::memchr_iter(delimiter, record).count() + 1);
     }
-    let (mut quoted, mut values) = (false, 1);
-    for byte in record {
-        match byte {
-            b'"' => quoted = !quoted,
-            byte if *byte == delimiter && !quoted => values += 1,
-            _ => {}
+    let (mut at, mut values) = (0, 1);
+    loop {
+        if record.get(at) == Some(&b'"') {
+            at += 1;
+            loop {
+                at += memchr::memchr(b'"', &record[at..]).ok_or(BARE_QUOTE)? + 1;
+                if record.get(at) != Some(&b'"') {
+                    break;
+                }
+                at += 1;
+            }
+        } else {
+            let rest = &record[at..];
+            let end = memchr::memchr(delimiter, rest).unwrap_or(rest.len());
+            match memchr::memchr2(b'"', b'\r', &rest[..end]).map(|bad| rest[bad]) {
+                Some(b'"') => return Err(BARE_QUOTE),
+                Some(_) => return Err(BARE_RETURN),
+                None => at += end,
+            }
+        }
+        match record.get(at) {
+            None => return Ok(values),
+            Some(byte) if *byte == delimiter => (at, values) = (at + 1, values + 1),
+            Some(b'\r') => return Err(BARE_RETURN),
+            Some(_) => return Err(BARE_QUOTE),
         }
     }
-    values
 }
 
 #[cfg(test)]
@@ -269,7 +296,21 @@ mod tests {
     fn values_are_counted_outside_of_quotes() {
         for (record, expected) in [("a", 1), ("a,b,", 3), ("\"a,b\",c", 2), ("\"a \"\",\"\" b\",\"\n,\"", 2), (",", 2)]
         {
-            assert_eq!(values(record.as_bytes(), b','), expected, "{record}");
+            assert_eq!(values(record.as_bytes(), b','), Ok(expected), "{record}");
         }
+    }
+
+    #[test]
+    fn what_readers_of_csv_do_not_agree_about_is_refused() {
+        for (record, reason) in [
+            ("a,5\" pipe\nb,6\" pipe", BARE_QUOTE),
+            ("\"a\"b,c", BARE_QUOTE),
+            ("a,b\"\"", BARE_QUOTE),
+            ("Id,Name\r1,a\r2,b", BARE_RETURN),
+            ("\"a\",\"b\"\rc,d", BARE_RETURN),
+        ] {
+            assert_eq!(values(record.as_bytes(), b','), Err(reason), "{record}");
+        }
+        assert_eq!(values(b"\"a\r\nb\rc\",d", b','), Ok(2));
     }
 }

@@ -113,7 +113,7 @@ impl IngestHandle {
         Self { options, jobs: Vec::new(), open_job: None, handed: None, complete: false }
     }
 
-    /// Rows that are in the org's hands.
+    /// Rows that are known to be in the org's hands; those of a job that is `handed` may be as well.
     pub fn rows(&self) -> u64 {
         self.jobs.iter().map(|job| job.rows).sum()
     }
@@ -303,8 +303,8 @@ impl Ingest {
             }
             buffer.clear();
             if last {
-                // No record, no header, and nothing to do.
-                break if header { Ok(()) } else { feeder.end().await };
+                // No record, no header, and nothing to do, unless there were some before.
+                break if header && feeder.is_new() { Ok(()) } else { feeder.end().await };
             }
         };
         feeder.close(outcome).await
@@ -320,16 +320,11 @@ impl Ingest {
     /// What another process left behind: a job with all its data is told so, if it was not; one without is aborted.
     async fn settle(&mut self) -> Result<(), ClientError> {
         if let Some(job) = self.handle.handed.clone() {
-            match self.connection.job_info(JobKind::Ingest, &job.id).await?.state {
-                // Its rows are sent again.
-                JobState::Aborted => self.handle.handed = None,
-                state => {
-                    if state == JobState::Open {
-                        upload::close(&self.connection, &job.id).await?;
-                    }
-                    self.handed_over(job);
-                }
+            // One that somebody aborted may have begun before; what it did not come to is among its unprocessed rows.
+            if self.connection.job_info(JobKind::Ingest, &job.id).await?.state == JobState::Open {
+                upload::close(&self.connection, &job.id).await?;
             }
+            self.handed_over(job);
         }
         let Some(open) = self.handle.open_job.clone() else { return Ok(()) };
         match self.connection.job_info(JobKind::Ingest, &open).await?.state {
@@ -356,17 +351,18 @@ impl Ingest {
     /// # Errors
     /// As [`Connection::send`]; a job that has ended is none.
     pub async fn abort(&mut self) -> Result<(), ClientError> {
-        self.settle().await?;
-        for job in &self.handle.jobs {
-            match self.connection.abort_job(JobKind::Ingest, &job.id).await {
-                Ok(_) => {}
-                Err(error) => {
-                    let info = self.connection.job_info(JobKind::Ingest, &job.id).await?;
-                    if !info.state.is_final() {
-                        return Err(error);
-                    }
-                }
+        // One that may not have been told to begin is not told so first.
+        let of_handle = self.handle.jobs.iter().chain(&self.handle.handed).map(|job| &job.id);
+        for job in of_handle.chain(&self.handle.open_job) {
+            if let Err(error) = self.connection.abort_job(JobKind::Ingest, job).await
+                && !self.connection.job_info(JobKind::Ingest, job).await?.state.is_final()
+            {
+                return Err(error);
             }
+        }
+        self.handle.open_job = None;
+        if let Some(job) = self.handle.handed.clone() {
+            self.handed_over(job);
         }
         Ok(())
     }

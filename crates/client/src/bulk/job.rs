@@ -184,8 +184,9 @@ impl Connection {
             let page: Listed = self.send_json(&request).await?;
             found.extend(page.records);
             match page.next_records_url {
-                Some(next) if !page.done && found.len() < at_most => path = next,
-                _ => break,
+                _ if page.done || found.len() >= at_most => break,
+                Some(next) => path = next,
+                None => return Err(self.unreadable_answer(&request, "it says `done: false` and names no next page")),
             }
         }
         found.truncate(at_most);

@@ -26,6 +26,7 @@ pub mod csv;
 mod feeder;
 pub mod ingest;
 pub mod job;
+mod mark;
 pub mod outcome;
 mod pages;
 pub mod query;

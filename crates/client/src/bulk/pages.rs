@@ -96,7 +96,8 @@ impl Feed {
 
     /// Asks for the next few pages.
     async fn ask(&mut self) -> Result<(), ClientError> {
-        let Some(path) = self.more.take() else { return Ok(()) };
+        // It stays until it is answered: who gives up in between asks again.
+        let Some(path) = self.more.clone() else { return Ok(()) };
         let request = Request::get(path);
         let listed: Listed = self.connection.send_json(&request).await?;
         self.waiting.extend(listed.result_pages.into_iter().map(|page| page.result_url));
@@ -220,26 +221,32 @@ async fn page(
                     return Ok(None);
                 }
             }
-            Err(error) if attempt < connection.options().retry.attempts => {
-                tokio::time::sleep(connection.options().retry.pause(attempt, None)).await;
-                attempt += 1;
-                tracing::info!(attempt, delivered, "{}; going on with the page", error.without_data());
-                match again(connection, &request, delivered, &seen).await {
-                    Ok((reopened, rest)) => {
-                        download = reopened;
-                        if !rest.is_empty() {
-                            seen.update(&rest);
-                            delivered += rest.len() as u64;
-                            if to.send(Ok(Event::Chunk(rest))).await.is_err() {
-                                return Ok(None);
-                            }
-                        }
+            Err(mut error) => {
+                let rest = loop {
+                    if attempt >= connection.options().retry.attempts {
+                        return Err(error);
                     }
-                    Err(Again::Broken(_)) if attempt < connection.options().retry.attempts => {}
-                    Err(Again::Broken(error) | Again::Other(error)) => return Err(error),
+                    tokio::time::sleep(connection.options().retry.pause(attempt, None)).await;
+                    attempt += 1;
+                    tracing::info!(attempt, delivered, "{}; going on with the page", error.without_data());
+                    match again(connection, &request, delivered, &seen).await {
+                        Ok((reopened, rest)) => {
+                            download = reopened;
+                            break rest;
+                        }
+                        // What is read of a broken body after its error looks like its end.
+                        Err(Again::Broken(broken)) => error = broken,
+                        Err(Again::Other(other)) => return Err(other),
+                    }
+                };
+                if !rest.is_empty() {
+                    seen.update(&rest);
+                    delivered += rest.len() as u64;
+                    if to.send(Ok(Event::Chunk(rest))).await.is_err() {
+                        return Ok(None);
+                    }
                 }
             }
-            Err(error) => return Err(error),
         }
     }
 }

@@ -114,12 +114,16 @@ impl Connection {
             ClientError::Unsendable { org, what: format!("the action {}", name.join("/")), reason }
         })?});
         let request = self.json(Method::POST, &format!("actions/{}", name.join("/")), &body)?;
-        match self.send_json(&request).await {
+        match self.send_json::<Vec<ActionResult>>(&request).await {
             // When all inputs fail, the results come under status 400.
-            Err(ClientError::Refused(refusal)) => match serde_json::from_slice(refusal.body()) {
-                Ok(results) => Ok(results),
-                Err(_) => Err(ClientError::Refused(refusal)),
+            Err(ClientError::Refused(refusal)) => match serde_json::from_slice::<Vec<ActionResult>>(refusal.body()) {
+                Ok(results) if results.len() == inputs.len() && !results.is_empty() => Ok(results),
+                _ => Err(ClientError::Refused(refusal)),
             },
+            Ok(results) if results.len() != inputs.len() => {
+                let reason = format!("it holds {} results for {} inputs", results.len(), inputs.len());
+                Err(self.unreadable_answer(&request, &reason))
+            }
             other => other,
         }
     }

@@ -86,7 +86,7 @@ impl Connection {
 
     /// Creates or changes any number of records of one object by an external id, which each has among its fields. Otherwise
     /// as [`Connection::create_many`], and repeated after a lost answer: a record that the first attempt created is then
-    /// told as changed.
+    /// told as changed. By the field `Id` records without one are created, and so nothing is repeated.
     pub fn upsert_many<R: Serialize>(
         &self,
         object: &str,
@@ -143,7 +143,10 @@ impl Connection {
                 (Method::PATCH, format!("composite/sobjects/{}/{}", segment(object), segment(field)))
             }
         };
+        // By `Id`, a record without one is created, and a second time created again.
+        let by_id = matches!(kind, Kind::Upsert { field, .. } if field.eq_ignore_ascii_case("Id"));
         let request = self.json(method, &path, &body)?;
+        let request = if by_id { request.repeatable(false) } else { request };
         let results: Vec<SaveResult> = self.send_json(&request).await?;
         self.one_for_each(&request, records.len(), results)
     }
@@ -153,9 +156,7 @@ impl Connection {
         if results.len() == sent {
             return Ok(results);
         }
-        let reason = format!("it holds {} results for {sent} records", results.len());
-        let (org, what) = (self.org().to_owned(), request.what());
-        Err(ClientError::Unreadable { org, what, reason, outcome_unknown: true })
+        Err(self.unreadable_answer(request, &format!("it holds {} results for {sent} records", results.len())))
     }
 
     /// Moves any number of records to the recycle bin, of any objects.

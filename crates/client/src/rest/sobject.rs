@@ -190,4 +190,12 @@ mod tests {
         let path = record_path("Account", &["Ext__c", "a/b?c=d#e %ü"]);
         assert_eq!(path, "sobjects/Account/Ext__c/a%2Fb%3Fc%3Dd%23e%20%25%C3%BC");
     }
+
+    #[test]
+    fn a_double_is_read_as_it_is_written() {
+        for text in ["94.95886283158103", "0.1", "-37.78999999999999", "5e-324"] {
+            let read: serde_json::Value = serde_json::from_str(text).unwrap();
+            assert_eq!(read.to_string(), text);
+        }
+    }
 }

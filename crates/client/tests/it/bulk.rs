@@ -244,6 +244,10 @@ async fn input_that_is_not_csv_is_told_by_record_and_leaves_no_open_job() {
         ("LastName,lastname\na,b\n", "names `lastname` twice"),
         ("LastName,Email\na,b\nc\n", "record 2 has 1 values and the header 2"),
         ("LastName,Email\na,b\n\"c,d\ne,f\n", "record 2 ends within a quoted value"),
+        // As spreadsheets on a Mac write it: one line to some, three to others.
+        ("LastName,Email\ra,b\rc,d\r", "the header line: a carriage return stands outside of quotes"),
+        ("LastName,Email\na,b\rc,d\n", "record 1: a carriage return stands outside of quotes"),
+        ("LastName,Email\n\"a\",b\nc,5\" wide\nd,6\" wide\n", "record 2: a quote stands in a value that is not quoted"),
     ] {
         let mut ingest = Ingest::new(&org, IngestOptions::new("Contact", Operation::Insert));
         let error = ingest.feed_csv(input.as_bytes()).await.unwrap_err();
@@ -293,12 +297,12 @@ async fn a_job_that_was_handed_over_is_not_sent_again_wherever_the_process_died(
     let world = World::new(0).await;
     let org = world.connect(world.jwt());
     let input: String = std::iter::once("LastName\n".to_owned()).chain((0..200).map(|n| format!("P{n}\n"))).collect();
+    let saved_handle = Arc::new(Mutex::new(None));
     // As it was written down before the org heard that the job has its data, with the org having heard it and not.
     for heard in [true, false] {
         let before = count(&org, "Id != null").await;
-        let saved = Arc::new(Mutex::new(None));
         let mut first = Ingest::new(&org, IngestOptions::new("Contact", Operation::Insert)).on_event({
-            let saved = saved.clone();
+            let saved = saved_handle.clone();
             move |handle, _| {
                 if handle.handed.is_some() {
                     *saved.lock().unwrap() = Some(handle.clone());
@@ -312,13 +316,37 @@ async fn a_job_that_was_handed_over_is_not_sent_again_wherever_the_process_died(
         }
         assert_eq!(first.feed_csv(input.as_bytes()).await.is_ok(), heard);
         world.delete("faults").await;
-        let handle = saved.lock().unwrap().take().unwrap();
+        let handle = saved_handle.lock().unwrap().take().unwrap();
         assert!(handle.jobs.is_empty() && handle.open_job.is_none());
         let mut second = Ingest::resume(&org, handle);
         second.feed_csv(input.as_bytes()).await.unwrap();
         assert!(second.wait(&QUICK).await.unwrap().is_success());
         assert_eq!(count(&org, "Id != null").await - before, 200, "{heard}");
     }
+    // Aborted by somebody meanwhile: what it came to before stays, and the rest is told as unprocessed.
+    let before = count(&org, "Id != null").await;
+    let mut open = Ingest::new(&org, IngestOptions::new("Contact", Operation::Insert)).on_event({
+        let saved = saved_handle.clone();
+        move |handle, _| {
+            if handle.handed.is_some() {
+                *saved.lock().unwrap() = Some(handle.clone());
+            }
+        }
+    });
+    let fault = json!({"path": "/services/data/v67.0/jobs/ingest/", "method": "PATCH", "times": 0, "status": 503});
+    world.post("faults", fault).await;
+    open.feed_csv(input.as_bytes()).await.unwrap_err();
+    world.delete("faults").await;
+    let handle = saved_handle.lock().unwrap().take().unwrap();
+    // Not by telling it to begin first.
+    Ingest::resume(&org, handle.clone()).abort().await.unwrap();
+    let mut again = Ingest::resume(&org, handle);
+    again.feed_csv(input.as_bytes()).await.unwrap();
+    let summary = again.wait(&QUICK).await.unwrap();
+    assert_eq!((summary.jobs.len(), &summary.jobs[0].state, summary.processed()), (1, &JobState::Aborted, 0));
+    let mut outcomes = again.outcomes(input.as_bytes());
+    assert_eq!(outcomes.next().await.unwrap(), Some((0, Outcome::Unprocessed)));
+    assert_eq!(count(&org, "Id != null").await, before);
     // Not noted at all: nobody knows what it holds, so nothing is sent and nothing aborted.
     let mut done = Ingest::new(&org, IngestOptions::new("Contact", Operation::Insert));
     done.feed_csv(input.as_bytes()).await.unwrap();

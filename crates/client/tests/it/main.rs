@@ -5,6 +5,7 @@ mod calls;
 mod faults;
 mod fixtures;
 mod fuzz;
+mod given_up;
 mod login;
 mod metadata;
 mod proxy;

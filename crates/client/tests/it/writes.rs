@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use tieline_client::composite::{Batch, Composite, Created, Graph, Tree};
 use tieline_client::{AllOrNone, ClientError, Connection, Record, SaveResult, Upserted};
 
+use crate::server::{Answer, End, Server};
 use crate::world::World;
 
 async fn world() -> (World, Connection) {
@@ -160,7 +161,9 @@ async fn composite_calls_refer_to_their_own_results() {
     assert_eq!(answers.get(&again).unwrap()["Name"], json!("Lovelace"));
     answers.get(&renamed).unwrap();
     assert_eq!(answers.get(&found).unwrap()["totalSize"], json!(1));
-    assert!(answers.headers(&account)["Location"].as_str().unwrap().ends_with(&answers.get(&account).unwrap().id));
+    assert!(
+        answers.headers(&account).unwrap()["Location"].as_str().unwrap().ends_with(&answers.get(&account).unwrap().id)
+    );
     assert_eq!(org.api_usage().unwrap().used, before + 1);
     // One that fails undoes the others, and the cause is told apart from what follows from it.
     let mut call = Composite::new().all_or_none();
@@ -219,4 +222,25 @@ async fn graphs_batches_and_trees() {
     let (graph, _) = graph(Some("Lost"));
     assert!(org.graphs(&[graph]).await.unwrap_err().outcome_unknown());
     assert_eq!(org.count("SELECT COUNT() FROM Account WHERE Name = 'Lost'").await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn what_might_be_created_twice_is_sent_once() {
+    let server = Server::start(|_| Answer::json(200, &json!([])).cut(0, End::Reset)).await;
+    let org = server.connect();
+    // Records without an id are created by it.
+    let records = || [json!({"Id": "003000000000001AAA", "LastName": "a"}), json!({"LastName": "b"})];
+    for (field, expected) in [("Id", 1), ("id", 1), ("Ext__c", 3)] {
+        let before = server.seen().len();
+        let results: Vec<_> = org.upsert_many("Contact", field, records(), AllOrNone::Each).collect().await;
+        assert!(results[0].as_ref().unwrap_err().outcome_unknown() && results.len() == 1, "{results:?}");
+        assert_eq!(server.seen().len() - before, expected, "{field}");
+    }
+    // What the first time deleted is an error the second time, and undoes the rest of the call.
+    let mut call = Composite::new().all_or_none();
+    call.update("Contact", "003000000000001AAA", &json!({"LastName": "a"}));
+    call.delete("Contact", "003000000000002AAA");
+    let before = server.seen().len();
+    assert!(org.composite(&call).await.unwrap_err().outcome_unknown());
+    assert_eq!(server.seen().len() - before, 1);
 }

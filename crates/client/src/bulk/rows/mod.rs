@@ -274,15 +274,14 @@ impl Rows {
     }
 
     async fn event(&mut self) -> Result<Option<Event>, ClientError> {
-        let feed = match &mut self.source {
-            Source::Feed(feed) => return feed.next().await,
-            Source::Chain(connection, first) => Feed::chain(connection.clone(), std::mem::take(first)),
-            Source::Parallel(connection, job, at_once) => Feed::parallel(connection.clone(), job, *at_once).await?,
-        };
-        let mut feed = Box::new(feed);
-        let event = feed.next().await;
-        self.source = Source::Feed(feed);
-        event
+        loop {
+            // Kept before the first event is waited for, which the caller may give up.
+            self.source = Source::Feed(Box::new(match &mut self.source {
+                Source::Feed(feed) => return feed.next().await,
+                Source::Chain(connection, first) => Feed::chain(connection.clone(), first.clone()),
+                Source::Parallel(connection, job, at_once) => Feed::parallel(connection.clone(), job, *at_once).await?,
+            }));
+        }
     }
 
     fn unreadable(&self, reason: String) -> ClientError {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::parts::repeatable;
 use crate::connection::Connection;
 use crate::error::{ClientError, refused};
 
@@ -102,17 +103,19 @@ impl Connection {
     /// Sends a batch. What became of each request is in the reply.
     ///
     /// # Errors
-    /// As [`Connection::send`]. After a lost answer it is repeated only if none of its requests is a `POST`.
+    /// As [`Connection::send`]. After a lost answer it is repeated as [`Connection::composite`] is.
     pub async fn batch(&self, batch: &Batch) -> Result<BatchReply, ClientError> {
-        let mut sent = batch.clone();
-        for one in &mut sent.requests {
-            one.url = format!("v{}/{}", self.api_version(), one.url);
-        }
-        let repeatable = batch.requests.iter().all(|one| one.method != "POST");
-        let request = self.json(Method::POST, "composite/batch", &sent)?.repeatable(repeatable);
-        let mut reply: BatchReply = self.send_json(&request).await?;
+        let request = || {
+            let mut sent = batch.clone();
+            for one in &mut sent.requests {
+                one.url = format!("v{}/{}", self.api_version(), one.url);
+            }
+            let repeatable = batch.requests.iter().all(|one| repeatable(one.method, &one.url));
+            Ok(self.json(Method::POST, "composite/batch", &sent)?.repeatable(repeatable))
+        };
+        let (mut reply, _): (BatchReply, _) = self.send_with_paths(request).await?;
         if reply.results.len() != batch.requests.len() {
-            return Err(self.unreadable_answer(&request, "it does not answer all requests of the batch"));
+            return Err(self.unreadable_answer(&request()?, "it does not answer all requests of the batch"));
         }
         self.org().clone_into(&mut reply.org);
         Ok(reply)

@@ -87,15 +87,18 @@ impl Connection {
     /// # Errors
     /// As [`Connection::composite`].
     pub async fn graphs(&self, graphs: &[Graph]) -> Result<Graphs, ClientError> {
-        let of = |(n, graph): (usize, &Graph)| One {
-            graph_id: format!("graph{n}"),
-            graph: Graph { parts: graph.parts.under(self) },
-        };
-        let sent = Sent { graphs: graphs.iter().enumerate().map(of).collect() };
         self.writable(graphs.iter().map(|graph| &graph.parts), "composite/graph")?;
         let repeatable = graphs.iter().all(|graph| graph.parts.repeatable());
-        let request = self.json(Method::POST, "composite/graph", &sent)?.repeatable(repeatable);
-        let mut answered: Answered = self.send_json(&request).await?;
+        let request = || {
+            let of = |(n, graph): (usize, &Graph)| One {
+                graph_id: format!("graph{n}"),
+                graph: Graph { parts: graph.parts.under(self) },
+            };
+            let sent = Sent { graphs: graphs.iter().enumerate().map(of).collect() };
+            Ok(self.json(Method::POST, "composite/graph", &sent)?.repeatable(repeatable))
+        };
+        let (mut answered, _): (Answered, _) = self.send_with_paths(request).await?;
+        let request = request()?;
         let mut found = Vec::with_capacity(graphs.len());
         for (n, graph) in graphs.iter().enumerate() {
             let name = format!("graph{n}");

@@ -34,7 +34,7 @@ mod tree;
 
 pub use batch::{Batch, BatchReply};
 pub use graph::{Graph, Graphs};
-pub use parts::{Created, Part, Parts, Reference};
+pub use parts::{Created, IdInPath, Part, Parts, Reference};
 pub use reply::{Answers, PartError};
 pub use tree::{Tree, TreeReply, TreeResult};
 
@@ -86,12 +86,14 @@ impl Connection {
     /// fail.
     ///
     /// # Errors
-    /// As [`Connection::send`]. After a lost answer it is repeated only if none of its requests creates anything.
+    /// As [`Connection::send`]. After a lost answer it is repeated only if each of its requests reads, or changes a record by its id
+    /// or external id.
     pub async fn composite(&self, call: &Composite) -> Result<Answers, ClientError> {
         self.writable([&call.parts], "composite")?;
-        let request = self.json(Method::POST, "composite", &self.written(call))?.repeatable(call.parts.repeatable());
-        let response: CompositeResponse = self.send_json(&request).await?;
-        self.answers(&request, &call.parts, response)
+        let request =
+            || Ok(self.json(Method::POST, "composite", &self.written(call))?.repeatable(call.parts.repeatable()));
+        let (response, _): (CompositeResponse, _) = self.send_with_paths(request).await?;
+        self.answers(&request()?, &call.parts, response)
     }
 
     /// Requests know their paths only from here on: the version is the connection's.

@@ -92,9 +92,46 @@ struct One {
     http_headers: Map<String, Value>,
 }
 
-/// An id in a path, where a reference must keep its braces.
-fn id_segment(id: &str) -> String {
-    if id.starts_with("@{") { id.to_owned() } else { segment(id) }
+/// A record's id in a path: an id as it is, or a [`Reference`] to one that the call itself finds out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdInPath(String);
+
+impl From<&str> for IdInPath {
+    fn from(id: &str) -> Self {
+        IdInPath(segment(id))
+    }
+}
+
+impl From<String> for IdInPath {
+    fn from(id: String) -> Self {
+        IdInPath(segment(&id))
+    }
+}
+
+impl From<&String> for IdInPath {
+    fn from(id: &String) -> Self {
+        IdInPath(segment(id))
+    }
+}
+
+impl From<Reference> for IdInPath {
+    /// Its braces stay.
+    fn from(reference: Reference) -> Self {
+        IdInPath(reference.0)
+    }
+}
+
+/// A request whose second time changes nothing more than its first: of those that write, a change of a record by its id or
+/// external id. A record that the first time deleted is an error the second time, and a record without an id is created
+/// twice.
+pub(super) fn repeatable(method: &str, path: &str) -> bool {
+    let path = path.split('?').next().unwrap_or_default();
+    let mut of_record = path.strip_prefix("sobjects/").unwrap_or_default().split('/').skip(1);
+    let named = of_record.next().is_some_and(|field| match of_record.next() {
+        None | Some("") => !field.is_empty() && !field.eq_ignore_ascii_case("Id"),
+        Some(_) => true,
+    });
+    matches!(method, "GET" | "HEAD") || (method == "PATCH" && named)
 }
 
 impl Parts {
@@ -132,8 +169,8 @@ impl Parts {
     }
 
     /// Changes a record.
-    pub fn update(&mut self, object: &str, id: impl Into<String>, fields: &impl Serialize) -> Part<()> {
-        self.request("PATCH", format!("sobjects/{}/{}", segment(object), id_segment(&id.into())), Some(fields))
+    pub fn update(&mut self, object: &str, id: impl Into<IdInPath>, fields: &impl Serialize) -> Part<()> {
+        self.request("PATCH", format!("sobjects/{}/{}", segment(object), id.into().0), Some(fields))
     }
 
     /// Creates or changes the record that has this value in an external id.
@@ -146,14 +183,15 @@ impl Parts {
     }
 
     /// Moves a record to the recycle bin.
-    pub fn delete(&mut self, object: &str, id: impl Into<String>) -> Part<()> {
-        self.request("DELETE", format!("sobjects/{}/{}", segment(object), id_segment(&id.into())), None::<&()>)
+    pub fn delete(&mut self, object: &str, id: impl Into<IdInPath>) -> Part<()> {
+        self.request("DELETE", format!("sobjects/{}/{}", segment(object), id.into().0), None::<&()>)
     }
 
     /// Reads fields of a record; all without a list.
-    pub fn read<T>(&mut self, object: &str, id: impl Into<String>, fields: &[&str]) -> Part<T> {
-        let mut path = format!("sobjects/{}/{}", segment(object), id_segment(&id.into()));
+    pub fn read<T>(&mut self, object: &str, id: impl Into<IdInPath>, fields: &[&str]) -> Part<T> {
+        let mut path = format!("sobjects/{}/{}", segment(object), id.into().0);
         if !fields.is_empty() {
+            let fields: Vec<String> = fields.iter().map(|field| segment(field)).collect();
             path.push_str("?fields=");
             path.push_str(&fields.join(","));
         }
@@ -196,8 +234,49 @@ impl Parts {
             .map_or_else(String::new, |one| format!("{} {}", one.method, one.url.split('?').next().unwrap_or_default()))
     }
 
-    /// True if none of them creates anything that a second time would create again.
+    /// True if a second time changes nothing more than the first.
     pub(super) fn repeatable(&self) -> bool {
-        self.requests.iter().all(|one| one.method != "POST")
+        self.requests.iter().all(|one| repeatable(one.method, &one.url))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_second_time_does_again_is_not_repeated() {
+        for (method, path, expected) in [
+            ("GET", "query?q=x", true),
+            ("PATCH", "sobjects/Contact/003000000000001AAA", true),
+            ("PATCH", "sobjects/Contact/Ext__c/a%2Fb", true),
+            ("PATCH", "sobjects/Contact/Id/003000000000001AAA", true),
+            ("PATCH", "sobjects/Contact/Id/", false),
+            ("PATCH", "sobjects/Contact/Id", false),
+            ("PATCH", "composite/sobjects/Contact/Id", false),
+            ("DELETE", "sobjects/Contact/003000000000001AAA", false),
+            ("POST", "sobjects/Contact", false),
+            ("PUT", "anything", false),
+        ] {
+            assert_eq!(repeatable(method, path), expected, "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn only_references_keep_their_braces() {
+        let mut parts = Parts::default();
+        let created = parts.create("Account", &serde_json::json!({"Name": "x"}));
+        let _ = parts.delete("Account", created.id());
+        let _ = parts.delete("Account", "@{ref0.id}/../x?y");
+        let _ = parts.read::<Value>("Account", "001000000000001AAA", &["Name&x=y"]);
+        let urls: Vec<&str> = parts.requests.iter().skip(1).map(|one| &*one.url).collect();
+        assert_eq!(
+            urls,
+            [
+                "sobjects/Account/@{ref0.id}",
+                "sobjects/Account/%40%7Bref0.id%7D%2F..%2Fx%3Fy",
+                "sobjects/Account/001000000000001AAA?fields=Name%26x%3Dy",
+            ]
+        );
     }
 }

@@ -44,7 +44,11 @@ impl Answers {
     /// Its refusal. In a call that is all or none, all but the one that failed say `PROCESSING_HALTED`; see
     /// [`Answers::first_failure`].
     pub fn get<T: DeserializeOwned>(&self, part: &Part<T>) -> Result<T, PartError> {
-        let (one, what) = (&self.responses[part.at], self.parts.what(part.at));
+        let what = self.parts.what(part.at);
+        let Some(one) = self.one(part) else {
+            let (org, reason) = (self.org.clone(), "the request is of another call".to_owned());
+            return Err(ClientError::Unreadable { org, what, reason, outcome_unknown: false });
+        };
         let body = one.body.as_deref().map_or("null", RawValue::get);
         if !(200..300).contains(&one.http_status_code) {
             return Err(refused(&self.org, &what, one.http_status_code, body.as_bytes()));
@@ -57,14 +61,18 @@ impl Answers {
         })
     }
 
-    /// HTTP status of an answer.
-    pub fn status<T>(&self, part: &Part<T>) -> u16 {
-        self.responses[part.at].http_status_code
+    fn one<T>(&self, part: &Part<T>) -> Option<&One> {
+        self.responses.get(part.at)
+    }
+
+    /// HTTP status of an answer; `None` for a request of another call.
+    pub fn status<T>(&self, part: &Part<T>) -> Option<u16> {
+        self.one(part).map(|one| one.http_status_code)
     }
 
     /// Headers of an answer, such as `Location`.
-    pub fn headers<T>(&self, part: &Part<T>) -> &Map<String, Value> {
-        &self.responses[part.at].http_headers
+    pub fn headers<T>(&self, part: &Part<T>) -> Option<&Map<String, Value>> {
+        self.one(part).map(|one| &one.http_headers)
     }
 
     /// All requests were carried out.

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use super::answer::{self, Answer};
 use super::{QueryOptions, encoded};
 use crate::connection::Connection;
-use crate::error::{ClientError, refused};
+use crate::error::{ClientError, joined, refused};
 use crate::request::Request;
 use crate::soql;
 use crate::visited::Visited;
@@ -113,7 +113,7 @@ impl<T: DeserializeOwned + Send + 'static> Pages<T> {
     pub async fn next(&mut self) -> Result<Option<Page<T>>, ClientError> {
         while let Some(place) = &self.place {
             let outcome = match &mut self.ahead {
-                Some(task) => task.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())),
+                Some(task) => joined(self.connection.org(), task.await),
                 None => fetch(self.connection.clone(), place.clone(), self.options).await,
             };
             self.ahead = None;
@@ -192,9 +192,10 @@ async fn fetch(connection: Connection, place: Place, options: QueryOptions) -> R
     let path = match place {
         Place::Path(path) => path,
         Place::Query(soql) => {
-            let path = connection.data_path(&format!("{}?q={}", options.resource(), encoded(&soql)));
+            let resource = format!("{}?q={}", options.resource(), encoded(&soql));
+            let path = connection.data_path(&resource);
             if path.len() > LONGEST_PATH {
-                return in_a_body(connection, path, options).await;
+                return in_a_body(connection, resource, options).await;
             }
             path
         }
@@ -220,7 +221,7 @@ struct Enclosed<'a> {
     url: &'a str,
     reference_id: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    http_headers: Option<serde_json::Value>,
+    http_headers: Option<&'a serde_json::Value>,
 }
 
 #[derive(Deserialize)]
@@ -237,17 +238,19 @@ struct OpenedOne {
 }
 
 /// A query that is too long for a URI, as the one part of a composite call. Source: Salesforce Help 000386264.
-async fn in_a_body(connection: Connection, path: String, options: QueryOptions) -> Result<Fetched, ClientError> {
+async fn in_a_body(connection: Connection, resource: String, options: QueryOptions) -> Result<Fetched, ClientError> {
     let http_headers =
         options.batch_size.map(|size| serde_json::json!({"Sforce-Query-Options": format!("batchSize={size}")}));
-    let part = Enclosed { method: "GET", url: &path, reference_id: "query", http_headers };
-    let request = connection.json(Method::POST, "composite", &Envelope { composite_request: [part] })?.reading();
+    let request = || {
+        // The version may be another than when the path was made.
+        let url = connection.data_path(&resource);
+        let part = Enclosed { method: "GET", url: &url, reference_id: "query", http_headers: http_headers.as_ref() };
+        Ok(connection.json(Method::POST, "composite", &Envelope { composite_request: [part] })?.reading())
+    };
     let (org, what) = (connection.org(), format!("GET {}", options.resource()));
-    let (opened, server_time) = connection
-        .send_and(&request, |reply| Ok((serde_json::from_slice::<Opened>(&reply.body)?, reply.server_time)))
-        .await?;
+    let (opened, server_time): (Opened, _) = connection.send_with_paths(request).await?;
     let Some(one) = opened.responses.into_iter().next() else {
-        return Err(connection.unreadable_answer(&request, "it holds no response"));
+        return Err(connection.unreadable_answer(&request()?, "it holds no response"));
     };
     let body: Box<str> = one.body.into();
     if one.http_status_code != 200 {
