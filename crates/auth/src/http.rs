@@ -1,7 +1,10 @@
 //! The HTTP clients: one for tokens, one for calls. Neither carries credentials of its own and neither
 //! follows redirects: a redirect would take a secret to a host that nobody has checked.
 
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+
+use rustls_platform_verifier::BuilderVerifierExt;
 
 /// How long a connection may take to come about.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -23,12 +26,28 @@ fn builder() -> reqwest::ClientBuilder {
 }
 
 fn without_read_timeout() -> reqwest::ClientBuilder {
-    reqwest::Client::builder()
+    let builder = reqwest::Client::builder();
+    // Otherwise reqwest makes its own, and fails with the reason why there is none.
+    let builder = tls().into_iter().fold(builder, reqwest::ClientBuilder::tls_backend_preconfigured);
+    builder
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(CONNECT_TIMEOUT)
         .pool_idle_timeout(POOL_IDLE)
-        .min_tls_version(reqwest::tls::Version::TLS_1_2)
         .user_agent(concat!("tieline/", env!("CARGO_PKG_VERSION")))
+}
+
+/// TLS 1.2 and 1.3 with the system's certificates. They are read once in a process, and not for each client: that takes a
+/// millisecond or two, and a process has several.
+fn tls() -> Option<rustls::ClientConfig> {
+    static TLS: OnceLock<rustls::ClientConfig> = OnceLock::new();
+    if let Some(made) = TLS.get() {
+        return Some(made.clone());
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let versions = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().ok()?;
+    let mut made = versions.with_platform_verifier().ok()?.with_no_client_auth();
+    made.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Some(TLS.get_or_init(|| made).clone())
 }
 
 /// The client for API calls.
