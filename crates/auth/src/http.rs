@@ -59,12 +59,12 @@ pub fn api_client() -> reqwest::Result<reqwest::Client> {
 }
 
 /// The client for API calls with times of the caller's: until a connection has come about, and for which the other side
-/// may stay silent.
+/// may stay silent. What comes compressed stays so; who calls inflates it.
 ///
 /// # Errors
 /// As [`api_client`].
 pub fn api_client_within(connect: Duration, idle: Duration) -> reqwest::Result<reqwest::Client> {
-    without_read_timeout().connect_timeout(connect).read_timeout(idle).build()
+    without_read_timeout().connect_timeout(connect).read_timeout(idle).gzip(false).build()
 }
 
 /// The client for uploads, which go on for as long as something is sent; an answer that never comes ends it after two

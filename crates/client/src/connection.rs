@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tieline_auth::Credentials;
-use tieline_auth::http::{api_client, api_client_within};
+use tieline_auth::http::api_client_within;
 
 use crate::error::ClientError;
 use crate::limits::{ApiUsage, Budget, Reserve};
@@ -122,11 +122,8 @@ impl Connection {
     /// As [`Connection::new`].
     pub fn with(credentials: Credentials, options: Options) -> Result<Self, ClientError> {
         let Timeouts { connect, idle, .. } = options.timeouts;
-        let made = match options.timeouts == Timeouts::default() {
-            true => api_client(),
-            false => api_client_within(connect, idle),
-        };
-        let http = made.map_err(|e| ClientError::no_https(&credentials.config().alias, &e))?;
+        let http =
+            api_client_within(connect, idle).map_err(|e| ClientError::no_https(&credentials.config().alias, &e))?;
         Ok(Self::sending_by(http, credentials, options))
     }
 

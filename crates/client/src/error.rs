@@ -382,6 +382,18 @@ pub(crate) fn joined<T>(
     })
 }
 
+/// What came cannot be decompressed: mostly, it was cut off.
+pub(crate) fn spoiled(
+    org: &str,
+    what: &str,
+    error: &std::io::Error,
+    attempts: u32,
+    outcome_unknown: bool,
+) -> ClientError {
+    let reason = format!("what it compressed cannot be read: {error}");
+    ClientError::Unreachable { org: org.to_owned(), what: what.to_owned(), reason, attempts, outcome_unknown }
+}
+
 /// The connection broke, or never came about.
 pub(crate) fn broken(
     org: &str,

@@ -30,6 +30,7 @@ pub mod connections;
 pub mod error;
 #[doc(hidden)]
 pub mod fuzzing;
+mod gzip;
 pub mod id;
 pub mod limits;
 pub mod metadata;

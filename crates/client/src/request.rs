@@ -8,6 +8,8 @@ use jiff::Timestamp;
 use reqwest::Method;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::gzip::Inflater;
+
 /// A call as data, so that it can be sent again.
 ///
 /// ```
@@ -177,6 +179,7 @@ pub struct Download {
     /// Headers.
     pub headers: HeaderMap,
     pub(crate) response: reqwest::Response,
+    pub(crate) inflater: Option<Inflater>,
     pub(crate) org: String,
     pub(crate) what: String,
 }
@@ -188,7 +191,21 @@ impl Download {
     /// [`ClientError::Unreachable`](crate::ClientError::Unreachable) when the connection breaks; what came before is
     /// all that came.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, crate::ClientError> {
-        self.response.chunk().await.map_err(|error| crate::error::broken(&self.org, &self.what, &error, 1, false))
+        let spoiled = |error: std::io::Error| crate::error::spoiled(&self.org, &self.what, &error, 1, false);
+        loop {
+            if let Some(piece) = self.inflater.as_mut().map_or(Ok(None), Inflater::take).map_err(spoiled)? {
+                return Ok(Some(piece));
+            }
+            let chunk = self.response.chunk().await;
+            match (
+                chunk.map_err(|error| crate::error::broken(&self.org, &self.what, &error, 1, false))?,
+                &mut self.inflater,
+            ) {
+                (Some(compressed), Some(inflater)) => inflater.put(compressed),
+                (None, Some(inflater)) => return inflater.end().map_err(spoiled),
+                (chunk, None) => return Ok(chunk),
+            }
+        }
     }
 }
 

@@ -11,14 +11,15 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use serde::de::DeserializeOwned;
 use tieline_auth::Token;
 use tieline_auth::http::upload_client;
 use tracing::Instrument;
 
 use crate::connection::Connection;
-use crate::error::{ClientError, broken, refused};
+use crate::error::{ClientError, broken, refused, spoiled};
+use crate::gzip::{self, Inflater};
 use crate::metadata::soap;
 use crate::request::{Body, Download, Reply, Request};
 use crate::{limits, retry, session};
@@ -36,6 +37,53 @@ enum Setback {
         retry_after: Option<Duration>,
     },
     Failed(ClientError),
+}
+
+/// An answer as it came over the line.
+pub(crate) struct Raw {
+    pub(crate) reply: Reply,
+    pub(crate) compressed: bool,
+}
+
+impl Raw {
+    fn opened(self) -> Result<Reply, Unread> {
+        if !self.compressed {
+            return Ok(self.reply);
+        }
+        let body = gzip::inflate(&self.reply.body).map_err(Unread::Gzip)?;
+        Ok(Reply { body, ..self.reply })
+    }
+}
+
+/// Why an answer was not read.
+pub(crate) enum Unread {
+    Gzip(std::io::Error),
+    Json(serde_json::Error),
+}
+
+impl Unread {
+    /// It may come whole the next time.
+    pub(crate) fn is_cut(&self) -> bool {
+        match self {
+            Unread::Gzip(_) => true,
+            Unread::Json(error) => error.is_eof(),
+        }
+    }
+}
+
+impl std::fmt::Display for Unread {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Unread::Gzip(error) => error.fmt(f),
+            Unread::Json(error) => error.fmt(f),
+        }
+    }
+}
+
+impl From<serde_json::Error> for Unread {
+    fn from(error: serde_json::Error) -> Self {
+        Unread::Json(error)
+    }
 }
 
 /// What was tried so far.
@@ -61,7 +109,7 @@ impl Connection {
     /// # Errors
     /// [`ClientError`], after what could be retried was retried.
     pub async fn send(&self, request: &Request) -> Result<Reply, ClientError> {
-        self.send_and(request, Ok).await
+        self.send_raw(request, Raw::opened).await
     }
 
     /// Sends a request and reads the answer as JSON. An answer that ends too early is asked for again.
@@ -85,8 +133,9 @@ impl Connection {
                 tries.agreed = self.0.version.is_agreed();
                 match self.open(request, &what, &token, tries.attempt).await {
                     Ok((response, _)) => {
-                        let (status, headers) = (response.status().as_u16(), response.headers().clone());
-                        return Ok(Download { status, headers, response, org: self.org().to_owned(), what });
+                        let (status, mut headers) = (response.status().as_u16(), response.headers().clone());
+                        let inflater = gzip::take(&mut headers).then(Inflater::new);
+                        return Ok(Download { status, headers, response, inflater, org: self.org().to_owned(), what });
                     }
                     Err(setback) => self.after(request, &token, setback, &mut tries).await?,
                 }
@@ -100,6 +149,15 @@ impl Connection {
         request: &Request,
         read: impl Fn(Reply) -> Result<T, serde_json::Error>,
     ) -> Result<T, ClientError> {
+        self.send_raw(request, |raw| Ok(read(raw.opened()?)?)).await
+    }
+
+    /// The same for who inflates the answer himself.
+    pub(crate) async fn send_raw<T>(
+        &self,
+        request: &Request,
+        read: impl Fn(Raw) -> Result<T, Unread>,
+    ) -> Result<T, ClientError> {
         let what = request.what();
         let mut tries = Tries { attempt: 1, replays: 0, agreed: false };
         self.within(request, async {
@@ -108,9 +166,13 @@ impl Connection {
                 tries.agreed = self.0.version.is_agreed();
                 let setback = match self.whole(request, &what, &token, tries.attempt).await {
                     Err(setback) => setback,
-                    Ok(reply) => match read(reply) {
+                    Ok(raw) => match read(raw) {
                         Ok(value) => return Ok(value),
-                        Err(error) => self.unreadable(request, &what, &error),
+                        Err(Unread::Json(error)) => self.unreadable(request, &what, &error),
+                        Err(Unread::Gzip(error)) => {
+                            let error = spoiled(self.org(), &what, &error, tries.attempt, !request.reads);
+                            Setback::Passing { error, certainly_not_done: false, retry_after: None }
+                        }
                     },
                 };
                 self.after(request, &token, setback, &mut tries).await?;
@@ -194,12 +256,13 @@ impl Connection {
     }
 
     /// One attempt, to the end of its answer.
-    async fn whole(&self, request: &Request, what: &str, token: &Token, attempts: u32) -> Result<Reply, Setback> {
+    async fn whole(&self, request: &Request, what: &str, token: &Token, attempts: u32) -> Result<Raw, Setback> {
         let (response, sent) = self.open(request, what, token, attempts).await?;
-        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let (status, mut headers) = (response.status().as_u16(), response.headers().clone());
         let body = response.bytes().await.map_err(|error| self.broken(request, what, &error, attempts, false))?;
         let server_time = limits::server_time(&headers, sent);
-        Ok(Reply { status, headers, body, server_time })
+        let compressed = gzip::take(&mut headers);
+        Ok(Raw { reply: Reply { status, headers, body, server_time }, compressed })
     }
 
     fn broken(&self, request: &Request, what: &str, error: &reqwest::Error, attempts: u32, unsent: bool) -> Setback {
@@ -235,8 +298,14 @@ impl Connection {
             self.0.credentials.accepted(token);
             return Ok((response, sent));
         }
-        let headers = response.headers().clone();
-        let body = response.bytes().await.map_err(|error| self.broken(request, what, &error, attempts, false))?;
+        let mut headers = response.headers().clone();
+        let mut body = response.bytes().await.map_err(|error| self.broken(request, what, &error, attempts, false))?;
+        if gzip::take(&mut headers) {
+            body = gzip::inflate(&body).map_err(|error| {
+                let error = spoiled(self.org(), what, &error, attempts, !request.reads);
+                Setback::Passing { error, certainly_not_done: false, retry_after: None }
+            })?;
+        }
         Err(self.refused(request, what, status, &headers, &body))
     }
 
@@ -283,6 +352,7 @@ impl Connection {
         bearer.set_sensitive(true);
         let mut headers = request.headers.clone();
         headers.insert(AUTHORIZATION, bearer);
+        headers.entry(ACCEPT_ENCODING).or_insert(HeaderValue::from_static("gzip"));
         let http = match &request.body {
             // The time for which the org may stay silent begins with the request, and an upload may take longer.
             Some(Body::Stream { .. }) => self.uploads()?,

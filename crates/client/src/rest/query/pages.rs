@@ -16,7 +16,9 @@ use super::answer::{self, Answer};
 use super::{QueryOptions, encoded};
 use crate::connection::Connection;
 use crate::error::{ClientError, joined, refused};
+use crate::gzip;
 use crate::request::Request;
+use crate::send::Unread;
 use crate::soql;
 use crate::visited::Visited;
 
@@ -43,7 +45,16 @@ pub struct Page<T> {
 #[derive(Debug)]
 struct Fetched {
     body: Bytes,
+    compressed: bool,
     server_time: Option<Timestamp>,
+}
+
+impl Fetched {
+    /// Its records, and what they were read from.
+    fn read<T: DeserializeOwned>(&self) -> Result<(Answer<T>, Bytes), Unread> {
+        let body = if self.compressed { gzip::inflate(&self.body).map_err(Unread::Gzip)? } else { self.body.clone() };
+        Ok((answer::read(&body)?, body))
+    }
 }
 
 /// What a page is asked for by.
@@ -127,8 +138,8 @@ impl<T: DeserializeOwned + Send + 'static> Pages<T> {
                     _ => Err(error),
                 },
                 // Read here and not in the task that fetched it: records that another processor wrote cost more to use.
-                Ok(Fetched { body, server_time }) => match answer::read::<T>(&body) {
-                    Err(error) if error.is_eof() && self.cut < self.connection.options().retry.attempts => {
+                Ok(fetched) => match fetched.read::<T>() {
+                    Err(error) if error.is_cut() && self.cut < self.connection.options().retry.attempts => {
                         self.cut += 1;
                         let (connection, place, options) = (self.connection.clone(), place.clone(), self.options);
                         let pause = connection.options().retry.pause(self.cut, None);
@@ -139,7 +150,7 @@ impl<T: DeserializeOwned + Send + 'static> Pages<T> {
                         continue;
                     }
                     Err(error) => Err(self.unreadable(&error.to_string())),
-                    Ok(answer) => self.take(answer, body, server_time),
+                    Ok((answer, body)) => self.take(answer, body, fetched.server_time),
                 },
                 Err(error) => Err(error),
             };
@@ -204,8 +215,8 @@ async fn fetch(connection: Connection, place: Place, options: QueryOptions) -> R
     if let Some(value) = options.batch_size.and_then(|size| HeaderValue::try_from(format!("batchSize={size}")).ok()) {
         request = request.with_header(BATCH_SIZE, value);
     }
-    let reply = connection.send(&request).await?;
-    Ok(Fetched { body: reply.body, server_time: reply.server_time })
+    let raw = connection.send_raw(&request, Ok).await?;
+    Ok(Fetched { body: raw.reply.body, compressed: raw.compressed, server_time: raw.reply.server_time })
 }
 
 #[derive(Serialize)]
@@ -256,7 +267,7 @@ async fn in_a_body(connection: Connection, resource: String, options: QueryOptio
     if one.http_status_code != 200 {
         return Err(refused(org, &what, one.http_status_code, body.as_bytes()));
     }
-    Ok(Fetched { body: Bytes::from(String::from(body)), server_time })
+    Ok(Fetched { body: Bytes::from(String::from(body)), compressed: false, server_time })
 }
 
 impl<T: DeserializeOwned + Send + 'static> Pages<T> {
