@@ -4,6 +4,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use reqwest::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue};
 use rustls_platform_verifier::BuilderVerifierExt;
 
 /// How long a connection may take to come about.
@@ -59,12 +60,14 @@ pub fn api_client() -> reqwest::Result<reqwest::Client> {
 }
 
 /// The client for API calls with times of the caller's: until a connection has come about, and for which the other side
-/// may stay silent. What comes compressed stays so; who calls inflates it.
+/// may stay silent. It asks for compressed answers and leaves them so: who calls inflates them.
 ///
 /// # Errors
 /// As [`api_client`].
 pub fn api_client_within(connect: Duration, idle: Duration) -> reqwest::Result<reqwest::Client> {
-    without_read_timeout().connect_timeout(connect).read_timeout(idle).gzip(false).build()
+    let compressed = HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static("gzip"))]);
+    let builder = without_read_timeout().connect_timeout(connect).read_timeout(idle);
+    builder.gzip(false).default_headers(compressed).build()
 }
 
 /// The client for uploads, which go on for as long as something is sent; an answer that never comes ends it after two

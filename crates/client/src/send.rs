@@ -11,7 +11,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use serde::de::DeserializeOwned;
 use tieline_auth::Token;
 use tieline_auth::http::upload_client;
@@ -352,7 +352,6 @@ impl Connection {
         bearer.set_sensitive(true);
         let mut headers = request.headers.clone();
         headers.insert(AUTHORIZATION, bearer);
-        headers.entry(ACCEPT_ENCODING).or_insert(HeaderValue::from_static("gzip"));
         let http = match &request.body {
             // The time for which the org may stay silent begins with the request, and an upload may take longer.
             Some(Body::Stream { .. }) => self.uploads()?,
