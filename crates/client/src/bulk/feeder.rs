@@ -29,6 +29,8 @@ pub(super) struct Feeder<'a> {
     records: u64,
     /// Records that the org has already.
     pass_over: u64,
+    /// Of the header line and all records that a job has or is being given.
+    checksum: crc32fast::Hasher,
     bytes: u64,
 }
 
@@ -60,6 +62,7 @@ impl<'a> Feeder<'a> {
             part: None,
             records: 0,
             pass_over,
+            checksum: crc32fast::Hasher::new(),
             bytes: 0,
         }
     }
@@ -108,7 +111,8 @@ impl<'a> Feeder<'a> {
         }
         self.records += 1;
         if self.records <= self.pass_over {
-            return Ok(());
+            self.checksum.update(record);
+            return if self.records == self.pass_over { self.compare() } else { Ok(()) };
         }
         let size = record.len() as u64 + 1;
         let full = |part: &Part, limit: u64| part.rows > 0 && part.bytes + size > limit;
@@ -118,6 +122,7 @@ impl<'a> Feeder<'a> {
         if self.part.is_none() {
             self.begin().await?;
         }
+        self.checksum.update(record);
         if memchr::memchr(b'\r', record).is_some() {
             let mut from = 0;
             for at in memchr::memmem::find_iter(record, b"\r\n") {
@@ -159,8 +164,20 @@ impl<'a> Feeder<'a> {
             return Err(self.ingest.input(reason));
         }
         self.columns = names.len();
+        self.checksum.update(record);
         self.header = line;
         Ok(())
+    }
+
+    /// At the last record that the org has already: what follows belongs to it only if all before are the same.
+    fn compare(&self) -> Result<(), ClientError> {
+        match self.ingest.handle.checksum {
+            Some(checksum) if checksum != self.checksum.clone().finalize() => {
+                let reason = format!("its first {} records are not those that the org has already", self.pass_over);
+                Err(self.ingest.input(reason))
+            }
+            _ => Ok(()),
+        }
     }
 
     async fn begin(&mut self) -> Result<(), ClientError> {
@@ -203,6 +220,7 @@ impl<'a> Feeder<'a> {
         let job = IngestJob { id, first_row: part.first_row, rows: part.rows };
         // Noted before the org hears of it: who dies in between must not send these rows again.
         (self.ingest.handle.handed, self.ingest.handle.open_job) = (Some(job.clone()), None);
+        self.ingest.handle.checksum = Some(self.checksum.clone().finalize());
         self.ingest.tell(IngestEvent::Handed { job: &job });
         upload::close(&self.ingest.connection, &job.id).await?;
         self.ingest.handed_over(job);

@@ -102,6 +102,9 @@ pub struct IngestHandle {
     /// A job that has all its data, while it is not known that the org has heard that.
     #[serde(default)]
     pub handed: Option<IngestJob>,
+    /// CRC-32 of the header line and the rows that these jobs have: who goes on must feed an input that begins with them.
+    #[serde(default)]
+    pub checksum: Option<u32>,
     /// The input was read to its end.
     #[serde(default)]
     pub complete: bool,
@@ -110,7 +113,7 @@ pub struct IngestHandle {
 impl IngestHandle {
     /// Of an ingest that has not begun.
     pub fn new(options: IngestOptions) -> Self {
-        Self { options, jobs: Vec::new(), open_job: None, handed: None, complete: false }
+        Self { options, jobs: Vec::new(), open_job: None, handed: None, checksum: None, complete: false }
     }
 
     /// Rows that are known to be in the org's hands; those of a job that is `handed` may be as well.

@@ -144,7 +144,16 @@ impl Connection {
     /// # Errors
     /// As [`Connection::send`]; `NOT_FOUND` for one that never was, or that is older than seven days.
     pub async fn job_info(&self, kind: JobKind, id: &str) -> Result<JobInfo, ClientError> {
-        self.send_json(&Request::get(self.data_path(&format!("{}/{}", kind.path(), segment(id))))).await
+        self.send_json(&Request::get(self.data_path(&self.job_path(kind, id)?))).await
+    }
+
+    /// Without an id it would be the path of all jobs.
+    fn job_path(&self, kind: JobKind, id: &str) -> Result<String, ClientError> {
+        if id.is_empty() {
+            let (org, reason) = (self.org().to_owned(), "its id is empty".to_owned());
+            return Err(ClientError::Unsendable { org, what: "a call for a job".to_owned(), reason });
+        }
+        Ok(format!("{}/{}", kind.path(), segment(id)))
     }
 
     /// Ends a job. Rows that were worked off before stay as they are.
@@ -156,7 +165,7 @@ impl Connection {
     }
 
     pub(super) async fn set_state(&self, kind: JobKind, id: &str, state: &str) -> Result<JobInfo, ClientError> {
-        let path = format!("{}/{}", kind.path(), segment(id));
+        let path = self.job_path(kind, id)?;
         self.send_json(&self.json(Method::PATCH, &path, &json!({"state": state}))?).await
     }
 
@@ -165,7 +174,7 @@ impl Connection {
     /// # Errors
     /// As [`Connection::send`]; `API_ERROR` for one that has not ended.
     pub async fn delete_job(&self, kind: JobKind, id: &str) -> Result<(), ClientError> {
-        let path = self.data_path(&format!("{}/{}", kind.path(), segment(id)));
+        let path = self.data_path(&self.job_path(kind, id)?);
         self.send_for_nothing(&Request::new(Method::DELETE, path)).await
     }
 

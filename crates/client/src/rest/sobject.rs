@@ -70,7 +70,7 @@ impl Connection {
     /// # Errors
     /// As [`Connection::send`]; `NOT_FOUND` for a record that is deleted or was never there.
     pub async fn read<T: DeserializeOwned>(&self, object: &str, id: &str) -> Result<T, ClientError> {
-        self.send_json(&Request::get(self.data_path(&record_path(object, &[id])))).await
+        self.send_json(&Request::get(self.data_path(&self.record_path(object, &[id])?))).await
     }
 
     /// Reads some fields of a record. For those of its parents use a query.
@@ -83,7 +83,7 @@ impl Connection {
         id: &str,
         fields: &[&str],
     ) -> Result<T, ClientError> {
-        let path = format!("{}?fields={}", record_path(object, &[id]), segment(&fields.join(",")));
+        let path = format!("{}?fields={}", self.record_path(object, &[id])?, segment(&fields.join(",")));
         self.send_json(&Request::get(self.data_path(&path))).await
     }
 
@@ -92,7 +92,7 @@ impl Connection {
     /// # Errors
     /// As [`Connection::read`]; `MULTIPLE_CHOICES` when several records have it.
     pub async fn read_by<T: DeserializeOwned>(&self, object: &str, field: &str, value: &str) -> Result<T, ClientError> {
-        self.send_json(&Request::get(self.data_path(&record_path(object, &[field, value])))).await
+        self.send_json(&Request::get(self.data_path(&self.record_path(object, &[field, value])?))).await
     }
 
     /// Changes the given fields; `null` empties one.
@@ -100,7 +100,7 @@ impl Connection {
     /// # Errors
     /// As [`Connection::send`].
     pub async fn update(&self, object: &str, id: &str, fields: &impl Serialize) -> Result<(), ClientError> {
-        let request = self.json(Method::PATCH, &record_path(object, &[id]), fields)?;
+        let request = self.json(Method::PATCH, &self.record_path(object, &[id])?, fields)?;
         self.send_for_nothing(&request).await
     }
 
@@ -118,7 +118,7 @@ impl Connection {
         value: &str,
         fields: &impl Serialize,
     ) -> Result<Upserted, ClientError> {
-        let request = self.json(Method::PATCH, &record_path(object, &[field, value]), fields)?;
+        let request = self.json(Method::PATCH, &self.record_path(object, &[field, value])?, fields)?;
         self.send_and(&request, |reply| {
             // Without a body only before v46. Under another status it is a body that was lost.
             if reply.status == 204 {
@@ -136,7 +136,7 @@ impl Connection {
     /// # Errors
     /// As [`Connection::send`]; `ENTITY_IS_DELETED` for a record that was deleted before.
     pub async fn delete(&self, object: &str, id: &str) -> Result<(), ClientError> {
-        let request = Request::new(Method::DELETE, self.data_path(&record_path(object, &[id])));
+        let request = Request::new(Method::DELETE, self.data_path(&self.record_path(object, &[id])?));
         // Told apart here: the first attempt alone, and then the rest.
         match self.send_for_nothing(&request.clone().repeatable(false)).await {
             Err(error) if error.outcome_unknown() => match self.send_for_nothing(&request).await {
@@ -170,15 +170,27 @@ impl Connection {
         let (org, what, reason) = (self.org().to_owned(), request.what(), reason.to_owned());
         ClientError::Unreadable { org, what, reason, outcome_unknown: !request.reads }
     }
+
+    fn record_path(&self, object: &str, segments: &[&str]) -> Result<String, ClientError> {
+        record_path(object, segments).ok_or_else(|| ClientError::Unsendable {
+            org: self.org().to_owned(),
+            what: format!("a call for a record of {object}"),
+            reason: "its id is empty".to_owned(),
+        })
+    }
 }
 
-fn record_path(object: &str, segments: &[&str]) -> String {
+/// The path of a record; `None` without a name for it, which would make it that of the object.
+fn record_path(object: &str, segments: &[&str]) -> Option<String> {
     let mut path = format!("sobjects/{}", segment(object));
     for one in segments {
+        if one.is_empty() {
+            return None;
+        }
         path.push('/');
         path.push_str(&segment(one));
     }
-    path
+    Some(path)
 }
 
 #[cfg(test)]
@@ -188,7 +200,9 @@ mod tests {
     #[test]
     fn a_value_stays_within_its_segment() {
         let path = record_path("Account", &["Ext__c", "a/b?c=d#e %ü"]);
-        assert_eq!(path, "sobjects/Account/Ext__c/a%2Fb%3Fc%3Dd%23e%20%25%C3%BC");
+        assert_eq!(path.as_deref(), Some("sobjects/Account/Ext__c/a%2Fb%3Fc%3Dd%23e%20%25%C3%BC"));
+        // As an empty variable of a script would have it.
+        assert_eq!(record_path("Account", &[""]), None);
     }
 
     #[test]

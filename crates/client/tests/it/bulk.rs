@@ -379,6 +379,12 @@ async fn an_ingest_goes_on_in_another_process() {
     first.feed_csv(Breaking(&input.as_bytes()[..13_000])).await.unwrap_err();
     let handle: IngestHandle = serde_json::from_str(saved.lock().unwrap().as_deref().unwrap()).unwrap();
     assert_eq!(handle.jobs.len(), 2, "{handle:?}");
+    // Another input, or this one as somebody has changed it: the rest of it is not the rest of what was begun.
+    for other in [input.replace("P7\n", "Q7\n"), input.replace("LastName", "FirstName")] {
+        let error = Ingest::resume(&org, handle.clone()).feed_csv(other.as_bytes()).await.unwrap_err();
+        let told = |reason: &str| reason.contains("records are not those that the org has already");
+        assert!(matches!(&error, ClientError::Input { reason, .. } if told(reason)), "{error}");
+    }
     let mut second = Ingest::resume(&org, handle);
     second.feed_csv(input.as_bytes()).await.unwrap();
     let summary = second.wait(&QUICK).await.unwrap();
