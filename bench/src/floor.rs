@@ -1,5 +1,5 @@
 //! The thinnest programs that do the same work, with no tokens, retries, limits or checks: a bound, not a forecast. They run
-//! on one thread.
+//! on one thread, unless told otherwise.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -16,9 +16,9 @@ use crate::client::{CALLERS, CALLING};
 use crate::contact::{CONTACTS, Contact, NewContact, ROWS, SMALL_SOQL, SOQL};
 use crate::measure::Span;
 
-const WHO: &str = "floor";
-
+#[derive(Clone)]
 struct Floor {
+    who: &'static str,
     http: Client,
     data: String,
 }
@@ -30,10 +30,11 @@ struct Page<T> {
     records: Vec<T>,
 }
 
-pub(crate) async fn run(case: &str) -> Result<()> {
+pub(crate) async fn run(case: &str, who: &'static str) -> Result<()> {
     let headers = HeaderMap::from_iter([(AUTHORIZATION, HeaderValue::from_static("Bearer 00D!static"))]);
     let org = std::env::var("ORG").context("ORG names no org")?;
     let floor = Floor {
+        who,
         http: Client::builder().default_headers(headers).build()?,
         data: format!("{}/services/data/v60.0", org.trim_end_matches('/')),
     };
@@ -63,7 +64,7 @@ impl Floor {
             let at = next.rfind('/').context("the next page has no path")?;
             body = self.http.get(format!("{}/query{}", self.data, &next[at..])).send().await?.bytes().await?;
         }
-        span.told(case, WHO, count);
+        span.told(case, self.who, count);
         ensure!(count == CONTACTS, "there were {count} records");
         Ok(())
     }
@@ -96,7 +97,7 @@ impl Floor {
             }
             url = format!("{job}/results?locator={locator}");
         }
-        span.told("bulk query", WHO, count);
+        span.told("bulk query", self.who, count);
         ensure!(count == ROWS && bytes > 0, "there were {count} rows of {bytes} bytes");
         Ok(())
     }
@@ -119,7 +120,7 @@ impl Floor {
         upload.send().await?.error_for_status()?;
         self.http.patch(&job).json(&json!({"state": "UploadComplete"})).send().await?.error_for_status()?;
         let look: Value = self.http.get(&job).send().await?.json().await?;
-        span.told("ingest", WHO, ROWS);
+        span.told("ingest", self.who, ROWS);
         ensure!(look["numberRecordsProcessed"] == ROWS, "{look}");
         Ok(())
     }
@@ -127,17 +128,23 @@ impl Floor {
     async fn callers(&self) -> Result<()> {
         let span = Span::begin();
         let until = Instant::now() + CALLING;
-        let callers = (0..CALLERS).map(|_| async {
-            let mut calls = 0;
-            while Instant::now() < until {
-                let page: Page<Value> = serde_json::from_slice(&self.found(SMALL_SOQL).await?)?;
-                ensure!(page.records.len() == 1, "a call was answered wrongly");
-                calls += 1;
-            }
-            anyhow::Ok(calls)
+        let callers = (0..CALLERS).map(|_| {
+            let floor = self.clone();
+            tokio::spawn(async move {
+                let mut calls = 0;
+                while Instant::now() < until {
+                    let page: Page<Value> = serde_json::from_slice(&floor.found(SMALL_SOQL).await?)?;
+                    ensure!(page.records.len() == 1, "a call was answered wrongly");
+                    calls += 1;
+                }
+                anyhow::Ok(calls)
+            })
         });
-        let calls = future::try_join_all(callers).await?.into_iter().sum();
-        span.told("50 callers", WHO, calls);
+        let mut calls = 0;
+        for caller in future::try_join_all(callers).await? {
+            calls += caller?;
+        }
+        span.told("50 callers", self.who, calls);
         Ok(())
     }
 }

@@ -7,7 +7,7 @@
 //!   `ORG`.
 //! - `tieline-bench fixture`: an org that answers from memory, for the cases of `client`; it prints its URLs, and serves until
 //!   its input ends.
-//! - `tieline-bench client CASE [one-thread]`, `tieline-bench floor CASE`: one case, against the fixture whose URL is in the
+//! - `tieline-bench client CASE [one-thread]`, `tieline-bench floor CASE [threads]`: one case, against the fixture whose URL is in the
 //!   variable `ORG`.
 
 mod client;
@@ -28,7 +28,7 @@ fn main() -> anyhow::Result<()> {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     // The rest runs on what `#[tokio::main]` makes.
     let mut runtime = match arguments[..] {
-        ["client", _, "one-thread"] | ["floor", ..] => Builder::new_current_thread(),
+        ["client", _, "one-thread"] | ["floor", _] => Builder::new_current_thread(),
         _ => Builder::new_multi_thread(),
     };
     runtime.enable_all().build()?.block_on(run(&arguments))
@@ -46,10 +46,11 @@ async fn run(arguments: &[&str]) -> anyhow::Result<()> {
         ["fixture"] => fixture::run().await,
         ["client", case] => client::run(case, "tieline").await,
         ["client", case, "one-thread"] => client::run(case, "tieline, one thread").await,
-        ["floor", case] => floor::run(case).await,
+        ["floor", case] => floor::run(case, "floor").await,
+        ["floor", case, "threads"] => floor::run(case, "floor, several threads").await,
         _ => anyhow::bail!(
             "usage: tieline-bench org [datacloud] | tokens CASE | datacloud CASE direct|tenant | fixture | \
-             client CASE [one-thread] | floor CASE"
+             client CASE [one-thread] | floor CASE [threads]"
         ),
     }
 }

@@ -12,21 +12,23 @@ use super::{Measurements, Org, output, variable};
 use crate::parts::Part;
 use crate::steps::{cargo, run_shown, say};
 
-/// Who does a case. [`Who::OneThread`] is ours on a runtime of one thread.
+/// Who does a case. [`Who::OneThread`] is ours on a runtime of one thread, as the floor has it; [`Who::FloorThreads`] is the
+/// floor on several.
 #[derive(Clone, Copy)]
 enum Who {
     Ours,
     OneThread,
     Floor,
+    FloorThreads,
     Node,
     Python,
 }
 
-use Who::{Floor, Node, OneThread, Ours, Python};
+use Who::{Floor, FloorThreads, Node, OneThread, Ours, Python};
 
 /// The cases in the order in which they run: ours and the peers' alternate, so that a busy neighbour slows both. What stands
 /// behind a `:` is another way to do the same work.
-const CASES: [(Who, &str); 30] = [
+const CASES: [(Who, &str); 31] = [
     (Ours, "query"),
     (Node, "query"),
     (OneThread, "query"),
@@ -57,6 +59,7 @@ const CASES: [(Who, &str); 30] = [
     (OneThread, "50 callers"),
     (Python, "50 callers"),
     (Floor, "50 callers"),
+    (FloorThreads, "50 callers"),
 ];
 
 /// The case that is measured from outside: a process from its start to its end.
@@ -124,6 +127,7 @@ impl<'a> Programs<'a> {
             Ours => "tieline",
             OneThread => "tieline, one thread,",
             Floor => "floor",
+            FloorThreads => "floor, several threads,",
             Node => "jsforce",
             Python => "simple-salesforce",
         }
@@ -132,14 +136,16 @@ impl<'a> Programs<'a> {
     fn command(&self, who: Who, case: &str) -> Command {
         let (program, first): (&Path, &[&str]) = match who {
             Ours | OneThread => (&self.ours, &["client"]),
-            Floor => (&self.ours, &["floor"]),
+            Floor | FloorThreads => (&self.ours, &["floor"]),
             Node => (&self.node, &["bench/client/peers.mjs"]),
             Python => (&self.python, &["bench/client/peers.py"]),
         };
         let mut command = Command::new(program);
         command.current_dir(self.root).args(first).arg(case).env("TIELINE_TEST_NODE_MODULES", &self.modules);
-        if let OneThread = who {
-            command.arg("one-thread");
+        match who {
+            OneThread => drop(command.arg("one-thread")),
+            FloorThreads => drop(command.arg("threads")),
+            _ => {}
         }
         command
     }
