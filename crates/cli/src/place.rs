@@ -11,13 +11,16 @@ use crate::failure::Failure;
 pub(crate) enum Place {
     /// Beside its place until it is whole.
     Beside(NamedTempFile, PathBuf),
-    /// A device or a pipe, which is written to as it is.
+    /// A device, a pipe, or what this process writes to already: written to as it is.
     Straight(std::fs::File, PathBuf),
 }
 
 impl Place {
     pub(crate) fn prepare(path: &Path) -> Result<Self, Failure> {
         let prepare = || {
+            if let Some(stream) = of_this_process(path) {
+                return Ok(Place::Straight(stream?, path.to_owned()));
+            }
             let there = std::fs::metadata(path).ok();
             if there.as_ref().is_some_and(|there| !there.is_file()) {
                 return Ok(Place::Straight(std::fs::File::options().write(true).open(path)?, path.to_owned()));
@@ -56,6 +59,23 @@ impl Place {
             }
         }
     }
+}
+
+/// The output of this process that a path such as `/dev/stdout` names. It may lead to a file, to which others write as well.
+#[cfg(unix)]
+fn of_this_process(path: &Path) -> Option<std::io::Result<std::fs::File>> {
+    use std::os::fd::AsFd;
+    let stream = match path.to_str()? {
+        "/dev/stdout" | "/dev/fd/1" | "/proc/self/fd/1" => std::io::stdout().as_fd().try_clone_to_owned(),
+        "/dev/stderr" | "/dev/fd/2" | "/proc/self/fd/2" => std::io::stderr().as_fd().try_clone_to_owned(),
+        _ => return None,
+    };
+    Some(stream.map(std::fs::File::from))
+}
+
+#[cfg(not(unix))]
+fn of_this_process(_: &Path) -> Option<std::io::Result<std::fs::File>> {
+    None
 }
 
 impl Write for Place {

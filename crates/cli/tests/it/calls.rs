@@ -46,6 +46,14 @@ fn a_query_goes_to_a_file_or_through_a_job_and_brings_the_same() {
     for (name, code) in [("/no/such/folder/x.csv", 1), ("x.docx", 2)] {
         assert_eq!(run(&mut tieline(&login, &["query", "--output", name, soql])).0, code, "{name}");
     }
+    // Into what the process writes to anyway: beside what others have written there.
+    let shared = folder.path().join("shared.txt");
+    std::fs::write(&shared, "before\n").unwrap();
+    let into = std::fs::OpenOptions::new().append(true).open(&shared).unwrap();
+    let one = "SELECT COUNT() FROM Contact";
+    let status = tieline(&login, &["query", "--csv", "--output", "/dev/stdout", one]).stdout(into).status().unwrap();
+    assert!(status.success());
+    assert_eq!(std::fs::read_to_string(&shared).unwrap(), "before\ncount\n2500\n");
     // A reader that has seen enough.
     for arguments in [&["query", "--csv", soql][..], &["query", "--json", soql], &["query", "--bulk", "--csv", soql]] {
         let mut child = tieline(&login, arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();

@@ -106,7 +106,7 @@ impl Delete {
     }
 }
 
-fn is_id(text: &str) -> bool {
+pub(super) fn is_id(text: &str) -> bool {
     matches!(text.len(), 15 | 18) && text.chars().all(|c| c.is_ascii_alphanumeric())
 }
 

@@ -3,6 +3,7 @@
 use serde_json::Value;
 use tieline_client::Record;
 
+use super::delete::is_id;
 use crate::cells::{cell, without_attributes};
 use crate::commands::stopped;
 use crate::failure::Failure;
@@ -66,6 +67,11 @@ impl Get {
     }
 
     async fn read(&self) -> Result<Record, Failure> {
+        // `describe` and an empty text would be asked for as well, and answered by what is no record.
+        if self.by.is_none() && !is_id(&self.id) {
+            let hint = "ids have 15 or 18 letters and digits; --by FIELD finds a record by another field";
+            return Err(Failure::usage(format!("`{}` is no id", self.id), hint));
+        }
         let connection = self.org.to_call().await?;
         if self.fields.is_empty() {
             return Ok(match &self.by {
