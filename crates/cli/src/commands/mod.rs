@@ -3,6 +3,7 @@
 pub(crate) mod apex;
 pub(crate) mod broker;
 pub(crate) mod bulk;
+mod children;
 pub(crate) mod completions;
 pub(crate) mod datacloud;
 pub(crate) mod demo;
