@@ -51,7 +51,7 @@ pub(crate) struct Ingest {
     /// Do not wait for the end of the job
     #[arg(long)]
     no_wait: bool,
-    /// Wait so long at most; the job goes on
+    /// Wait so long at most; the job goes on, and the exit code is 6
     #[arg(long, value_name = "SECONDS", conflicts_with = "no_wait")]
     wait: Option<u64>,
     /// One JSON object a job
@@ -282,4 +282,19 @@ async fn open(file: &Path) -> Result<Box<dyn AsyncRead + Unpin + Send>, Failure>
 
 fn unread(file: &Path, error: &std::io::Error) -> Failure {
     Failure::usage(format!("{} cannot be read: {error}", file.display()), "name a file, or `-` for standard input")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_that_goes_on_is_not_one_that_may_be_sent_again() {
+        assert_eq!(not_done(JobState::JobComplete), None);
+        assert_eq!(not_done(JobState::Failed), Some(FAILED));
+        assert_eq!([JobState::UploadComplete, JobState::InProgress].map(not_done), [Some(UNFINISHED); 2]);
+        let lost =
+            Failure::transient("no answer", "check the network").after_sending("tieline datacloud job 5f3c --wait");
+        assert!(lost.is_unfinished() && lost.hint() == Some("go on with: tieline datacloud job 5f3c --wait"));
+    }
 }
