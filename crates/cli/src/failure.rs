@@ -103,7 +103,7 @@ impl Failure {
 
     /// Of a call that may be repeated without harm: that its answer was lost does not matter.
     pub(crate) fn repeatable(error: ClientError) -> Self {
-        let unknown = error.outcome_unknown();
+        let unknown = error.outcome_unknown() && !error.needs_person();
         let passes = match &error {
             ClientError::Unreachable { .. } => true,
             ClientError::Refused(refusal) => matches!(refusal.status, 502..=504),
@@ -161,7 +161,10 @@ impl From<ClientError> for Failure {
                 Self { code: UNFINISHED, ..Self::new(error.to_string(), hint) }
             }
             ClientError::Unsendable { .. } => Self::usage(error.to_string(), error.hint()),
-            error if error.outcome_unknown() => Self { code: UNFINISHED, ..Self::new(error.to_string(), error.hint()) },
+            // Who lacks a right is refused for certain, whatever the status.
+            error if error.outcome_unknown() && !error.needs_person() => {
+                Self { code: UNFINISHED, ..Self::new(error.to_string(), error.hint()) }
+            }
             error => Self {
                 code: code(error.needs_person(), error.is_transient()),
                 ..Self::new(error.to_string(), error.hint())
