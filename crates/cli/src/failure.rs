@@ -9,6 +9,8 @@ use tieline_store::StoreError;
 use tieline_store::token_stores::OpenError;
 use tieline_sync::SyncError;
 
+use crate::output;
+
 /// Done with an error.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -23,7 +25,8 @@ const NEEDS_PERSON: u8 = 3;
 pub(crate) const TRANSIENT: u8 = 4;
 /// Some of it was done, and some was not.
 pub(crate) const PARTLY: u8 = 5;
-/// It goes on in the org. Not [`TRANSIENT`]: whoever repeats the command then sends everything twice.
+/// It goes on in the org, or nobody knows whether it was done. Not [`TRANSIENT`]: whoever repeats the command then does
+/// everything twice.
 pub(crate) const UNFINISHED: u8 = 6;
 
 impl Failure {
@@ -59,6 +62,14 @@ impl Failure {
         Self { code, ..self }
     }
 
+    /// It came after rows were sent: the same command again would send them twice. `next` goes on instead.
+    pub(crate) fn after_sending(self, next: &str) -> Self {
+        if !self.is_transient() {
+            return self;
+        }
+        Self { hint: Some(format!("go on with: {next}")), code: UNFINISHED, ..self }
+    }
+
     /// All has been told already; only the exit code is left.
     pub(crate) fn told(code: u8) -> Self {
         Self { message: String::new(), hint: None, code }
@@ -73,6 +84,11 @@ impl Failure {
         self.code == TRANSIENT
     }
 
+    /// It may be done, or go on.
+    pub(crate) fn is_unfinished(&self) -> bool {
+        self.code == UNFINISHED
+    }
+
     pub(crate) fn code(&self) -> u8 {
         self.code
     }
@@ -85,14 +101,30 @@ impl Failure {
         self.hint.as_deref()
     }
 
+    /// Of a call that may be repeated without harm: that its answer was lost does not matter.
+    pub(crate) fn repeatable(error: ClientError) -> Self {
+        let unknown = error.outcome_unknown() && !error.needs_person();
+        let passes = match &error {
+            ClientError::Unreachable { .. } => true,
+            ClientError::Refused(refusal) => matches!(refusal.status, 502..=504),
+            _ => false,
+        };
+        let failure = Self::from(error);
+        match (unknown, passes) {
+            (false, _) => failure,
+            (true, false) => failure.with_code(FAILED),
+            (true, true) => Self::transient(failure.message, "run the same command again; twice does no harm"),
+        }
+    }
+
     /// Prints to stderr and answers the exit code.
     pub(crate) fn report(self) -> ExitCode {
         if self.message.is_empty() {
             return self.code.into();
         }
-        eprintln!("{} {}", console::style("error:").for_stderr().red().bold(), self.message);
+        output::note_as(console::style("error:").for_stderr().red().bold(), &self.message);
         if let Some(hint) = self.hint {
-            eprintln!("{} {hint}", console::style("hint:").for_stderr().cyan().bold());
+            output::hint(&hint);
         }
         self.code.into()
     }
@@ -129,6 +161,10 @@ impl From<ClientError> for Failure {
                 Self { code: UNFINISHED, ..Self::new(error.to_string(), hint) }
             }
             ClientError::Unsendable { .. } => Self::usage(error.to_string(), error.hint()),
+            // Who lacks a right is refused for certain, whatever the status.
+            error if error.outcome_unknown() && !error.needs_person() => {
+                Self { code: UNFINISHED, ..Self::new(error.to_string(), error.hint()) }
+            }
             error => Self {
                 code: code(error.needs_person(), error.is_transient()),
                 ..Self::new(error.to_string(), error.hint())

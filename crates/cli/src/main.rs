@@ -1,5 +1,6 @@
 //! `tieline`: the line between software and Salesforce. One file a command, under `commands`.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line speaks on both")]
+#[macro_use]
+mod output;
 
 mod cells;
 mod commands;
@@ -7,11 +8,11 @@ mod doctor;
 mod failure;
 mod login;
 mod orgs;
-mod output;
 mod place;
 mod rows;
 mod settings;
 mod setup;
+mod visible;
 
 use clap::{Parser, Subcommand};
 use tieline_auth::redact::Masked;
@@ -32,7 +33,7 @@ use crate::commands::{
     name = "tieline",
     version,
     max_term_width = 100,
-    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 needs a person, 4 transient, 5 partly done, 6 goes on in the org"
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 needs a person, 4 transient, 5 partly done, 6 goes on in the org, or nobody knows"
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -83,13 +84,15 @@ fn main() -> std::process::ExitCode {
         .with_env_filter(filter)
         .with_writer(|| Masked::new(std::io::stderr()))
         .with_target(false)
+        // It would be told on stderr, which is what cannot be written.
+        .log_internal_errors(false)
         .init();
     // More than one crypto provider in a graph makes rustls guess, and guessing panics.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("error: could not start: {error}");
+            note!("error: could not start: {error}");
             return 1.into();
         }
     };

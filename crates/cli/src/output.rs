@@ -3,17 +3,63 @@
 use std::io::{ErrorKind, Write};
 use std::time::Duration;
 
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{ContentArrangement, presets};
+use console::{StyledObject, style as styled};
 use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
-/// A table without walls, as wide as the terminal at the most.
+use crate::visible::visible;
+
+/// A table without walls, as wide as the terminal at the most. Nothing in its cells acts upon a terminal.
+pub(crate) struct Table(comfy_table::Table);
+
 pub(crate) fn table(header: &[&str]) -> Table {
-    let mut table = Table::new();
+    let mut table = comfy_table::Table::new();
     table
         .load_style(presets::UTF8_HORIZONTAL_ONLY)
         .set_content_arrangement(ContentArrangement::Dynamic)
-        .set_header(header.to_vec());
-    table
+        .set_header(header.iter().map(|name| visible(name)));
+    Table(table)
+}
+
+impl Table {
+    pub(crate) fn add_row<C: AsRef<str>>(&mut self, cells: impl IntoIterator<Item = C>) {
+        let cells: Vec<String> = cells.into_iter().map(|cell| visible(cell.as_ref()).into_owned()).collect();
+        self.0.add_row(cells);
+    }
+}
+
+impl std::fmt::Display for Table {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// `eprintln!` for this program: it goes on where nobody reads any more, and what quotes the org acts upon no terminal.
+macro_rules! note {
+    ($($what:tt)*) => { $crate::output::note_line(None, &format!($($what)*)) };
+}
+
+/// `println!` for this program, for people alone: it goes on where nobody reads any more.
+macro_rules! say {
+    ($($what:tt)*) => {{
+        let _ = $crate::output::line(&format!($($what)*));
+    }};
+}
+
+/// The same behind a word such as `hint:`, in colour on a terminal.
+pub(crate) fn note_as(word: StyledObject<&str>, text: &str) {
+    note_line(Some(word), text);
+}
+
+pub(crate) fn note_line(word: Option<StyledObject<&str>>, text: &str) {
+    let word = word.map(|word| format!("{word} ")).unwrap_or_default();
+    // In one piece, for other programs may write there too.
+    let _ = std::io::stderr().write_all(format!("{word}{}\n", visible(text)).as_bytes());
+}
+
+/// The next act.
+pub(crate) fn hint(text: &str) {
+    note_as(styled("hint:").for_stderr().cyan().bold(), text);
 }
 
 /// A bar on stderr, shown only to a terminal.

@@ -12,6 +12,7 @@ use crate::cells::{cell, without_attributes};
 use crate::failure::Failure;
 use crate::output;
 use crate::place::{Place, unwritten, unwritten_file};
+use crate::visible::Visible;
 
 /// Rows that a table shows; a terminal is no place for more, and a table must be held to be laid out.
 const TABLE_ROWS: usize = 1_000;
@@ -46,6 +47,7 @@ enum Form {
 
 enum Out {
     Stdout(BufWriter<std::io::Stdout>),
+    Terminal(Visible<BufWriter<std::io::Stdout>>),
     File(BufWriter<Place>),
 }
 
@@ -53,6 +55,7 @@ impl Write for Out {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         match self {
             Out::Stdout(out) => out.write(bytes),
+            Out::Terminal(out) => out.write(bytes),
             Out::File(out) => out.write(bytes),
         }
     }
@@ -60,6 +63,7 @@ impl Write for Out {
     fn flush(&mut self) -> std::io::Result<()> {
         match self {
             Out::Stdout(out) => out.flush(),
+            Out::Terminal(out) => out.flush(),
             Out::File(out) => out.flush(),
         }
     }
@@ -106,8 +110,11 @@ impl Sink {
                 }
             },
         };
+        let stdout = || BufWriter::with_capacity(1 << 16, std::io::stdout());
         let out = match format.file() {
-            None => Out::Stdout(BufWriter::with_capacity(1 << 16, std::io::stdout())),
+            // JSON escapes by rules of its own.
+            None if csv && std::io::stdout().is_terminal() => Out::Terminal(Visible::new(stdout())),
+            None => Out::Stdout(stdout()),
             Some(file) => Out::File(BufWriter::with_capacity(1 << 20, Place::prepare(file)?)),
         };
         let form = if csv { Form::Csv(Box::new(csv::Writer::from_writer(out))) } else { Form::Json(out) };
@@ -214,13 +221,13 @@ impl Sink {
                 if shown > 0 {
                     let header: Vec<&str> = header.iter().map(String::as_str).collect();
                     let mut table = output::table(&header);
-                    table.add_rows(rows);
+                    rows.into_iter().for_each(|row| table.add_row(row));
                     output::line(&table.to_string())?;
                 }
                 if shown == TABLE_ROWS as u64 && shown < total {
-                    eprintln!("the first {shown} of {}; --csv and --json give all", output::count(total, noun));
+                    note!("the first {shown} of {}; --csv and --json give all", output::count(total, noun));
                 } else if !what.is_empty() {
-                    eprintln!("{}", output::count(total, what));
+                    note!("{}", output::count(total, what));
                 }
                 return Ok(());
             }
@@ -233,7 +240,7 @@ impl Sink {
         if let (Out::File(out), Some(file)) = (out, self.file) {
             let kept = out.into_inner().map_err(std::io::IntoInnerError::into_error).and_then(Place::keep);
             kept.map_err(|error| unwritten_file(&file, &error))?;
-            eprintln!("{} written to {}", output::count(self.rows, noun), file.display());
+            note!("{} written to {}", output::count(self.rows, noun), file.display());
         }
         Ok(())
     }

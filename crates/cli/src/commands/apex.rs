@@ -22,8 +22,9 @@ use crate::setup::bootstrap::ENDED_BY_A_PERSON;
   tieline apex POST orders Name=Tea Quantity:=3
   tieline apex PUT orders --file orders.json
 
-The path follows /services/apexrest/. What the code answers is printed as it is. `tieline apex run` runs Apex that is not
-stored in the org."
+The path follows /services/apexrest/. What the code answers is printed as it is. After a lost answer every method but POST
+is sent again; a POST only where the org has certainly not seen it. `tieline apex run` runs Apex that is not stored in the
+org."
 )]
 pub(crate) struct Apex {
     #[command(subcommand)]
@@ -85,7 +86,7 @@ impl Apex {
             request = request.with_body(Body::Json(fields.into()));
         }
         let connection = self.org.to_call().await?;
-        print(sent(&connection, &request).await?, false).await
+        print(sent(&connection, &request).await?, &request, false).await
     }
 }
 
@@ -103,7 +104,7 @@ impl Run {
             return if done.success { Ok(()) } else { Err(Failure::told(FAILED)) };
         }
         if done.success {
-            eprintln!("done");
+            note!("done");
             return Ok(());
         }
         let at = format!("line {}, column {}", done.line, done.column);

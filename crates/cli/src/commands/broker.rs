@@ -49,7 +49,7 @@ impl Broker {
         let listeners = Listeners::bind(self.listen).await.map_err(|e| failure(e.to_string(), e.hint().to_owned()))?;
         let orgs = self.orgs().await?;
         let names: Vec<&str> = orgs.names().collect();
-        println!("tieline hands out tokens at http://localhost:{} for {}", listeners.port(), names.join(", "));
+        say!("tieline hands out tokens at http://localhost:{} for {}", listeners.port(), names.join(", "));
         let clock = Arc::new(SystemClock::default());
         let broker = broker::Broker::new(&secret, orgs, clock).with_limit(self.limit);
         broker::serve(listeners, broker, stopped()).await;

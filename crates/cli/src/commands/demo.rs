@@ -55,7 +55,7 @@ impl Demo {
             TcpListener::bind(self.listen).await.with_context(|| format!("could not listen on {}", self.listen))?;
         let say = |text: String| {
             if !self.json {
-                println!("{text}");
+                say!("{text}");
             }
         };
         let org = Emulator::start(Options { contacts: self.contacts, ..Options::default() }).await?;
@@ -76,8 +76,8 @@ impl Demo {
         if self.json {
             output::line(&json(&compared, &syncer.connection, began).to_string())?;
         } else {
-            println!("{}", sync::summary(&report));
-            println!("{}", verdict(&compared));
+            say!("{}", sync::summary(&report));
+            say!("{}", verdict(&compared));
         }
         let outcome = if self.once { Ok(()) } else { stay(listener, &store, syncer.connection.clone(), &report).await };
         store.close().await;
@@ -139,16 +139,16 @@ async fn stay(listener: TcpListener, store: &Store, connection: Connection, repo
         },
     );
     let changes = tokio::spawn(change_for_ever(connection, service.clone()));
-    println!(
+    say!(
         "\nOpen http://{address}: the page follows the org, which changes every {} seconds. Ctrl-C stops it.",
         CHANGE_EVERY.as_secs()
     );
     if let Some(error) = &report.run.error {
-        eprintln!("the first run ended with an error: {error}");
+        note!("the first run ended with an error: {error}");
     }
     let served = tieline_server::serve(listener, service, stopped()).await;
     changes.abort();
-    println!("Stopped; the demo's org and database are gone.");
+    say!("Stopped; the demo's org and database are gone.");
     Ok(served?)
 }
 
@@ -160,10 +160,10 @@ async fn change_for_ever(connection: Connection, service: Service) {
         tokio::time::sleep(CHANGE_EVERY).await;
         match change(&connection, turn, &mut newest).await {
             Ok(what) => {
-                println!("  in the org: {what}");
+                say!("  in the org: {what}");
                 service.nudge();
             }
-            Err(error) => eprintln!("the demo could not change its org: {error}"),
+            Err(error) => note!("the demo could not change its org: {error}"),
         }
         turn += 1;
     }

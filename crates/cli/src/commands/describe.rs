@@ -59,7 +59,7 @@ impl Describe {
             table.add_row([&object.name, &object.label, prefix, yes(object.custom), yes(object.queryable)]);
         }
         output::line(&table.to_string())?;
-        eprintln!("{}", output::count(objects.len() as u64, "object"));
+        note!("{}", output::count(objects.len() as u64, "object"));
         Ok(())
     }
 }
@@ -75,7 +75,7 @@ fn fields(object: &Object) -> Result<(), Failure> {
     }
     output::line(&table.to_string())?;
     let prefix = object.key_prefix.as_deref().map(|prefix| format!(", ids {prefix}…")).unwrap_or_default();
-    eprintln!("{} ({}{prefix}): {}", object.name, object.label, output::count(object.fields.len() as u64, "field"));
+    note!("{} ({}{prefix}): {}", object.name, object.label, output::count(object.fields.len() as u64, "field"));
     Ok(())
 }
 

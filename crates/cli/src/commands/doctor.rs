@@ -44,7 +44,7 @@ impl Doctor {
         let (failed, warned) = (count(State::Fail), count(State::Warn));
         if !self.json {
             let warnings = if warned == 1 { "warning" } else { "warnings" };
-            eprintln!("{} passed, {warned} {warnings}, {failed} failed", count(State::Pass));
+            note!("{} passed, {warned} {warnings}, {failed} failed", count(State::Pass));
         }
         match report.code(self.strict) {
             0 => Ok(()),

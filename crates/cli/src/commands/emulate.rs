@@ -66,18 +66,18 @@ impl Emulate {
             let json = serde_json::to_string(info).map_err(anyhow::Error::from)?;
             output::line(&json)?;
         } else {
-            println!("A local org is ready at {}. Log in with:\n", info.login_url);
-            println!("export SF_LOGIN_URL={}", info.login_url);
-            println!("export SF_CLIENT_ID={}", info.client_id);
-            println!("export SF_USERNAME={}", info.username);
-            println!("export SF_PRIVATE_KEY_FILE={}", info.private_key_file.display());
+            say!("A local org is ready at {}. Log in with:\n", info.login_url);
+            say!("export SF_LOGIN_URL={}", info.login_url);
+            say!("export SF_CLIENT_ID={}", info.client_id);
+            say!("export SF_USERNAME={}", info.username);
+            say!("export SF_PRIVATE_KEY_FILE={}", info.private_key_file.display());
             if let Some(ca) = &info.ca_file {
-                println!("export SSL_CERT_FILE={}", ca.display());
+                say!("export SSL_CERT_FILE={}", ca.display());
             }
             if let Some(url) = &info.datacloud_url {
-                println!("\nData Cloud: {url}   Tokens for it: POST {}/services/a360/token", info.instance_url);
+                say!("\nData Cloud: {url}   Tokens for it: POST {}/services/a360/token", info.instance_url);
             }
-            println!(
+            say!(
                 "\nControl: {}   Client secret, refresh token and the rest: --json   Ctrl-C stops it.",
                 info.control_url
             );
@@ -93,6 +93,6 @@ fn hyperd() -> anyhow::Result<PathBuf> {
     let variable = |name: &str| std::env::var_os(name);
     match hyper::find(variable)? {
         Some(program) => Ok(program),
-        None => hyper::fetch(variable, |step| eprintln!("{step}")),
+        None => hyper::fetch(variable, |step| note!("{step}")),
     }
 }

@@ -98,18 +98,18 @@ impl Login {
             output::line(&told.to_string())?;
             return Ok(());
         }
-        println!("Logged in to {} as {}.", entry.instance_url, entry.username);
+        say!("Logged in to {} as {}.", entry.instance_url, entry.username);
         let how = if is_default { "the default org".to_owned() } else { format!("--org {alias}") };
-        println!("It is saved as `{alias}` ({how}), sealed with a key in {}.", key.in_words());
+        say!("It is saved as `{alias}` ({how}), sealed with a key in {}.", key.in_words());
         if !matches!(
             credentials.config().grant,
             Grant::RefreshToken { .. } | Grant::JwtBearer { .. } | Grant::ClientCredentials
         ) {
-            eprintln!(
+            note!(
                 "warning: the org gave no refresh token, so this login ends with its session; ask for the scope refresh_token"
             );
         }
-        println!("\nTry: tieline query \"SELECT Name FROM Account LIMIT 5\"");
+        say!("\nTry: tieline query \"SELECT Name FROM Account LIMIT 5\"");
         Ok(())
     }
 
@@ -201,7 +201,7 @@ async fn end(orgs: &Orgs, alias: &str, old: &Entry, new: &Credentials) {
     }
     let ended = connection.credentials().revoke().await;
     if !ended.is_ok_and(|report| report.is_complete()) {
-        eprintln!(
+        note!(
             "warning: the login before could not be ended at the org; look at the user's OAuth connected apps in Setup"
         );
     }

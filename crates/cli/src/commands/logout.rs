@@ -34,15 +34,15 @@ impl Logout {
             })?],
         };
         if wanted.is_empty() {
-            eprintln!("no org is saved");
+            note!("no org is saved");
         }
         for alias in wanted {
             let (_, entry) = orgs.find(&alias)?;
             match self.revoke(&orgs, &alias, &entry).await {
-                Ok(()) => println!("Logged out of {} ({alias}).", entry.username),
+                Ok(()) => say!("Logged out of {} ({alias}).", entry.username),
                 Err(failure) if self.forget => {
-                    eprintln!("warning: {}; its tokens may live on at the org", failure.message());
-                    println!("Forgot {} ({alias}).", entry.username);
+                    note!("warning: {}; its tokens may live on at the org", failure.message());
+                    say!("Forgot {} ({alias}).", entry.username);
                 }
                 Err(failure) => return Err(failure.or("forget it here alone with --forget")),
             }

@@ -31,7 +31,7 @@ impl Man {
                 std::fs::create_dir_all(&folder).with_context(|| format!("could not make {}", folder.display()))?;
                 clap_mangen::generate_to(command, &folder)
                     .with_context(|| format!("could not write to {}", folder.display()))?;
-                eprintln!("the manual pages are in {}", folder.display());
+                note!("the manual pages are in {}", folder.display());
             }
         }
         Ok(())

@@ -3,6 +3,7 @@
 pub(crate) mod apex;
 pub(crate) mod broker;
 pub(crate) mod bulk;
+mod children;
 pub(crate) mod completions;
 pub(crate) mod datacloud;
 pub(crate) mod demo;
@@ -59,6 +60,14 @@ pub(crate) async fn unless_stopped<T>(work: impl Future<Output = Result<T, Failu
     }
 }
 
+/// Does something that nothing is lost by ending, whoever has begun to listen for Ctrl-C.
+pub(crate) async fn or_stopped<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    tokio::select! {
+        outcome = work => outcome,
+        () = stopped() => Err(Failure::told(ENDED_BY_A_PERSON)),
+    }
+}
+
 /// Set once somebody has stopped the program.
 static STOPPED: OnceLock<watch::Receiver<bool>> = OnceLock::new();
 
@@ -74,35 +83,46 @@ pub(crate) async fn stopped() {
 fn listen() -> &'static watch::Receiver<bool> {
     STOPPED.get_or_init(|| {
         let (tell, heard) = watch::channel(false);
-        let signalled = signalled();
+        let mut signals = Signals::new();
         tokio::spawn(async move {
-            signalled.await;
+            signals.next().await;
             let _ = tell.send(true);
+            // Whatever is being ended well takes too long for somebody who says it twice.
+            signals.next().await;
+            let _ = console::Term::stderr().show_cursor();
+            std::process::exit(i32::from(ENDED_BY_A_PERSON));
         });
         heard
     })
 }
 
-/// Listens from the call on, not only when it is awaited.
-fn signalled() -> impl Future<Output = ()> + Send {
+/// Ctrl-C, and the system's wish that the process end; heard from the making on, not only when they are awaited.
+struct Signals {
     #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        let (term, interrupt) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
-        async move {
-            match (term, interrupt) {
-                (Ok(mut term), Ok(mut interrupt)) => {
-                    tokio::select! {
-                        _ = interrupt.recv() => {}
-                        _ = term.recv() => {}
-                    }
-                }
-                _ => drop(tokio::signal::ctrl_c().await),
-            }
+    both: Option<(tokio::signal::unix::Signal, tokio::signal::unix::Signal)>,
+}
+
+impl Signals {
+    fn new() -> Self {
+        #[cfg(unix)]
+        {
+            use tokio::signal::unix::{SignalKind, signal};
+            let (term, interrupt) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+            Self { both: term.ok().zip(interrupt.ok()) }
         }
+        #[cfg(not(unix))]
+        Self {}
     }
-    #[cfg(not(unix))]
-    async {
+
+    async fn next(&mut self) {
+        #[cfg(unix)]
+        if let Some((term, interrupt)) = &mut self.both {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = term.recv() => {}
+            }
+            return;
+        }
         let _ = tokio::signal::ctrl_c().await;
     }
 }

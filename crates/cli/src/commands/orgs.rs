@@ -49,11 +49,11 @@ impl OrgsCommand {
         match self.act {
             Some(Act::Default { org }) => {
                 let alias = orgs.set_default(&org)?;
-                println!("`{alias}` is the default org.");
+                say!("`{alias}` is the default org.");
             }
             Some(Act::Rename { org, alias }) => {
                 orgs.rename(&org, &alias)?;
-                println!("`{org}` is called `{alias}` now.");
+                say!("`{org}` is called `{alias}` now.");
             }
             None if self.json => {
                 let all: Vec<_> = orgs
@@ -69,7 +69,7 @@ impl OrgsCommand {
                 output::line(&serde_json::Value::from(all).to_string())?;
             }
             None if orgs.entries().next().is_none() => {
-                eprintln!("no org is saved yet: `tieline login` adds one");
+                note!("no org is saved yet: `tieline login` adds one");
             }
             None => {
                 let mut table = output::table(&["", "alias", "user", "instance URL", "org id", "by"]);

@@ -2,9 +2,10 @@
 
 use serde_json::{Value, json};
 use tieline_client::bulk::{BulkQueryOptions, Wait};
-use tieline_client::{Connection, QueryOptions, Record, Request};
+use tieline_client::{Connection, QueryOptions, Record};
 
 use super::bulk::query as job;
+use super::children::complete;
 use super::stopped;
 use crate::failure::Failure;
 use crate::output;
@@ -129,27 +130,6 @@ async fn read(
         sink.header(&columns.unwrap_or_default())?;
     }
     sink.end(total, "record")
-}
-
-/// The org sends a record's first children with it, and tells where the others are.
-async fn complete(connection: &Connection, record: &mut Record) -> Result<(), Failure> {
-    for children in record.values_mut().filter_map(Value::as_object_mut) {
-        while let Some(next) = children.get("nextRecordsUrl").and_then(Value::as_str) {
-            let mut more: Record = connection.send_json(&Request::get(next)).await?;
-            let (Some(Value::Array(found)), Some(Value::Array(all))) =
-                (more.remove("records"), children.get_mut("records"))
-            else {
-                break;
-            };
-            all.extend(found);
-            children.insert("done".to_owned(), more.remove("done").unwrap_or(Value::Bool(true)));
-            match more.remove("nextRecordsUrl") {
-                Some(next) => children.insert("nextRecordsUrl".to_owned(), next),
-                None => children.shift_remove("nextRecordsUrl"),
-            };
-        }
-    }
-    Ok(())
 }
 
 async fn explain(connection: &Connection, soql: &str, mut sink: Sink) -> Result<(), Failure> {

@@ -1,15 +1,16 @@
 //! `tieline request`: any call, with login, retry and API budget.
 
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::path::PathBuf;
 
 use tieline_client::{Body, ClientError, Connection, Download, Method, Request as Call};
 
 use super::records::text;
 use super::stopped;
-use crate::failure::Failure;
+use crate::failure::{Failure, UNFINISHED};
 use crate::settings::OrgChoice;
 use crate::setup::bootstrap::ENDED_BY_A_PERSON;
+use crate::visible::Visible;
 
 /// Send any request to the org
 #[derive(clap::Args)]
@@ -20,7 +21,8 @@ use crate::setup::bootstrap::ENDED_BY_A_PERSON;
   tieline request POST composite --file composite.json --header Sforce-Call-Options:client=acme
 
 A path without a slash before it follows /services/data/vNN.N/. The body is printed as it came, that of a refusal too; the
-exit code is that of every other command. A POST is sent again only where the org has certainly not seen it.")]
+exit code is that of every other command. After a lost answer every method but POST is sent
+again; a POST only where the org has certainly not seen it.")]
 pub(crate) struct Request {
     #[command(flatten)]
     org: OrgChoice,
@@ -74,7 +76,7 @@ impl Request {
         if let Some(bytes) = bytes {
             call = call.with_body(body(content_type, bytes));
         }
-        print(sent(&connection, &call).await?, self.include).await
+        print(sent(&connection, &call).await?, &call, self.include).await
     }
 }
 
@@ -104,30 +106,39 @@ pub(super) async fn sent(connection: &Connection, call: &Call) -> Result<Result<
 }
 
 /// Prints a body as it comes; that of a refusal before its error.
-pub(super) async fn print(answer: Result<Download, ClientError>, include: bool) -> Result<(), Failure> {
-    let mut out = std::io::stdout();
+pub(super) async fn print(answer: Result<Download, ClientError>, call: &Call, include: bool) -> Result<(), Failure> {
+    let failed = if call.idempotent { Failure::repeatable } else { Failure::from };
+    let stdout = std::io::stdout();
+    // As it came, where a program reads it; on a terminal nothing of it is obeyed.
+    let mut out: Box<dyn Write> = if stdout.is_terminal() { Box::new(Visible::new(stdout)) } else { Box::new(stdout) };
     let mut answer = match answer {
         Err(ClientError::Refused(refusal)) => {
             if include {
-                eprintln!("HTTP {}", refusal.status);
+                note!("HTTP {}", refusal.status);
             }
             wrote(out.write_all(refusal.body()).and_then(|()| out.flush()))?;
             if !refusal.body().is_empty() && !refusal.body().ends_with(b"\n") {
                 wrote(out.write_all(b"\n"))?;
             }
-            return Err(ClientError::Refused(refusal).into());
+            return Err(failed(ClientError::Refused(refusal)));
         }
-        other => other?,
+        other => other.map_err(failed)?,
     };
     if include {
-        eprintln!("HTTP {}", answer.status);
+        note!("HTTP {}", answer.status);
         for (name, value) in &answer.headers {
-            eprintln!("{name}: {}", String::from_utf8_lossy(value.as_bytes()));
+            note!("{name}: {}", String::from_utf8_lossy(value.as_bytes()));
         }
     }
+    // The org has answered, so it has done what it was asked for.
+    let broken = |error: ClientError| match call.idempotent {
+        true => Failure::repeatable(error),
+        false => Failure::new(error.to_string(), "the org carried it out, and the answer broke off: do not repeat it")
+            .with_code(UNFINISHED),
+    };
     loop {
         let chunk = tokio::select! {
-            chunk = answer.chunk() => chunk?,
+            chunk = answer.chunk() => chunk.map_err(broken)?,
             () = stopped() => return Err(Failure::told(ENDED_BY_A_PERSON)),
         };
         let Some(chunk) = chunk else { break };

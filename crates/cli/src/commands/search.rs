@@ -16,7 +16,8 @@ use crate::setup::bootstrap::ENDED_BY_A_PERSON;
   tieline search \"C&A (Berlin)\" --in name --returning \"Account(Id, Name)\" --returning \"Contact(Id, Name)\"
   tieline search --sosl \"FIND {Love*} IN NAME FIELDS RETURNING Contact(Id, Name)\" --json
 
-In TERM no character has a meaning of its own; wildcards and operators are for --sosl.")]
+In TERM no character has a meaning of its own, but the words AND, OR and AND NOT are operators, as everywhere in SOSL. Wildcards
+are for --sosl.")]
 pub(crate) struct Search {
     #[command(flatten)]
     org: OrgChoice,

@@ -53,7 +53,7 @@ impl Serve {
         }
         let listener =
             TcpListener::bind(self.listen).await.with_context(|| format!("could not listen on {}", self.listen))?;
-        println!("tieline is ready at http://{}", listener.local_addr()?);
+        say!("tieline is ready at http://{}", listener.local_addr()?);
         let settings = Settings {
             every: Duration::from_secs(self.every),
             window: self.care.window(),

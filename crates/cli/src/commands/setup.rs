@@ -213,7 +213,7 @@ impl Jwt {
             }
             output::line("")?;
         }
-        eprintln!("nothing was deployed; each of these is checked by the org first (checkOnly)");
+        note!("nothing was deployed; each of these is checked by the org first (checkOnly)");
         Ok(())
     }
 }

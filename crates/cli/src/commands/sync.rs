@@ -105,7 +105,7 @@ impl Run {
             let report = pass(syncer, "Contact").await;
             match report {
                 Ok(report) if self.json => drop(output::line(&Value::from(report).to_string())?),
-                Ok(report) => println!("{}", summary(&report)),
+                Ok(report) => say!("{}", summary(&report)),
                 Err(failure) if self.once => return Err(failure),
                 // The next pass may find the org in better health; what failed is in the history.
                 Err(failure) => drop(failure.report()),
@@ -131,7 +131,7 @@ pub(crate) async fn pass(syncer: &Syncer, what: &'static str) -> Result<Report, 
     Ok(report?)
 }
 
-pub(crate) fn summary(report: &Report) -> comfy_table::Table {
+pub(crate) fn summary(report: &Report) -> output::Table {
     let run = &report.run;
     let mut table = output::table(&["object", "read", "new", "changed", "deleted", "API calls", "complete through"]);
     table.add_row([

@@ -46,7 +46,7 @@ impl Token {
         if let (Some(wanted), Some(end)) = (self.min_ttl, token.expires_at()) {
             let left = end.duration_since(crate::login::now()).as_secs().max(0).unsigned_abs();
             if left < wanted {
-                eprintln!(
+                note!(
                     "warning: a new token is used for {left} s here, not for {wanted}: TIELINE_TOKEN_REUSE=until_refused lifts that"
                 );
             }

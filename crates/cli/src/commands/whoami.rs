@@ -5,6 +5,7 @@ use serde_json::json;
 use crate::failure::Failure;
 use crate::output;
 use crate::settings::OrgChoice;
+use crate::visible::visible;
 
 /// Show which user of which org the commands speak for
 #[derive(clap::Args)]
@@ -47,7 +48,7 @@ impl Whoami {
             ("from", &from),
         ];
         for (name, value) in rows {
-            output::line(&format!("{name:<14}{value}"))?;
+            output::line(&visible(&format!("{name:<14}{value}")))?;
         }
         Ok(())
     }

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::failure::{FAILED, Failure};
 use crate::settings::Chosen;
+use crate::visible::visible;
 
 /// How a check came out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,9 +70,9 @@ impl Report {
                 State::Warn => console::style("warn").yellow(),
                 State::Fail => console::style("fail").red().bold(),
             };
-            let mut text = format!("{word}  {:<13} {}", check.name, check.detail);
+            let mut text = format!("{word}  {:<13} {}", check.name, visible(&check.detail));
             if !check.hint.is_empty() {
-                text.push_str(&format!("\n      {:<13} {} {}", "", console::style("→").cyan(), check.hint));
+                text.push_str(&format!("\n      {:<13} {} {}", "", console::style("→").cyan(), visible(&check.hint)));
             }
             // A reader that has seen enough ends the output, not the checks.
             let _ = crate::output::line(&text);

@@ -85,9 +85,9 @@ pub(crate) async fn login(app: &App, browser: Browser) -> Result<BegunLogin, Fai
         })
         .collect();
     if browser.tell_only || open::that_detached(page.as_str()).is_err() {
-        eprintln!("Open this page in a browser on this machine:\n\n{page}\n");
+        note!("Open this page in a browser on this machine:\n\n{page}\n");
     } else {
-        eprintln!(
+        note!(
             "The login page of {} opens in your browser. If it does not, open it yourself:\n\n{page}\n",
             app.login_url
         );

@@ -63,7 +63,7 @@ impl Where {
 pub(crate) async fn device(app: &App, scopes: &[&str]) -> Result<BegunLogin, Failure> {
     let http = http_client()?;
     let login = DeviceLogin::start(app, scopes, &http).await?;
-    eprintln!("Open {} in any browser and enter this code:\n\n    {}\n", login.verification_uri, login.user_code);
+    note!("Open {} in any browser and enter this code:\n\n    {}\n", login.verification_uri, login.user_code);
     let waiting = spinner("waiting for the code to be entered");
     let begun = login.wait(&http, &SystemClock::default()).await;
     waiting.finish_and_clear();

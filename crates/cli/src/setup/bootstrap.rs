@@ -224,7 +224,7 @@ impl Bootstrap {
             match self.with_password(username, Secret::new(password)).await {
                 Err(failure) if left > 0 && failure.needs_a_person() => {
                     let hint = failure.hint().unwrap_or_default();
-                    eprintln!("{}\nhint: {hint}; Ctrl-C ends this", failure.message());
+                    note!("{}\nhint: {hint}; Ctrl-C ends this", failure.message());
                 }
                 outcome => return outcome,
             }

@@ -37,7 +37,7 @@ async fn run(
 ) -> Result<DeployResult, Failure> {
     let id = org.deploy(package, options).await.map_err(|error| {
         let refused = error.salesforce_code().is_some_and(|code| code.starts_with("INSUFFICIENT_ACCESS"));
-        let failure = Failure::from(error);
+        let failure = Failure::repeatable(error);
         if refused {
             failure.or("log in for the setup as an administrator, who has Customize Application and Modify Metadata")
         } else {

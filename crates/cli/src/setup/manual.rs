@@ -50,7 +50,7 @@ impl Setup {
         };
         let pair = self.pair(&mut state).await?;
         let certificate = key::absolute(&self.folder.join(pair.place.certificate()));
-        eprintln!("{}", self.path(&certificate.display().to_string(), &state.username));
+        note!("{}", self.path(&certificate.display().to_string(), &state.username));
         let client_id = match (client_id_in_environment(), state.client_id.clone()) {
             (Some(id), _) => id,
             (None, Some(id)) if state.is(Done::Verified) || !self.bootstrap.can_ask() => id,

@@ -87,10 +87,11 @@ pub(crate) async fn assign(org: &Connection, set: &str, user: &str) -> Result<()
         // Sent, and no answer came: what is there now counts.
         Err(error @ ClientError::Unreachable { .. }) => match assignments(org, set, Some(user)).await?.is_empty() {
             false => Ok(()),
-            true => Err(error.into()),
+            true => Err(Failure::repeatable(error)),
         },
         Err(error) => {
-            Err(Failure::from(error).or("give the user the permission set in Setup, and run the same command again"))
+            Err(Failure::repeatable(error)
+                .or("give the user the permission set in Setup, and run the same command again"))
         }
     }
 }

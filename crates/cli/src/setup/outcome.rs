@@ -44,18 +44,17 @@ impl Outcome {
     pub(crate) fn tell(&self) {
         let folder = self.state.folder().display();
         let nothing = if self.changed { "" } else { "Nothing had to be changed. " };
-        println!("\n{nothing}The login is ready:\n");
-        println!("  set -a; . {}; set +a", self.state.folder().join(files::ENV).display());
-        println!("  tieline query \"SELECT Name FROM Account LIMIT 5\"\n");
-        println!("Rotate the certificate   tieline setup rotate-certificate --output {folder}");
-        println!("Check it any time        tieline doctor");
-        println!("Revoke the access        tieline setup jwt --undo --output {folder}");
+        say!("\n{nothing}The login is ready:\n");
+        say!("  set -a; . {}; set +a", self.state.folder().join(files::ENV).display());
+        say!("  tieline query \"SELECT Name FROM Account LIMIT 5\"\n");
+        say!("Rotate the certificate   tieline setup rotate-certificate --output {folder}");
+        say!("Check it any time        tieline doctor");
+        say!("Revoke the access        tieline setup jwt --undo --output {folder}");
         match self.state.plan.permission_set() {
-            Some(set) => println!(
-                "                         or take the permission set {set} from {} in Setup",
-                self.state.username
-            ),
-            None => println!("                         or revoke it in Setup, Connected Apps OAuth Usage"),
+            Some(set) => {
+                say!("                         or take the permission set {set} from {} in Setup", self.state.username)
+            }
+            None => say!("                         or revoke it in Setup, Connected Apps OAuth Usage"),
         }
     }
 }

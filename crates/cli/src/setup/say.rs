@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use console::style;
 use indicatif::ProgressBar;
+
+use crate::output::note_as;
 
 /// Tells people how it goes.
 #[derive(Clone, Copy)]
@@ -11,17 +14,17 @@ pub(crate) struct Say;
 impl Say {
     /// Something is done, or was done before.
     pub(crate) fn done(self, what: impl std::fmt::Display) {
-        eprintln!("{} {what}", console::style("✓").for_stderr().green());
+        note_as(style("✓").for_stderr().green(), &what.to_string());
     }
 
     /// Something to know.
     pub(crate) fn note(self, what: impl std::fmt::Display) {
-        eprintln!("  {what}");
+        note!("  {what}");
     }
 
     /// Something to look at.
     pub(crate) fn warn(self, what: impl std::fmt::Display) {
-        eprintln!("{} {what}", console::style("warning:").for_stderr().yellow().bold());
+        note_as(style("warning:").for_stderr().yellow().bold(), &what.to_string());
     }
 
     /// A line that says what is waited for.
@@ -29,7 +32,7 @@ impl Say {
         let what = what.into();
         let bar = crate::login::spinner(&what);
         if bar.is_hidden() {
-            eprintln!("… {what}");
+            note!("… {what}");
         }
         Waiting { bar, last: what }
     }
@@ -45,7 +48,7 @@ impl Waiting {
     /// What is waited for now. Where there is no terminal, each change is a line.
     pub(crate) fn change(&mut self, what: String) {
         if self.bar.is_hidden() && what != self.last {
-            eprintln!("… {what}");
+            note!("… {what}");
         }
         self.bar.set_message(what.clone());
         self.last = what;

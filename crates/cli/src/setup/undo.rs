@@ -59,7 +59,7 @@ async fn in_org(admin: &Connection, state: &mut State, removed: &mut Vec<String>
             match admin.delete("PermissionSetAssignment", &id).await {
                 Ok(()) => removed.push(format!("permission set assignment {id}")),
                 Err(ClientError::Refused(refusal)) if refusal.status == 404 => {}
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(Failure::repeatable(error)),
             }
         }
     }

@@ -186,7 +186,7 @@ impl<'a> Login<'a> {
     fn ask_for_approval(&self) -> Result<(), Failure> {
         let Approval::ByUser { callback, ask, open } = self.approval else { return Ok(()) };
         let page = self.approval_page(callback)?;
-        eprintln!("\n{} must approve the app once, in a browser:\n\n{page}\n", self.username);
+        note!("\n{} must approve the app once, in a browser:\n\n{page}\n", self.username);
         if !ask {
             return Err(Failure::needs_person(
                 format!("{} has not approved the app yet", self.username),

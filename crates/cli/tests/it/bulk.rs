@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::org::{Org, json as parsed, run, run_with, tieline};
 
 /// An org, a login, and a home in which the state of ingests is kept.
-fn org() -> (Org, BTreeMap<String, String>, tempfile::TempDir) {
+pub(crate) fn org() -> (Org, BTreeMap<String, String>, tempfile::TempDir) {
     let org = Org::start(&["--contacts", "0"]);
     let home = tempfile::tempdir().unwrap();
     let mut login = org.login();
@@ -19,17 +19,17 @@ fn org() -> (Org, BTreeMap<String, String>, tempfile::TempDir) {
     (org, login, home)
 }
 
-fn csv(from: usize, to: usize) -> String {
+pub(crate) fn csv(from: usize, to: usize) -> String {
     let rows = (from..to).map(|n| format!("First {n},\"Last, {n}\"\n"));
     std::iter::once("FirstName,LastName\n".to_owned()).chain(rows).collect()
 }
 
-fn count(login: &BTreeMap<String, String>) -> u64 {
+pub(crate) fn count(login: &BTreeMap<String, String>) -> u64 {
     let (_, out, err) = run(&mut tieline(login, &["query", "--csv", "SELECT COUNT() FROM Contact"]));
     out.lines().nth(1).unwrap_or_else(|| panic!("{err}")).parse().unwrap()
 }
 
-fn states(home: &Path) -> Vec<std::path::PathBuf> {
+pub(crate) fn states(home: &Path) -> Vec<std::path::PathBuf> {
     let folder = home.join(".local/state/tieline/bulk");
     let files = std::fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path());
     // Not what is being written beside them.
@@ -37,7 +37,7 @@ fn states(home: &Path) -> Vec<std::path::PathBuf> {
 }
 
 /// The state of the one ingest, once it is as wanted.
-fn noted(home: &Path, wanted: impl Fn(&Value) -> bool) -> (String, Value) {
+pub(crate) fn noted(home: &Path, wanted: impl Fn(&Value) -> bool) -> (String, Value) {
     let began = Instant::now();
     loop {
         for path in states(home) {
@@ -53,7 +53,7 @@ fn noted(home: &Path, wanted: impl Fn(&Value) -> bool) -> (String, Value) {
     }
 }
 
-fn interrupted(child: Child) -> String {
+pub(crate) fn interrupted(child: Child) -> String {
     assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
     let output = child.wait_with_output().unwrap();
     let err = String::from_utf8(output.stderr).unwrap();

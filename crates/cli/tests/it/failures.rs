@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::process::Command;
 
 use crate::org::{Org, PROGRAM, json, run, tieline};
+use crate::setup_terminal::Terminal;
 
 type Environment = BTreeMap<String, String>;
 
@@ -89,6 +90,49 @@ fn a_bad_query_shows_where() {
             && err.contains("hint: "),
         "{err}"
     );
+}
+
+/// A name that writes the clipboard, and a refusal that quotes one.
+#[test]
+fn nothing_that_an_org_says_acts_on_a_terminal() {
+    let org = Org::start(&["--contacts", "0"]);
+    let login = org.login();
+    let name = "\u{1b}]52;c;aGk=\u{7}\u{9b}2J";
+    let shown = r"\u{1b}]52;c;aGk=\u{7}\u{9b}2J";
+    let (code, id, err) = run(&mut tieline(&login, &["create", "Contact", &format!("LastName={name}")]));
+    assert_eq!(code, 0, "{err}");
+    let soql = "SELECT LastName FROM Contact";
+    for arguments in [&["query", soql][..], &["query", "--bulk", soql], &["get", "Contact", id.trim()]] {
+        let (_, out, err) = run(&mut tieline(&login, arguments));
+        assert!(out.contains(shown) && !out.contains(['\u{1b}', '\u{9b}', '\u{7}']), "{arguments:?}: {out:?}{err}");
+    }
+    let (_, out, _) = run(&mut tieline(&login, &["query", "--csv", soql]));
+    assert_eq!(out, format!("LastName\n{name}\n"), "a program has it as it is");
+    let refused = format!("SELECT Id FROM Contact WHERE LastName = '{name}' AND Bacon = 1");
+    let (_, _, err) = run(&mut tieline(&login, &["query", &refused]));
+    assert!(err.contains(shown) && !err.contains('\u{1b}'), "{err:?}");
+    // What is printed as it came, to a terminal and to a program.
+    org.control("PUT", "apexrest", &serde_json::json!([{"method": "GET", "path": "/text", "body": name}]));
+    assert_eq!(run(&mut tieline(&login, &["apex", "GET", "text"])).1, name);
+    for arguments in ["apex GET text".to_owned(), format!("query --csv '{soql}'")] {
+        let mut terminal = Terminal::open(&format!("'{PROGRAM}' {arguments}"), &login);
+        let (code, screen) = terminal.ends();
+        assert!(code == 0 && screen.contains(shown) && !screen.contains("\u{1b}]52"), "{screen:?}");
+    }
+}
+
+#[test]
+fn a_stderr_that_nobody_reads_ends_nothing() {
+    let org = Org::start(&["--contacts", "3"]);
+    for (arguments, code) in
+        [(&["query", "SELECT Id FROM Contact"][..], 0), (&["query", "SELECT Bacon FROM Contact"], 1)]
+    {
+        let mut command = tieline(&org.login(), arguments);
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let status = command.stdout(std::process::Stdio::null()).stderr(writer).status().unwrap();
+        assert_eq!(status.code(), Some(code), "{arguments:?}");
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@
 mod broker;
 mod bulk;
 mod bulk_memory;
+mod bulk_uncertain;
 mod calls;
 mod clients;
 mod command_line;

@@ -158,6 +158,52 @@ fn a_break_in_the_middle_says_what_is_known() {
 }
 
 #[test]
+fn what_may_have_been_done_does_not_exit_as_what_may_be_repeated() {
+    let org = org();
+    let login = org.login();
+    let lost = |path: &str| {
+        org.control("DELETE", "faults", &Value::Null);
+        org.control("POST", "faults", &json!({"path": path, "times": 0, "cut": 0}));
+    };
+    org.control("PUT", "apexrest", &json!([{"method": "POST", "path": "/x", "body": "done"}]));
+    lost("/services/data/v67.0/");
+    for arguments in [
+        &["create", "Contact", "LastName=Lost"][..],
+        &["request", "POST", "sobjects/Contact", "--json-body", r#"{"LastName":"Lost"}"#],
+        &["create", "Contact", "--file", "-"],
+        &["upsert", "Contact", "Id", "--file", "-"],
+    ] {
+        let (code, _, err) = run_with(&mut tieline(&login, arguments), "[{\"LastName\":\"Lost\"}]");
+        let hint = "hint: the request may have been carried out: look before repeating it";
+        assert!(code == 6 && err.contains(hint), "{arguments:?}: {code} {err}");
+    }
+    lost("/services/apexrest/");
+    assert_eq!(run(&mut tieline(&login, &["apex", "POST", "x"])).0, 6);
+    // Passed on by a gateway, or not.
+    org.control("DELETE", "faults", &Value::Null);
+    org.control("POST", "faults", &json!({"path": "/services/data/v67.0/sobjects", "status": 503}));
+    assert_eq!(run(&mut tieline(&login, &["create", "Contact", "LastName=Lost"])).0, 6);
+    // The 200 first answers are broken off in the middle: their status has come, and the org has done it.
+    org.control("POST", "faults", &json!({"path": "/services/data/v67.0/sobjects", "cut": 3}));
+    let create = ["request", "POST", "sobjects/Contact", "--json-body", r#"{"LastName":"Lost"}"#];
+    let (code, _, err) = run(&mut tieline(&login, &create));
+    assert!(code == 6 && err.contains("do not repeat it"), "{code} {err}");
+    // What may be repeated is, and may be again.
+    let at_once = json!({"path": "/services/data/v67.0/", "method": "PATCH", "status": 503, "times": 0,
+        "headers": {"retry-after": "0"}});
+    org.control("POST", "faults", &at_once);
+    for arguments in [
+        &["update", "Contact", "003Em0000000001IAA", "Title=x"][..],
+        &["update", "Contact", "--file", "-"],
+        &["upsert", "Account", "Key__c", "A", "Name=x"],
+        &["request", "PATCH", "sobjects/Contact/003Em0000000001IAA", "--json-body", "{}"],
+    ] {
+        let (code, _, err) = run_with(&mut tieline(&login, arguments), r#"[{"Id":"003Em0000000001IAA","Title":"x"}]"#);
+        assert!(code == 4 && err.contains("hint: run the same command again"), "{arguments:?}: {code} {err}");
+    }
+}
+
+#[test]
 fn deleting_many_needs_a_yes_and_ids_of_that_object() {
     let org = org();
     let login = org.login();

@@ -79,11 +79,11 @@ impl Abort {
         match found {
             Some((noted, _)) => {
                 noted.is_of(&connection).await?;
-                Ingest::resume(&connection, noted.handle).abort().await?;
+                Ingest::resume(&connection, noted.handle).abort().await.map_err(Failure::repeatable)?;
             }
             None => {
                 let (kind, _) = find(&connection, &self.id).await?;
-                connection.abort_job(kind, &self.id).await?;
+                connection.abort_job(kind, &self.id).await.map_err(Failure::repeatable)?;
             }
         }
         told(&jobs_of(&connection, &self.id).await?, self.json)
@@ -131,7 +131,7 @@ impl Jobs {
             }
             output::line(&table.to_string())?;
         }
-        eprintln!("{}", output::count(jobs.len() as u64, "job"));
+        note!("{}", output::count(jobs.len() as u64, "job"));
         Ok(())
     }
 }
@@ -143,7 +143,8 @@ async fn jobs_of(connection: &Connection, id: &str) -> Result<Vec<JobInfo>, Fail
     };
     noted.is_of(connection).await?;
     let mut jobs = Vec::new();
-    for id in noted.handle.jobs.iter().map(|job| &job.id).chain(&noted.handle.open_job) {
+    let filled = noted.handle.jobs.iter().chain(&noted.handle.handed).map(|job| &job.id);
+    for id in filled.chain(&noted.handle.open_job) {
         jobs.push(connection.job_info(JobKind::Ingest, id).await?);
     }
     Ok(jobs)
@@ -174,8 +175,8 @@ fn told(jobs: &[JobInfo], json: bool) -> Result<(), Failure> {
         output::line(&table.to_string())?;
     }
     for job in jobs.iter().filter(|job| job.error_message.as_ref().is_some_and(|text| !text.is_empty())) {
-        eprintln!("job {}: {}", job.id, summary::reason(job));
+        note!("job {}: {}", job.id, summary::reason(job));
     }
-    eprintln!("{}", output::count(jobs.len() as u64, "job"));
+    note!("{}", output::count(jobs.len() as u64, "job"));
     Ok(())
 }

@@ -12,7 +12,7 @@ mod summary;
 use std::time::Duration;
 
 use clap::Subcommand;
-use tieline_client::bulk::{JobInfo, JobKind, Wait};
+use tieline_client::bulk::{Delimiter, JobInfo, JobKind, Wait};
 use tieline_client::{ClientError, Connection};
 
 use crate::failure::Failure;
@@ -59,6 +59,12 @@ async fn find(connection: &Connection, id: &str) -> Result<(JobKind, JobInfo), F
             Err(error) => Err(error.into()),
         },
     }
+}
+
+/// What stands between the values of a job's results: not every job is one of ours.
+fn delimiter(info: &JobInfo) -> Delimiter {
+    let said = info.more.get("columnDelimiter").and_then(serde_json::Value::as_str);
+    said.and_then(|name| name.parse().ok()).unwrap_or_default()
 }
 
 fn not_such(error: &ClientError) -> bool {

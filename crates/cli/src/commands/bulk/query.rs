@@ -62,7 +62,7 @@ impl BulkQuery {
 
 /// Waits for a job and writes its rows. Whatever becomes of this program, the job's id was told.
 pub(in crate::commands) async fn wait_and_read(job: &QueryJob, sink: Sink, wait: &Wait) -> Result<(), Failure> {
-    eprintln!("job {0}; `tieline bulk results {0}` reads its rows again", job.id());
+    note!("job {0}; `tieline bulk results {0}` reads its rows again", job.id());
     read_when_done(job, sink, wait).await
 }
 
@@ -99,7 +99,7 @@ pub(super) async fn read_when_done(job: &QueryJob, sink: Sink, wait: &Wait) -> R
         () = stopped() => {
             bar.finish_and_clear();
             let id = job.id();
-            eprintln!("stopped; job {id} goes on: `tieline bulk resume {id}` waits for it, `tieline bulk abort {id}` ends it");
+            note!("stopped; job {id} goes on: `tieline bulk resume {id}` waits for it, `tieline bulk abort {id}` ends it");
             Err(Failure::told(ENDED_BY_A_PERSON))
         }
     }

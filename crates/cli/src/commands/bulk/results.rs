@@ -2,16 +2,15 @@
 
 use std::path::PathBuf;
 
-use tieline_client::Connection;
 use tieline_client::bulk::ingest::{IngestJob, IngestSummary, Results};
-use tieline_client::bulk::{
-    Delimiter, Ingest, IngestHandle, IngestOptions, JobInfo, JobKind, JobState, Operation, Rows,
-};
+use tieline_client::bulk::{Ingest, IngestHandle, IngestOptions, JobInfo, JobKind, JobState, Operation, Rows};
+use tieline_client::{ClientError, Connection};
 
 use super::ingest::End;
-use super::{find, query, state, summary, wait};
-use crate::commands::stopped;
-use crate::failure::Failure;
+use super::{delimiter, find, query, state, summary, wait};
+use crate::commands::{or_stopped, stopped};
+use crate::failure::{FAILED, Failure, UNFINISHED};
+use crate::output;
 use crate::rows::{Format, Sink};
 use crate::settings::OrgChoice;
 use crate::setup::bootstrap::ENDED_BY_A_PERSON;
@@ -55,17 +54,21 @@ impl JobResults {
         let ingest = match found {
             Some((noted, _)) => {
                 noted.is_of(&connection).await?;
-                Ingest::resume(&connection, noted.handle)
+                all_ended(&connection, noted.handle, &self.id).await?
             }
             None => match find(&connection, &self.id).await? {
-                (JobKind::Query, _) => {
-                    return query::read_when_done(&connection.query_job(&self.id), sink, &wait(None)).await;
+                (JobKind::Query, info) => {
+                    let job = connection.query_job(&self.id).delimited_by(delimiter(&info));
+                    return query::read_when_done(&job, sink, &wait(None)).await;
                 }
-                (JobKind::Ingest, info) => of_job(&connection, &info),
+                (JobKind::Ingest, info) => {
+                    has_ended(&info, &self.id)?;
+                    or_stopped(of_job(&connection, &info)).await?
+                }
             },
         };
         if let Some(folder) = &self.results {
-            return summary::write_all(&ingest, folder).await;
+            return or_stopped(summary::write_all(&ingest, folder)).await;
         }
         let which = match self.rows {
             Which::Successful => Results::Successful,
@@ -112,22 +115,64 @@ async fn copy(mut rows: Rows, sink: &mut Sink, bar: &indicatif::ProgressBar) -> 
     Ok(true)
 }
 
-/// An ingest that consists of one job, of which nothing is noted here.
-fn of_job(connection: &Connection, info: &JobInfo) -> Ingest {
-    let said = |name: &str| info.more.get(name).and_then(serde_json::Value::as_str).unwrap_or_default();
-    let mut options = IngestOptions::new(info.object.clone().unwrap_or_default(), Operation::Insert);
-    options.delimiter = said("columnDelimiter").parse().unwrap_or(Delimiter::Comma);
-    let job = IngestJob { id: info.id.clone(), first_row: 0, rows: info.number_records_processed };
-    Ingest::resume(connection, IngestHandle { jobs: vec![job], complete: true, ..IngestHandle::new(options) })
+/// Results are the whole only of what has ended.
+fn has_ended(info: &JobInfo, named: &str) -> Result<(), Failure> {
+    if info.state.is_final() {
+        return Ok(());
+    }
+    Err(Failure::new(
+        format!("job {} has not ended (it is {}): its results are not complete", info.id, info.state),
+        format!("wait for it: tieline bulk resume {named}"),
+    )
+    .with_code(UNFINISHED))
 }
 
-/// Tells the end of such an ingest. How many rows were sent is not known: those that were worked off are.
+/// The ingest with all jobs that were given to the org.
+async fn all_ended(connection: &Connection, mut handle: IngestHandle, named: &str) -> Result<Ingest, Failure> {
+    for job in handle.jobs.iter().chain(&handle.handed) {
+        has_ended(&connection.job_info(JobKind::Ingest, &job.id).await?, named)?;
+    }
+    handle.jobs.extend(handle.handed.take());
+    if !handle.complete {
+        note!("not all of the input was sent: {} of it have results", output::count(handle.rows(), "row"));
+    }
+    Ok(Ingest::resume(connection, handle))
+}
+
+/// An ingest that consists of one job, of which nothing is noted here. How many rows it was given the org does not say: they
+/// are those that it worked off, and those that it lists as unprocessed.
+async fn of_job(connection: &Connection, info: &JobInfo) -> Result<Ingest, Failure> {
+    let mut options = IngestOptions::new(info.object.clone().unwrap_or_default(), Operation::Insert);
+    options.delimiter = delimiter(info);
+    let job = IngestJob { id: info.id.clone(), first_row: 0, rows: info.number_records_processed };
+    let of = |job: IngestJob| {
+        let handle = IngestHandle { jobs: vec![job], complete: true, ..IngestHandle::new(options.clone()) };
+        Ingest::resume(connection, handle)
+    };
+    if info.state == JobState::JobComplete {
+        return Ok(of(job));
+    }
+    let mut listed = of(job.clone()).results(&job, Results::Unprocessed);
+    loop {
+        match listed.next().await.map(|row| row.is_some()) {
+            Ok(true) => {}
+            Ok(false) => break,
+            // That they are more than none, which is what is found out here. A list that is cut off is refused when it is
+            // read for good, for it then has to have as many again.
+            Err(ClientError::Unreadable { .. }) if listed.count() > 0 => break,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(of(IngestJob { rows: job.rows + listed.count(), ..job }))
+}
+
+/// Tells the end of such an ingest.
 pub(super) async fn of_one(connection: &Connection, info: JobInfo, end: &End) -> Result<(), Failure> {
-    let (ingest, named) = (of_job(connection, &info), info.id.clone());
-    let summary = IngestSummary { rows: info.number_records_processed, jobs: vec![info] };
+    let (ingest, named) = (of_job(connection, &info).await?, info.id.clone());
+    let summary = IngestSummary { rows: ingest.handle().rows(), jobs: vec![info] };
     let complete = summary.jobs.iter().all(|job| job.state == JobState::JobComplete);
     match summary::tell(&ingest, &summary, end, &named).await {
-        Ok(()) if !complete => Err(Failure::told(crate::failure::FAILED)),
+        Ok(()) if !complete => Err(Failure::told(FAILED)),
         other => other,
     }
 }

@@ -8,8 +8,8 @@ use tieline_client::bulk::JobKind;
 use super::ingest::{End, open};
 use super::running::Running;
 use super::state::{self, Noted, StateFile};
-use super::{find, query, wait};
-use crate::commands::stopped;
+use super::{delimiter, find, query, wait};
+use crate::commands::{or_stopped, stopped};
 use crate::failure::Failure;
 use crate::rows::{Format, Sink};
 use crate::settings::OrgChoice;
@@ -78,8 +78,8 @@ impl Resume {
         let (kind, info) = find(connection, id).await?;
         if kind == JobKind::Query {
             let format = if self.end.json { Format::json() } else { Format::default() };
-            return query::read_when_done(&connection.query_job(id), Sink::open(&format)?, &wait(self.end.timeout))
-                .await;
+            let job = connection.query_job(id).delimited_by(delimiter(&info));
+            return query::read_when_done(&job, Sink::open(&format)?, &wait(self.end.timeout)).await;
         }
         if info.state == tieline_client::bulk::JobState::Open {
             return Err(Failure::usage(
@@ -96,6 +96,6 @@ impl Resume {
             Err(tieline_client::ClientError::JobEnded { .. }) => connection.job_info(kind, id).await?,
             other => other?,
         };
-        super::results::of_one(connection, info, &self.end).await
+        or_stopped(super::results::of_one(connection, info, &self.end)).await
     }
 }

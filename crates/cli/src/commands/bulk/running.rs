@@ -10,7 +10,7 @@ use tokio::io::AsyncRead;
 use super::ingest::End;
 use super::state::{Noted, StateFile};
 use super::{summary, wait};
-use crate::commands::stopped;
+use crate::commands::{or_stopped, stopped};
 use crate::failure::{Failure, UNFINISHED};
 use crate::output;
 use crate::setup::bootstrap::ENDED_BY_A_PERSON;
@@ -50,6 +50,7 @@ impl Running {
             fed = self.ingest.feed_csv(input) => Some(fed),
             () = stopped() => None,
         };
+        let filled = self.ingest.handle().open_job.is_some();
         if fed.is_none() {
             self.ingest.abandon().await;
         }
@@ -58,17 +59,23 @@ impl Running {
             Some(Ok(())) => Ok(()),
             Some(Err(error)) => {
                 self.bar.finish_and_clear();
-                let failure = Failure::from(error);
-                if self.ingest.handle().rows() == 0 {
+                // What was lost on the way to a job that never began does no harm a second time.
+                let failure = Failure::repeatable(error);
+                let handle = self.ingest.handle();
+                let handed = handle.handed.is_some();
+                if handle.rows() == 0 && !handed {
                     return Err(failure);
                 }
                 self.told_of_jobs();
                 // Whoever repeats the command sends those rows twice.
-                Err(if failure.is_transient() { failure.with_code(UNFINISHED) } else { failure })
+                Err(match failure.after_sending(&self.resume()) {
+                    failure if handed => failure.with_code(UNFINISHED),
+                    failure => failure,
+                })
             }
             None => {
                 self.bar.finish_and_clear();
-                eprintln!("stopped; the job that was being filled is given up");
+                note!("stopped{}", if filled { "; the job that was being filled is given up" } else { "" });
                 self.told_of_jobs();
                 Err(Failure::told(ENDED_BY_A_PERSON))
             }
@@ -77,17 +84,28 @@ impl Running {
 
     /// What is in the org's hands already, and how to send the rest.
     fn told_of_jobs(&self) {
-        let rows = self.ingest.handle().rows();
-        if rows == 0 {
-            eprintln!("no rows are in the org's hands");
+        let handle = self.ingest.handle();
+        if handle.jobs.is_empty() && handle.handed.is_none() {
+            note!("no rows are in the org's hands");
             return;
         }
-        let jobs = self.ingest.handle().jobs.iter().map(|job| job.id.as_str()).collect::<Vec<_>>().join(", ");
+        if !handle.jobs.is_empty() {
+            let jobs = handle.jobs.iter().map(|job| job.id.as_str()).collect::<Vec<_>>().join(", ");
+            note!("{} are in the org's hands: job {jobs}", output::count(handle.rows(), "row"));
+        }
+        if let Some(job) = &handle.handed {
+            let rows = output::count(job.rows, "row");
+            note!("{rows} may be in the org's hands: job {} has them, and perhaps it was told to begin", job.id);
+        }
+        note!("to send the others: {}", self.resume());
+    }
+
+    /// The command that sends what the org has not.
+    fn resume(&self) -> String {
         let guard = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
         let file = if guard.0.input == "-" { "FILE".to_owned() } else { guard.0.input.clone() };
         drop(guard);
-        eprintln!("{} are in the org's hands: job {jobs}", output::count(rows, "row"));
-        eprintln!("to send the others: tieline bulk resume {} --file {file}", self.named());
+        format!("tieline bulk resume {} --file {file}", self.named())
     }
 
     /// How `bulk resume` is told which ingest is meant.
@@ -104,17 +122,13 @@ impl Running {
         self.bar.finish_and_clear();
         let handle = self.ingest.handle();
         let Some(first) = handle.jobs.first() else {
-            eprintln!("the input holds no rows; nothing was sent");
+            note!("the input holds no rows; nothing was sent");
             return Ok(());
         };
         let told = || serde_json::json!({"id": first.id, "jobs": handle.jobs, "sent": handle.rows()}).to_string();
         output::line(&if json { told() } else { first.id.clone() })?;
         let jobs = output::count(handle.jobs.len() as u64, "job");
-        eprintln!(
-            "{} sent in {jobs}; to wait: tieline bulk resume {}",
-            output::count(handle.rows(), "row"),
-            self.named()
-        );
+        note!("{} sent in {jobs}; to wait: tieline bulk resume {}", output::count(handle.rows(), "row"), self.named());
         Ok(())
     }
 
@@ -122,32 +136,33 @@ impl Running {
     pub(super) async fn finish(mut self, end: &End) -> Result<(), Failure> {
         if self.ingest.handle().jobs.is_empty() {
             self.bar.finish_and_clear();
-            eprintln!("the input holds no rows; nothing was sent");
+            note!("the input holds no rows; nothing was sent");
             return Ok(());
         }
         let named = self.named();
         let rows = self.ingest.handle().rows();
         for job in &self.ingest.handle().jobs {
-            self.bar.suspend(|| eprintln!("job {} has {}", job.id, output::count(job.rows, "row")));
+            self.bar.suspend(|| note!("job {} has {}", job.id, output::count(job.rows, "row")));
         }
         self.bar.set_message("");
         self.bar.set_position(0);
         output::total_is(&self.bar, rows);
         let limit = wait(end.timeout);
         let waited = tokio::select! {
-            waited = self.ingest.wait(&limit) => Some(waited),
-            () = stopped() => None,
+            waited = self.ingest.wait(&limit) => waited,
+            () = stopped() => {
+                self.bar.finish_and_clear();
+                note!("stopped waiting; the org goes on: tieline bulk resume {named}");
+                return Err(Failure::told(ENDED_BY_A_PERSON));
+            }
         };
         self.bar.finish_and_clear();
-        match waited {
-            Some(Ok(summary)) => summary::tell(&self.ingest, &summary, end, &named).await,
-            Some(Err(ClientError::StillRunning { waited, .. })) => Err(summary::unfinished(waited, &named)),
-            Some(Err(error)) => Err(error.into()),
-            None => {
-                eprintln!("stopped waiting; the org goes on: tieline bulk resume {named}");
-                Err(Failure::told(ENDED_BY_A_PERSON))
-            }
-        }
+        let told = match waited {
+            Ok(summary) => or_stopped(summary::tell(&self.ingest, &summary, end, &named)).await,
+            Err(ClientError::StillRunning { waited, .. }) => Err(summary::unfinished(waited, &named)),
+            Err(error) => Err(Failure::repeatable(error)),
+        };
+        told.map_err(|failure| failure.after_sending(&format!("tieline bulk resume {named}")))
     }
 }
 

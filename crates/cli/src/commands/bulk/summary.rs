@@ -28,7 +28,7 @@ pub(super) async fn tell(ingest: &Ingest, summary: &IngestSummary, end: &End, na
     let succeeded = summary.processed().saturating_sub(failed);
     let unprocessed = sent.saturating_sub(summary.processed());
     for job in summary.jobs.iter().filter(|job| job.state != JobState::JobComplete) {
-        eprintln!("job {} ended as {}: {}", job.id, job.state, reason(job));
+        note!("job {} ended as {}: {}", job.id, job.state, reason(job));
     }
     let first = summary.jobs.first().map(|job| &job.id);
     let jobs: Vec<&String> = summary.jobs.iter().map(|job| &job.id).collect();
@@ -47,7 +47,7 @@ pub(super) async fn tell(ingest: &Ingest, summary: &IngestSummary, end: &End, na
     if let Some(folder) = &end.results {
         write_all(ingest, folder).await?;
     } else if succeeded < sent {
-        eprintln!("{} which rows: tieline bulk results {named}", console::style("hint:").for_stderr().cyan().bold());
+        output::hint(&format!("which rows: tieline bulk results {named}"));
     }
     match succeeded {
         _ if summary.is_success() => Ok(()),
@@ -78,7 +78,7 @@ pub(super) async fn write_all(ingest: &Ingest, folder: &Path) -> Result<(), Fail
     for (which, name) in FILES {
         write(ingest, which, &folder.join(name)).await?;
     }
-    eprintln!("what became of each row is in {}", folder.display());
+    note!("what became of each row is in {}", folder.display());
     Ok(())
 }
 

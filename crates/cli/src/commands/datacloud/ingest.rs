@@ -9,7 +9,7 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 
 use super::Tenant;
 use crate::commands::stopped;
-use crate::failure::{FAILED, Failure, TRANSIENT};
+use crate::failure::{FAILED, Failure, UNFINISHED};
 use crate::output;
 use crate::setup::bootstrap::ENDED_BY_A_PERSON;
 
@@ -51,7 +51,7 @@ pub(crate) struct Ingest {
     /// Do not wait for the end of the job
     #[arg(long)]
     no_wait: bool,
-    /// Wait so long at most; the job goes on
+    /// Wait so long at most; the job goes on, and the exit code is 6
     #[arg(long, value_name = "SECONDS", conflicts_with = "no_wait")]
     wait: Option<u64>,
     /// One JSON object a job
@@ -106,7 +106,7 @@ impl Ingest {
         bar.finish_and_clear();
         let jobs = sent?;
         if jobs.is_empty() {
-            eprintln!("{} holds no rows; nothing was sent", csv.display());
+            note!("{} holds no rows; nothing was sent", csv.display());
             return Ok(());
         }
         if self.no_wait {
@@ -120,39 +120,49 @@ impl Ingest {
         }
         // Whatever becomes of the waiting, the jobs go on: their ids must be known.
         for job in &jobs {
-            eprintln!("job {} has all of its rows; waiting for its end", job.id);
+            note!("job {} has all of its rows; waiting for its end", job.id);
         }
         let mut worst = None;
         for job in jobs {
             let job = tokio::select! {
-                job = cloud.wait_for_ingest_job(&job.id, self.wait.map(Duration::from_secs)) => job?,
+                seen = cloud.wait_for_ingest_job(&job.id, self.wait.map(Duration::from_secs)) => {
+                    seen.map_err(|error| Failure::from(error).after_sending(&again(&job.id)))?
+                }
                 () = stopped() => {
-                    eprintln!("stopped waiting; the job goes on: tieline datacloud job {} --wait", job.id);
+                    note!("stopped waiting; the job goes on: tieline datacloud job {} --wait", job.id);
                     return Err(Failure::told(ENDED_BY_A_PERSON));
                 }
             };
             told(&job, self.json)?;
+            if not_done(job.state) == Some(UNFINISHED) {
+                output::hint(&format!("wait for it again: {}", again(&job.id)));
+            }
             worst = worst.max(not_done(job.state));
         }
         worst.map_or(Ok(()), |code| Err(Failure::told(code)))
     }
 }
 
-/// The exit code of a job that has not done what it was for: failed before still under way.
+/// The exit code of a job that has not done what it was for. One that is under way counts more than one that failed: whoever
+/// repeats the command sends its rows twice.
 fn not_done(state: JobState) -> Option<u8> {
     match state {
         JobState::JobComplete => None,
         JobState::Failed | JobState::Aborted => Some(FAILED),
-        _ => Some(TRANSIENT),
+        _ => Some(UNFINISHED),
     }
+}
+
+fn again(job: &str) -> String {
+    format!("tieline datacloud job {job} --wait")
 }
 
 /// Somebody has stopped the command: a job that is half full is of no use.
 async fn given_up(cloud: &DataCloud, job: &str) -> Failure {
     if !job.is_empty() {
         match cloud.abort_ingest_job(job).await {
-            Ok(()) => eprintln!("job {job} is ended; none of its rows is taken"),
-            Err(error) => eprintln!("job {job} is still open: {error}"),
+            Ok(()) => note!("job {job} is ended; none of its rows is taken"),
+            Err(error) => note!("job {job} is still open: {error}"),
         }
     }
     Failure::told(ENDED_BY_A_PERSON)
@@ -171,7 +181,7 @@ impl JobCommand {
         told(&job, self.json)?;
         match not_done(job.state) {
             // What was asked for: a look, or its end.
-            None | Some(TRANSIENT) => Ok(()),
+            None | Some(UNFINISHED) => Ok(()),
             Some(_) if self.abort && job.state == JobState::Aborted => Ok(()),
             Some(code) => Err(Failure::told(code)),
         }
@@ -195,7 +205,7 @@ fn told(job: &Job, json: bool) -> Result<(), Failure> {
         output::line(&format!("job {} {state}", job.id))?;
     }
     if job.state == JobState::Failed && !json {
-        eprintln!("hint: the data stream's page in Data Cloud tells why; rows must fit the connector's schema");
+        output::hint("the data stream's page in Data Cloud tells why; rows must fit the connector's schema");
     }
     Ok(())
 }
@@ -233,7 +243,7 @@ async fn send_rows(target: &Target, file: &Path, check: bool) -> Result<(), Fail
         rows.clear();
     }
     sent += send(target, &rows, sent, check).await?;
-    eprintln!("{sent} {} taken", if sent == 1 { "row" } else { "rows" });
+    note!("{sent} {} taken", if sent == 1 { "row" } else { "rows" });
     ended.unwrap_or(Ok(()))
 }
 
@@ -258,7 +268,7 @@ async fn send(target: &Target, rows: &[serde_json::Value], before: usize, check:
     };
     let sent = send.await;
     if sent.is_err() && before > 0 {
-        eprintln!("{before} rows were taken before");
+        note!("{before} rows were taken before");
     }
     Ok(sent?)
 }
@@ -272,4 +282,19 @@ async fn open(file: &Path) -> Result<Box<dyn AsyncRead + Unpin + Send>, Failure>
 
 fn unread(file: &Path, error: &std::io::Error) -> Failure {
     Failure::usage(format!("{} cannot be read: {error}", file.display()), "name a file, or `-` for standard input")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_that_goes_on_is_not_one_that_may_be_sent_again() {
+        assert_eq!(not_done(JobState::JobComplete), None);
+        assert_eq!(not_done(JobState::Failed), Some(FAILED));
+        assert_eq!([JobState::UploadComplete, JobState::InProgress].map(not_done), [Some(UNFINISHED); 2]);
+        let lost =
+            Failure::transient("no answer", "check the network").after_sending("tieline datacloud job 5f3c --wait");
+        assert!(lost.is_unfinished() && lost.hint() == Some("go on with: tieline datacloud job 5f3c --wait"));
+    }
 }

@@ -72,7 +72,7 @@ fn fields(object: &Object) -> Result<(), Failure> {
         table.add_row([&field.name, &field.display_name, &field.kind]);
     }
     output::line(&table.to_string())?;
-    eprintln!("{}: {}", object.name, object.display_name);
+    note!("{}: {}", object.name, object.display_name);
     Ok(())
 }
 
@@ -86,6 +86,6 @@ fn list(objects: &[Object]) -> Result<(), Failure> {
         }
         output::line(&table.to_string())?;
     }
-    eprintln!("{} {}", objects.len(), if objects.len() == 1 { "object" } else { "objects" });
+    note!("{} {}", objects.len(), if objects.len() == 1 { "object" } else { "objects" });
     Ok(())
 }

@@ -107,7 +107,7 @@ impl Query {
         };
         if let (true, Rows::Grpc(results)) = (self.in_background, &rows) {
             let id = results.status().query_id;
-            eprintln!("query {id}; its result can be read again by --id");
+            note!("query {id}; its result can be read again by --id");
         }
         let progress = output::rows_bar();
         let copied = tokio::select! {
@@ -284,14 +284,14 @@ impl Rows {
     async fn end(self) -> Failure {
         match self {
             Rows::Rest(_) => {}
-            Rows::Found(rows) => eprintln!("stopped reading; query {} goes on", rows.status().query_id),
+            Rows::Found(rows) => note!("stopped reading; query {} goes on", rows.status().query_id),
             Rows::Grpc(rows) => {
                 let status = rows.status();
                 if status.complete {
-                    eprintln!("stopped; `tieline datacloud query --id {}` reads the result", status.query_id);
+                    note!("stopped; `tieline datacloud query --id {}` reads the result", status.query_id);
                 } else {
                     match rows.cancel().await {
-                        Ok(()) => eprintln!("query {} is cancelled", status.query_id),
+                        Ok(()) => note!("query {} is cancelled", status.query_id),
                         Err(error) => return error.into(),
                     }
                 }

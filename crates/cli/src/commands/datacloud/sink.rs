@@ -79,19 +79,19 @@ impl Sink {
     /// `changed`: what a statement without result has done.
     pub(super) fn end(self, changed: Option<u64>) -> Result<(), Failure> {
         match self {
-            Sink::Table { .. } if changed.is_some() => eprintln!("{} rows changed", changed.unwrap_or_default()),
+            Sink::Table { .. } if changed.is_some() => note!("{} rows changed", changed.unwrap_or_default()),
             Sink::Table { header, rows, total } => {
                 let shown = rows.len() as u64;
                 if shown > 0 {
                     let header: Vec<&str> = header.iter().map(String::as_str).collect();
                     let mut table = output::table(&header);
-                    table.add_rows(rows);
+                    rows.into_iter().for_each(|row| table.add_row(row));
                     output::line(&table.to_string())?;
                 }
                 if shown < total {
-                    eprintln!("the first {shown} of {total} rows; --csv, --json and --output give all");
+                    note!("the first {shown} of {total} rows; --csv, --json and --output give all");
                 } else {
-                    eprintln!("{total} {}", if total == 1 { "row" } else { "rows" });
+                    note!("{total} {}", if total == 1 { "row" } else { "rows" });
                 }
             }
             Sink::Stdout(out) => {
@@ -106,7 +106,7 @@ impl Sink {
                     whole.finish()?.into_inner().map_err(std::io::IntoInnerError::into_error)?.keep()
                 };
                 whole.map_or(Ok(()), keep).map_err(|e| unwritten_file(&path, &e))?;
-                eprintln!("{total} {} written to {}", if total == 1 { "row" } else { "rows" }, path.display());
+                note!("{total} {} written to {}", if total == 1 { "row" } else { "rows" }, path.display());
             }
         }
         Ok(())

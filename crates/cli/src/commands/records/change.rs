@@ -1,5 +1,7 @@
 //! `tieline update`: changes of records.
 
+use futures_util::TryStreamExt;
+
 use super::create::Many;
 use super::input::{Input, read};
 use super::{fields, outcome};
@@ -52,7 +54,7 @@ impl Update {
             let records = input.many();
             let of = records.len();
             let results = connection.update_many(&self.object, records, self.many.all_or_none());
-            return outcome::many(results, of, "updated", &self.format).await;
+            return outcome::many(results.map_err(Failure::repeatable), of, "updated", &self.format).await;
         };
         let Input::One(record) = input else {
             return Err(Failure::usage(
@@ -61,7 +63,7 @@ impl Update {
             ));
         };
         tokio::select! {
-            done = connection.update(&self.object, &id, &record) => done?,
+            done = connection.update(&self.object, &id, &record) => done.map_err(Failure::repeatable)?,
             () = stopped() => return Err(Failure::told(ENDED_BY_A_PERSON)),
         }
         outcome::one(Some(&id), "updated", None, self.format.json)

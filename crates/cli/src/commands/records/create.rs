@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use futures_util::TryStreamExt;
 use tieline_client::AllOrNone;
 
 use super::input::{Input, read};
@@ -71,7 +72,7 @@ impl Create {
             Input::Many(records) => {
                 let of = records.len();
                 let results = connection.create_many(&self.object, records, self.many.all_or_none());
-                outcome::many(results, of, "created", &self.format).await
+                outcome::many(results.map_err(Failure::from), of, "created", &self.format).await
             }
         }
     }

@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
+use futures_util::TryStreamExt;
 use serde_json::Value;
 use tieline_client::{AllOrNone, Connection};
 
@@ -66,7 +67,7 @@ impl Delete {
         let connection = self.org.to_call().await?;
         if let [id] = ids.as_slice() {
             tokio::select! {
-                done = connection.delete(&self.object, id) => done?,
+                done = connection.delete(&self.object, id) => done.map_err(Failure::repeatable)?,
                 () = stopped() => return Err(Failure::told(ENDED_BY_A_PERSON)),
             }
             return outcome::one(Some(id), "deleted", None, self.format.json);
@@ -74,7 +75,8 @@ impl Delete {
         self.of_object(&connection, &ids).await?;
         let of = ids.len();
         let all_or_none = if self.all_or_none { AllOrNone::PerCall } else { AllOrNone::Each };
-        outcome::many(connection.delete_many(ids, all_or_none), of, "deleted", &self.format).await
+        let results = connection.delete_many(ids, all_or_none).map_err(Failure::repeatable);
+        outcome::many(results, of, "deleted", &self.format).await
     }
 
     fn ask(&self, records: usize) -> Result<(), Failure> {

@@ -2,7 +2,7 @@
 
 use futures_util::{Stream, StreamExt};
 use serde_json::{Value, json};
-use tieline_client::{ClientError, Record, SaveResult};
+use tieline_client::{Record, SaveResult};
 
 use crate::commands::stopped;
 use crate::failure::{FAILED, Failure, PARTLY};
@@ -23,13 +23,13 @@ pub(super) fn one(id: Option<&str>, done: &str, created: Option<bool>, json: boo
     if let Some(id) = id {
         output::line(id)?;
     }
-    eprintln!("1 record {done}");
+    note!("1 record {done}");
     Ok(())
 }
 
 /// Tells of each record, in the order of the input. `done`: what becomes of one that is not refused.
 pub(super) async fn many(
-    results: impl Stream<Item = Result<SaveResult, ClientError>>,
+    results: impl Stream<Item = Result<SaveResult, Failure>>,
     of: usize,
     done: &str,
     format: &Format,
@@ -47,7 +47,7 @@ pub(super) async fn many(
         };
         let result = match next {
             None => break Ok(()),
-            Some(Err(error)) => break Err(error.into()),
+            Some(Err(failure)) => break Err(failure),
             Some(Ok(result)) => result,
         };
         bar.inc(1);
@@ -68,16 +68,14 @@ pub(super) async fn many(
     }
     let succeeded = total - failed;
     if ended.is_err() && total < of as u64 {
-        eprintln!(
-            "{succeeded} {done}, {failed} failed; of the 200 after them nobody knows, and the others were not sent"
-        );
+        note!("{succeeded} {done}, {failed} failed; of the 200 after them nobody knows, and the others were not sent");
     }
     if let Err(failure) = ended {
-        // Whoever repeats the command creates those records twice.
-        let partly = succeeded > 0 && failure.is_transient();
+        // Whoever repeats the command does that twice.
+        let partly = succeeded > 0 && (failure.is_transient() || failure.is_unfinished());
         return Err(if partly { failure.with_code(PARTLY) } else { failure });
     }
-    eprintln!("{succeeded} {done}, {failed} failed");
+    note!("{succeeded} {done}, {failed} failed");
     match (failed, succeeded) {
         (0, _) => Ok(()),
         (_, 0) => Err(Failure::told(FAILED)),

@@ -1,5 +1,8 @@
 //! `tieline upsert`: records by an external id, created or changed.
 
+use futures_util::TryStreamExt;
+use tieline_client::ClientError;
+
 use super::create::Many;
 use super::input::{Input, read};
 use super::{fields, outcome};
@@ -16,7 +19,8 @@ use crate::setup::bootstrap::ENDED_BY_A_PERSON;
   tieline upsert Account Key__c --file accounts.jsonl
 
 FIELD=VALUE is text, FIELD:=JSON any JSON, FIELD= empties. Without a value each record of the file has its own in the
-external id; they are sent 200 at a time. It may be repeated without harm.")]
+external id; they are sent 200 at a time. It may be repeated without harm, except by the field Id: a record without one is
+created, each time.")]
 pub(crate) struct Upsert {
     #[command(flatten)]
     org: OrgChoice,
@@ -44,11 +48,14 @@ impl Upsert {
             None => Input::One(fields::object(&self.fields)?),
         };
         let connection = self.org.to_call().await?;
+        // By its id a record is created where there is none.
+        let failed: fn(ClientError) -> Failure =
+            if self.external_id.eq_ignore_ascii_case("Id") { Failure::from } else { Failure::repeatable };
         let Some(value) = self.value else {
             let records = input.many();
             let of = records.len();
             let results = connection.upsert_many(&self.object, &self.external_id, records, self.many.all_or_none());
-            return outcome::many(results, of, "written", &self.format).await;
+            return outcome::many(results.map_err(failed), of, "written", &self.format).await;
         };
         let Input::One(mut record) = input else {
             return Err(Failure::usage(
@@ -59,7 +66,7 @@ impl Upsert {
         // The org refuses it among the fields, where files have it.
         record.retain(|name, _| !name.eq_ignore_ascii_case(&self.external_id));
         let done = tokio::select! {
-            done = connection.upsert(&self.object, &self.external_id, &value, &record) => done?,
+            done = connection.upsert(&self.object, &self.external_id, &value, &record) => done.map_err(failed)?,
             () = stopped() => return Err(Failure::told(ENDED_BY_A_PERSON)),
         };
         let word = if done.created { "created" } else { "updated" };
