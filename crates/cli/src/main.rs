@@ -15,7 +15,9 @@ mod setup;
 mod visible;
 
 use clap::{Parser, Subcommand};
+use std::io::IsTerminal;
 use tieline_auth::redact::Masked;
+
 use tracing_subscriber::EnvFilter;
 
 use crate::commands::{
@@ -80,8 +82,10 @@ fn main() -> std::process::ExitCode {
     // What an event tells is told again by the error that ends the command.
     let filter =
         EnvFilter::try_from_env("TIELINE_LOG").unwrap_or_else(|_| EnvFilter::new("warn,tieline_auth::event=error"));
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|text| !text.is_empty());
     tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal() && !plain)
         .with_writer(|| Masked::new(std::io::stderr()))
         .with_target(false)
         // It would be told on stderr, which is what cannot be written.

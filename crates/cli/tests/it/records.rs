@@ -237,3 +237,21 @@ fn deleting_many_needs_a_yes_and_ids_of_that_object() {
     assert_eq!(lines(&out)[0]["errors"][0]["errorCode"], "ENTITY_IS_DELETED");
     assert_eq!(count(), "count\n0\n");
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_was_done_is_told_even_where_its_id_cannot_be_printed() {
+    let org = Org::start(&["--contacts", "0"]);
+    let login = org.login();
+    for arguments in [&["create", "Contact", "LastName=x"][..], &["create", "Contact", "LastName=x", "--json"]] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let output = tieline(&login, arguments).stdout(full).stderr(std::process::Stdio::piped()).output().unwrap();
+        let err = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{err}");
+        assert!(err.contains("1 record was created (003") && err.contains("do not repeat the command"), "{err}");
+    }
+    for arguments in [&["get", "Contact", ""][..], &["get", "Contact", "describe"]] {
+        let (code, _, err) = run(&mut tieline(&login, arguments));
+        assert!(code == 2 && err.contains("is no id"), "{err}");
+    }
+}

@@ -91,6 +91,10 @@ impl From<What> for Operation {
 
 impl BulkIngest {
     pub(crate) async fn run(self) -> Result<(), Failure> {
+        if let Some(field) = self.external_id.as_ref().filter(|_| !matches!(self.operation, What::Upsert)) {
+            let hint = "an external id is what an upsert finds records by: write --operation upsert";
+            return Err(Failure::usage(format!("--external-id {field} says nothing here"), hint));
+        }
         let input = open(&self.file).await?;
         if let Some(folder) = &self.end.results {
             summary::prepare(folder)?;

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tieline_client::bulk::ingest::IngestEvent;
+use tieline_client::bulk::ingest::{IngestEvent, IngestJob};
 use tieline_client::bulk::{Ingest, IngestHandle};
 use tieline_client::{ClientError, Connection};
 use tokio::io::AsyncRead;
@@ -15,17 +15,24 @@ use crate::failure::{Failure, UNFINISHED};
 use crate::output;
 use crate::setup::bootstrap::ENDED_BY_A_PERSON;
 
+fn of_job(job: &IngestJob) {
+    note!("job {} has {}", job.id, output::count(job.rows, "row"));
+}
+
 /// An ingest of which each step is noted.
 pub(super) struct Running {
     ingest: Ingest,
     noted: Arc<Mutex<(Noted, StateFile)>>,
     bar: indicatif::ProgressBar,
+    /// Jobs that another process had begun.
+    before: usize,
 }
 
 impl Running {
     pub(super) fn new(connection: &Connection, noted: Noted, state: StateFile) -> Self {
         let bar = output::rows_bar();
         let handle = noted.handle.clone();
+        let before = handle.jobs.len() + usize::from(handle.handed.is_some());
         let noted = Arc::new(Mutex::new((noted, state)));
         let (shared, shown) = (noted.clone(), bar.clone());
         let mut processed = std::collections::HashMap::new();
@@ -33,6 +40,8 @@ impl Running {
             note(&shared, handle);
             match event {
                 IngestEvent::Produced { rows, .. } => shown.set_position(rows),
+                // At once: who is killed after this has an id to go on with.
+                IngestEvent::Handed { job } => shown.suspend(|| of_job(job)),
                 IngestEvent::Seen { info } => {
                     processed.insert(info.id.clone(), info.number_records_processed);
                     shown.set_position(processed.values().sum());
@@ -40,7 +49,7 @@ impl Running {
                 _ => {}
             }
         });
-        Self { ingest, noted, bar }
+        Self { ingest, noted, bar, before }
     }
 
     /// Sends all rows. When somebody stops that, the job that was being filled is given up; those before it go on.
@@ -141,8 +150,8 @@ impl Running {
         }
         let named = self.named();
         let rows = self.ingest.handle().rows();
-        for job in &self.ingest.handle().jobs {
-            self.bar.suspend(|| note!("job {} has {}", job.id, output::count(job.rows, "row")));
+        for job in self.ingest.handle().jobs.iter().take(self.before) {
+            self.bar.suspend(|| of_job(job));
         }
         self.bar.set_message("");
         self.bar.set_position(0);

@@ -47,7 +47,13 @@ pub(super) async fn tell(ingest: &Ingest, summary: &IngestSummary, end: &End, na
     if let Some(folder) = &end.results {
         write_all(ingest, folder).await?;
     } else if succeeded < sent {
-        output::hint(&format!("which rows: tieline bulk results {named}"));
+        let which = if failed == 0 { " --rows unprocessed" } else { "" };
+        output::hint(&format!("which rows: tieline bulk results {named}{which}"));
+        if failed > 0 && unprocessed > 0 {
+            output::hint(&format!(
+                "and those that the org did not come to: tieline bulk results {named} --rows unprocessed"
+            ));
+        }
     }
     match succeeded {
         _ if summary.is_success() => Ok(()),

@@ -12,16 +12,22 @@ use crate::setup::bootstrap::ENDED_BY_A_PERSON;
 
 /// Tells of one record: its id for programs, a sentence for people.
 pub(super) fn one(id: Option<&str>, done: &str, created: Option<bool>, json: bool) -> Result<(), Failure> {
+    // What was done must not look undone: whoever repeats it does it twice.
+    let untold = |error: std::io::Error| {
+        let which = id.map(|id| format!(" ({id})")).unwrap_or_default();
+        let message = format!("1 record was {done}{which}, and that cannot be printed: {error}");
+        Failure::new(message, "do not repeat the command; see where its output goes")
+    };
     if json {
         let mut told = json!({"id": id, "success": true, "errors": []});
         if let Some(created) = created {
             told["created"] = json!(created);
         }
-        output::line(&told.to_string())?;
+        output::line(&told.to_string()).map_err(untold)?;
         return Ok(());
     }
     if let Some(id) = id {
-        output::line(id)?;
+        output::line(id).map_err(untold)?;
     }
     note!("1 record {done}");
     Ok(())
