@@ -82,7 +82,9 @@ fn ctrl_c_is_heard_while_something_is_ended_well_and_while_results_are_read() {
     noted(home.path(), |handle| handle["open_job"].is_string());
     assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
     met(&org, 1);
+    let began = Instant::now();
     interrupted(child);
+    assert!(began.elapsed() < Duration::from_secs(30), "it waited for the job to be given up");
     // Results that do not come.
     org.control("DELETE", "faults", &Value::Null);
     let (code, id, err) = run_with(&mut tieline(&login, &[&INSERT[..], &["--no-wait"]].concat()), &csv(0, 5));

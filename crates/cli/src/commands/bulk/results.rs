@@ -157,8 +157,8 @@ async fn of_job(connection: &Connection, info: &JobInfo) -> Result<Ingest, Failu
         match listed.next().await.map(|row| row.is_some()) {
             Ok(true) => {}
             Ok(false) => break,
-            // That they are more than none, which is what is found out here. A list that is cut off is refused when it is
-            // read for good, for it then has to have as many again.
+            // At its end, for there are more than none, which is all that the handle knows of. Had the list been cut off, the
+            // next reading, which has to find as many rows, would refuse it.
             Err(ClientError::Unreadable { .. }) if listed.count() > 0 => break,
             Err(error) => return Err(error.into()),
         }
