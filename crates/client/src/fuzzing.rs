@@ -37,7 +37,7 @@ pub fn csv_ends(pieces: &[&[u8]]) -> (Vec<usize>, bool, bool) {
 
 /// What a caller is told of a refusal.
 pub fn refused(status: u16, body: &[u8]) -> ClientError {
-    crate::error::refused("org", "GET /x", status, body)
+    crate::refusal::refused("org", "GET /x", status, body)
 }
 
 /// The query for what follows a record.

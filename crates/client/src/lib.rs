@@ -18,8 +18,8 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Reading order: [`connection`] (and [`connections`] for many orgs) → [`request`] → [`send`] with [`retry`] → [`rest`], one
-//! file per resource, [`bulk`] (jobs) and [`metadata`] (the org's setup). Beside the road: [`error`] and its [`catalogue`],
+//! Reading order: [`connection`] (and [`connections`] for many orgs) → [`request`] → [`send`] with [`retry`] → [`reply`] → [`rest`], one
+//! file per resource, [`bulk`] (jobs) and [`metadata`] (the org's setup). Beside the road: [`error`] with [`refusal`] and the [`catalogue`],
 //! [`session`] (what an expired one looks like), [`limits`], [`version`], [`soql`] (queries whose values are bound),
 //! [`id`].
 
@@ -34,7 +34,9 @@ mod gzip;
 pub mod id;
 pub mod limits;
 pub mod metadata;
+pub mod refusal;
 mod remember;
+pub mod reply;
 pub mod request;
 pub mod rest;
 pub mod retry;
@@ -47,9 +49,11 @@ mod wait;
 
 pub use connection::{Connection, Options, Timeouts};
 pub use connections::{ConnectionOptions, ConnectionStats, Connections};
-pub use error::{ClientError, ErrorItem, Refusal};
+pub use error::ClientError;
 pub use limits::{ApiUsage, Reserve};
-pub use request::{Body, Download, Reply, Request};
+pub use refusal::{ErrorItem, Refusal};
+pub use reply::{Download, Reply};
+pub use request::{Body, Request};
 /// HTTP methods.
 pub use reqwest::Method;
 pub use rest::apex::{ActionResult, AnonymousApex};

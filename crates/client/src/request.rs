@@ -4,11 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use jiff::Timestamp;
 use reqwest::Method;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-
-use crate::gzip::Inflater;
 
 /// A call as data, so that it can be sent again.
 ///
@@ -153,58 +150,6 @@ impl Request {
             // `/services/data/v67.0/sobjects/Contact/…`
             Some((at, _)) if path.contains("/sobjects/") && !path.ends_with("/describe") => &path[..at],
             _ => path,
-        }
-    }
-}
-
-/// The org's answer to a call that it carried out.
-#[derive(Debug)]
-pub struct Reply {
-    /// 2xx or 304.
-    pub status: u16,
-    /// Headers.
-    pub headers: HeaderMap,
-    /// The whole body.
-    pub body: Bytes,
-    /// The org's clock when the request was on its way: its `Date` less the time the call took, so never
-    /// later than the moment at which the org began to look at its data.
-    pub server_time: Option<Timestamp>,
-}
-
-/// An answer whose body is still on its way.
-#[derive(Debug)]
-pub struct Download {
-    /// 2xx or 304.
-    pub status: u16,
-    /// Headers.
-    pub headers: HeaderMap,
-    pub(crate) response: reqwest::Response,
-    pub(crate) inflater: Option<Inflater>,
-    pub(crate) org: String,
-    pub(crate) what: String,
-}
-
-impl Download {
-    /// The next piece of the body, decompressed; `None` at its end.
-    ///
-    /// # Errors
-    /// [`ClientError::Unreachable`](crate::ClientError::Unreachable) when the connection breaks; what came before is
-    /// all that came.
-    pub async fn chunk(&mut self) -> Result<Option<Bytes>, crate::ClientError> {
-        let spoiled = |error: std::io::Error| crate::error::spoiled(&self.org, &self.what, &error, 1, false);
-        loop {
-            if let Some(piece) = self.inflater.as_mut().map_or(Ok(None), Inflater::take).map_err(spoiled)? {
-                return Ok(Some(piece));
-            }
-            let chunk = self.response.chunk().await;
-            match (
-                chunk.map_err(|error| crate::error::broken(&self.org, &self.what, &error, 1, false))?,
-                &mut self.inflater,
-            ) {
-                (Some(compressed), Some(inflater)) => inflater.put(compressed),
-                (None, Some(inflater)) => return inflater.end().map_err(spoiled),
-                (chunk, None) => return Ok(chunk),
-            }
         }
     }
 }

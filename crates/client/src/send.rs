@@ -18,10 +18,12 @@ use tieline_auth::http::upload_client;
 use tracing::Instrument;
 
 use crate::connection::Connection;
-use crate::error::{ClientError, broken, refused, spoiled};
+use crate::error::{ClientError, broken, spoiled};
 use crate::gzip::{self, Inflater};
 use crate::metadata::soap;
-use crate::request::{Body, Download, Reply, Request};
+use crate::refusal::refused;
+use crate::reply::{Download, Raw, Reply, Unread};
+use crate::request::{Body, Request};
 use crate::{limits, retry, session};
 
 /// How often a call is repeated with another token, where tokens come from other processes.
@@ -37,53 +39,6 @@ enum Setback {
         retry_after: Option<Duration>,
     },
     Failed(ClientError),
-}
-
-/// An answer as it came over the line.
-pub(crate) struct Raw {
-    pub(crate) reply: Reply,
-    pub(crate) compressed: bool,
-}
-
-impl Raw {
-    fn opened(self) -> Result<Reply, Unread> {
-        if !self.compressed {
-            return Ok(self.reply);
-        }
-        let body = gzip::inflate(&self.reply.body).map_err(Unread::Gzip)?;
-        Ok(Reply { body, ..self.reply })
-    }
-}
-
-/// Why an answer was not read.
-pub(crate) enum Unread {
-    Gzip(std::io::Error),
-    Json(serde_json::Error),
-}
-
-impl Unread {
-    /// It may come whole the next time.
-    pub(crate) fn is_cut(&self) -> bool {
-        match self {
-            Unread::Gzip(_) => true,
-            Unread::Json(error) => error.is_eof(),
-        }
-    }
-}
-
-impl std::fmt::Display for Unread {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Unread::Gzip(error) => error.fmt(f),
-            Unread::Json(error) => error.fmt(f),
-        }
-    }
-}
-
-impl From<serde_json::Error> for Unread {
-    fn from(error: serde_json::Error) -> Self {
-        Unread::Json(error)
-    }
 }
 
 /// What was tried so far.

@@ -14,7 +14,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::connection::Connection;
 use crate::error::ClientError;
-use crate::request::{Reply, Request};
+use crate::reply::Reply;
+use crate::request::Request;
 
 /// Version of the API that calls use unless told otherwise: Summer '26, in every org by the time of writing.
 pub const DEFAULT_API_VERSION: &str = "67.0";

@@ -10,7 +10,8 @@ use tokio::task::JoinHandle;
 
 use crate::connection::Connection;
 use crate::error::ClientError;
-use crate::request::{Download, Request};
+use crate::reply::Download;
+use crate::request::Request;
 use crate::rest::sobject::segment;
 use crate::visited::Visited;
 

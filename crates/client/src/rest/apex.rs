@@ -7,7 +7,8 @@ use serde_json::{Map, Value};
 
 use super::sobject::segment;
 use crate::connection::Connection;
-use crate::error::{ClientError, ErrorItem};
+use crate::error::ClientError;
+use crate::refusal::ErrorItem;
 use crate::request::Request;
 
 /// What became of anonymous Apex.

@@ -6,7 +6,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::connection::Connection;
-use crate::error::{ClientError, ErrorItem};
+use crate::error::ClientError;
+use crate::refusal::ErrorItem;
 use crate::request::Request;
 
 /// What became of one record of a write.

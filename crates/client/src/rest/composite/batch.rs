@@ -8,7 +8,8 @@ use serde_json::value::RawValue;
 
 use super::parts::repeatable;
 use crate::connection::Connection;
-use crate::error::{ClientError, refused};
+use crate::error::ClientError;
+use crate::refusal::refused;
 
 /// Requests that are carried out one after the other, each for itself.
 #[derive(Debug, Clone, Default, Serialize)]

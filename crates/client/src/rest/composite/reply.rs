@@ -7,7 +7,8 @@ use serde_json::{Map, Value};
 
 use super::parts::{Part, Parts};
 use crate::connection::Connection;
-use crate::error::{ClientError, refused};
+use crate::error::ClientError;
+use crate::refusal::refused;
 use crate::request::Request;
 
 #[derive(Debug, Deserialize)]

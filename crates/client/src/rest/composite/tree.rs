@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::connection::Connection;
-use crate::error::{ClientError, ErrorItem};
+use crate::error::ClientError;
+use crate::refusal::ErrorItem;
 use crate::rest::sobject::segment;
 
 /// A record of a tree, with children.

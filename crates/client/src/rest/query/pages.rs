@@ -15,10 +15,11 @@ use tokio::task::JoinHandle;
 use super::answer::{self, Answer};
 use super::{QueryOptions, encoded};
 use crate::connection::Connection;
-use crate::error::{ClientError, joined, refused};
+use crate::error::{ClientError, joined};
 use crate::gzip;
+use crate::refusal::refused;
+use crate::reply::Unread;
 use crate::request::Request;
-use crate::send::Unread;
 use crate::soql;
 use crate::visited::Visited;
 
