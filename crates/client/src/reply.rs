@@ -38,7 +38,7 @@ impl Download {
     /// The next piece of the body, decompressed; `None` at its end.
     ///
     /// # Errors
-    /// [`ClientError::Unreachable`](crate::ClientError::Unreachable) when the connection breaks; what came before is
+    /// [`ClientError::Unreachable`] when the connection breaks; what came before is
     /// all that came.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, ClientError> {
         let spoiled = |error: std::io::Error| spoiled(&self.org, &self.what, &error, 1, false);

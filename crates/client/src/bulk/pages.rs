@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::connection::Connection;
-use crate::error::ClientError;
+use crate::error::{ClientError, joined};
 use crate::reply::Download;
 use crate::request::Request;
 use crate::rest::sobject::segment;
@@ -137,7 +137,11 @@ impl Feed {
                     self.more = None;
                     return Err(error);
                 }
-                None => drop(self.tasks.pop_front()),
+                None => {
+                    // A task that did not come to its end must not look as if it had.
+                    joined(self.connection.org(), (&mut first.task).await.map(Ok))?;
+                    self.tasks.pop_front();
+                }
             }
         }
     }

@@ -32,6 +32,9 @@ pub struct AnonymousApex {
     /// Where.
     #[serde(default)]
     pub exception_stack_trace: Option<String>,
+    /// What else the org says.
+    #[serde(flatten)]
+    pub more: serde_json::Map<String, serde_json::Value>,
 }
 
 /// What became of one input of an action.

@@ -17,6 +17,9 @@ pub struct Updated {
     /// Up to when the answer is complete: where the next window begins.
     #[serde(deserialize_with = "moment")]
     pub latest_date_covered: Timestamp,
+    /// What else the org says.
+    #[serde(flatten)]
+    pub more: serde_json::Map<String, serde_json::Value>,
 }
 
 /// Records that were deleted in a window.
@@ -31,6 +34,9 @@ pub struct Deleted {
     /// Up to when the answer is complete.
     #[serde(deserialize_with = "moment")]
     pub latest_date_covered: Timestamp,
+    /// What else the org says.
+    #[serde(flatten)]
+    pub more: serde_json::Map<String, serde_json::Value>,
 }
 
 /// A record that was deleted.
@@ -42,6 +48,9 @@ pub struct DeletedRecord {
     /// When.
     #[serde(deserialize_with = "moment")]
     pub deleted_date: Timestamp,
+    /// What else the org says.
+    #[serde(flatten)]
+    pub more: serde_json::Map<String, serde_json::Value>,
 }
 
 /// Reads a datetime in all forms in which Salesforce writes them: with `Z`, with `+00:00`, and with `+0000`.
