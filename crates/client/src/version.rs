@@ -163,7 +163,12 @@ impl Connection {
         let read = |reply: Reply| Ok((serde_json::from_slice(&reply.body)?, reply.server_time));
         let version = self.api_version();
         match self.send_and(&Request { names_paths: true, ..request()? }, read).await {
-            Err(ClientError::Refused(_)) if self.api_version() != version => self.send_and(&request()?, read).await,
+            // Any other refusal is no matter of versions, and what was sent may have been carried out.
+            Err(ClientError::Refused(refusal))
+                if matches!(refusal.status, 404 | 410) && self.api_version() != version =>
+            {
+                self.send_and(&request()?, read).await
+            }
             other => other,
         }
     }
