@@ -5,10 +5,10 @@
 //! org's time then, less the lag.
 
 use jiff::Timestamp;
-use sqlx::Row;
+use uuid::Uuid;
 
 use crate::error::StoreError;
-use crate::open::Store;
+use crate::open::Tenant;
 
 /// A place in the order (SystemModstamp, Id).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,22 +28,22 @@ pub struct Checkpoint {
     pub scan: Option<(Position, Timestamp)>,
 }
 
-impl Store {
+impl Tenant {
     /// An object's checkpoint; the default one where nothing was read yet.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn checkpoint(&self, integration: &str, object: &str) -> Result<Checkpoint, StoreError> {
-        let row = sqlx::query("SELECT through, scan_stamp, scan_id, scan_until FROM checkpoints WHERE integration_id = $1 AND object = $2")
+    pub async fn checkpoint(&self, integration: Uuid, object: &str) -> Result<Checkpoint, StoreError> {
+        let mut tx = self.read("reading the checkpoint").await?;
+        let row = tx
+            .query("SELECT through, scan_stamp, scan_id, scan_until FROM checkpoints WHERE business_id = $1 AND integration_id = $2 AND object = $3")
+            .bind(self.business())
             .bind(integration)
             .bind(object)
-            .fetch_optional(&self.reader)
-            .await
-            .map_err(StoreError::doing("reading the checkpoint"))?;
+            .optional()
+            .await?;
         let Some(row) = row else { return Ok(Checkpoint::default()) };
-        let time = |column: &str| row.get::<Option<i64>, _>(column).and_then(|ms| Timestamp::from_millisecond(ms).ok());
-        let position = time("scan_stamp").zip(row.get::<Option<String>, _>("scan_id"));
-        let position = position.map(|(stamp, id)| Position { stamp, id });
-        Ok(Checkpoint { through: time("through"), scan: position.zip(time("scan_until")) })
+        let position = row.find("scan_stamp")?.zip(row.find("scan_id")?).map(|(stamp, id)| Position { stamp, id });
+        Ok(Checkpoint { through: row.find("through")?, scan: position.zip(row.find("scan_until")?) })
     }
 }

@@ -1,20 +1,22 @@
-//! People.
+//! People, as the sources have them.
 
 use std::collections::HashSet;
 
-use futures_util::{Stream, TryStreamExt};
+use futures_util::{Stream, stream};
 use jiff::Timestamp;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 use uuid::Uuid;
 
 use crate::error::StoreError;
-use crate::open::Store;
+use crate::open::Tenant;
 use crate::runs::StepOutcome;
+use crate::sql::{Row, Tx, Value};
 
-/// Rows of one INSERT: 17 values each, well below SQLite's 32,766 parameters, and few enough statements that
+/// Rows of one INSERT: 12 values each, well below SQLite's 32,766 parameters and PostgreSQL's 65,535, and few enough statements that
 /// the database, not the round trip to its thread, takes the time.
 const CHUNK: usize = 250;
+
+/// Rows of one page when all are read.
+const PAGE: u32 = 2_000;
 
 /// A contact as a source has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,8 +37,8 @@ pub struct ContactRow {
     pub company: Option<String>,
     /// Job title.
     pub title: Option<String>,
-    /// The source's other fields: a JSON object with sorted keys.
-    pub source_metadata: String,
+    /// The source's other fields: a JSON object.
+    pub source_metadata: serde_json::Value,
     /// The source's stamp of this version.
     pub source_stamp: Timestamp,
     /// The source has deleted it.
@@ -46,52 +48,64 @@ pub struct ContactRow {
 /// A contact as it is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Contact {
-    /// Our id: a UUID.
-    pub id: String,
+    /// Our id.
+    pub id: Uuid,
     /// What the source had.
     pub row: ContactRow,
-    /// Milliseconds since 1970.
-    pub last_synced_at: i64,
+    /// When this version came.
+    pub last_synced_at: Timestamp,
 }
 
-impl Store {
+impl ContactRow {
+    /// The columns from `source_id` to `title`.
+    pub(crate) fn values(&self) -> [Value; 8] {
+        [
+            (&self.source_id).into(),
+            (&self.first_name).into(),
+            (&self.last_name).into(),
+            (&self.name).into(),
+            (&self.email).into(),
+            (&self.phone).into(),
+            (&self.company).into(),
+            (&self.title).into(),
+        ]
+    }
+}
+
+impl Tenant {
     /// Inserts and updates. A version older than the one held is left aside, an equal one touches nothing.
     pub(crate) async fn upsert_contacts(
         &self,
-        connection: &mut SqliteConnection,
-        integration: &str,
+        tx: &mut Tx,
+        integration: Uuid,
         contacts: &[ContactRow],
         now: Timestamp,
-    ) -> Result<StepOutcome, sqlx::Error> {
+    ) -> Result<StepOutcome, StoreError> {
         let mut outcome = StepOutcome::default();
         for chunk in contacts.chunks(CHUNK) {
-            let ids: Vec<String> = chunk.iter().map(|_| Uuid::now_v7().to_string()).collect();
-            let mut query = QueryBuilder::<Sqlite>::new(
-                "INSERT INTO contacts (id, business_id, integration_id, source_type, source_id, first_name, last_name, name,
-                 email, phone, company, title, source_metadata, source_stamp, deleted, sync_status, last_synced_at, created_at) ",
+            let ids: Vec<Uuid> = chunk.iter().map(|_| Uuid::now_v7()).collect();
+            // $1 to $3 are the same for all rows.
+            let mut sql = String::with_capacity(chunk.len() * 120 + 2_000);
+            sql.push_str(
+                "INSERT INTO contacts (business_id, integration_id, last_synced_at, created_at, source_type, sync_status,
+                 id, source_id, first_name, last_name, name, email, phone, company, title, source_metadata, source_stamp, deleted) VALUES ",
             );
-            query.push_values(chunk.iter().zip(&ids), |mut values, (contact, id)| {
-                values
-                    .push_bind(id)
-                    .push_bind(&self.business)
-                    .push_bind(integration)
-                    .push("'salesforce'")
-                    .push_bind(&contact.source_id)
-                    .push_bind(&contact.first_name)
-                    .push_bind(&contact.last_name)
-                    .push_bind(&contact.name)
-                    .push_bind(&contact.email)
-                    .push_bind(&contact.phone)
-                    .push_bind(&contact.company)
-                    .push_bind(&contact.title)
-                    .push_bind(&contact.source_metadata)
-                    .push_bind(contact.source_stamp.as_millisecond())
-                    .push_bind(contact.deleted)
-                    .push("'synced'")
-                    .push_bind(now.as_millisecond())
-                    .push_bind(now.as_millisecond());
-            });
-            query.push(
+            let mut values: Vec<Value> = vec![self.business().into(), integration.into(), now.into()];
+            for (contact, id) in chunk.iter().zip(&ids) {
+                sql.push_str(if values.len() == 3 { "(" } else { ", (" });
+                sql.push_str("$1, $2, $3, $3, 'salesforce', 'synced'");
+                let first = values.len();
+                values.push((*id).into());
+                values.extend(contact.values());
+                values.push((&contact.source_metadata).into());
+                values.push(contact.source_stamp.into());
+                values.push(contact.deleted.into());
+                for n in first..values.len() {
+                    let _ = std::fmt::Write::write_fmt(&mut sql, format_args!(", ${}", n + 1));
+                }
+                sql.push(')');
+            }
+            sql.push_str(
                 " ON CONFLICT (business_id, source_type, source_id) DO UPDATE SET
                  integration_id = excluded.integration_id, first_name = excluded.first_name, last_name = excluded.last_name,
                  name = excluded.name, email = excluded.email, phone = excluded.phone, company = excluded.company,
@@ -99,20 +113,20 @@ impl Store {
                  deleted = excluded.deleted, sync_status = 'synced', last_synced_at = excluded.last_synced_at
                  WHERE excluded.source_stamp >= contacts.source_stamp AND (
                  excluded.source_stamp, excluded.deleted, excluded.source_metadata, excluded.first_name, excluded.last_name,
-                 excluded.name, excluded.email, excluded.phone, excluded.company, excluded.title) IS NOT (
+                 excluded.name, excluded.email, excluded.phone, excluded.company, excluded.title) IS DISTINCT FROM (
                  contacts.source_stamp, contacts.deleted, contacts.source_metadata, contacts.first_name, contacts.last_name,
                  contacts.name, contacts.email, contacts.phone, contacts.company, contacts.title)
                  RETURNING id, deleted",
             );
-            let written = query.build().fetch_all(&mut *connection).await?;
-            let fresh: HashSet<&str> = ids.iter().map(String::as_str).collect();
+            let written = tx.query(sql).bind_all(values).all().await?;
+            let fresh: HashSet<Uuid> = ids.into_iter().collect();
             for row in &written {
-                if fresh.contains(row.get::<&str, _>("id")) {
+                if fresh.contains(&row.get("id")?) {
                     outcome.inserted += 1;
                 } else {
                     outcome.updated += 1;
                 }
-                outcome.deleted += u64::from(row.get::<bool, _>("deleted"));
+                outcome.deleted += u64::from(row.get::<bool>("deleted")?);
             }
         }
         Ok(outcome)
@@ -123,20 +137,40 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn count_contacts(&self) -> Result<i64, StoreError> {
-        sqlx::query_scalar("SELECT count(*) FROM contacts WHERE business_id = $1 AND NOT deleted")
-            .bind(&self.business)
-            .fetch_one(&self.reader)
+        let mut tx = self.read("counting the contacts").await?;
+        tx.query("SELECT count(*) AS n FROM contacts WHERE business_id = $1 AND NOT deleted")
+            .bind(self.business())
+            .value("n")
             .await
-            .map_err(StoreError::doing("counting the contacts"))
     }
 
-    /// All contacts in the order of their source ids, tombstones included, as a stream.
-    pub fn contacts(&self) -> impl Stream<Item = Result<Contact, StoreError>> + '_ {
-        sqlx::query("SELECT * FROM contacts WHERE business_id = $1 ORDER BY source_id")
-            .bind(&self.business)
-            .fetch(&self.reader)
-            .map_ok(|row| contact(&row))
-            .map_err(StoreError::doing("reading the contacts"))
+    /// All contacts in the order of their source ids, tombstones included. They are read page by page: what is
+    /// written meanwhile may be seen or not.
+    pub fn contacts(&self) -> impl Stream<Item = Result<Contact, StoreError>> + Send + '_ {
+        let pages = stream::try_unfold(Some(String::new()), move |after| async move {
+            let Some(after) = after else { return Ok(None) };
+            let page = self.contacts_after(&after).await?;
+            let next = page.last().filter(|_| page.len() == PAGE as usize).map(|contact| contact.row.source_id.clone());
+            Ok::<_, StoreError>(Some((page, next)))
+        });
+        futures_util::TryStreamExt::try_flatten(futures_util::TryStreamExt::map_ok(pages, |page| {
+            stream::iter(page.into_iter().map(Ok))
+        }))
+    }
+
+    async fn contacts_after(&self, source_id: &str) -> Result<Vec<Contact>, StoreError> {
+        let mut tx = self.read("reading the contacts").await?;
+        let rows = tx
+            .query(
+                "SELECT * FROM contacts WHERE business_id = $1 AND source_type = 'salesforce' AND source_id > $2
+                 ORDER BY source_id LIMIT $3",
+            )
+            .bind(self.business())
+            .bind(source_id)
+            .bind(PAGE)
+            .all()
+            .await?;
+        rows.iter().map(contact).collect()
     }
 
     /// The contacts that changed here last, newest first, tombstones included.
@@ -144,32 +178,36 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn recent_contacts(&self, limit: u32) -> Result<Vec<Contact>, StoreError> {
-        let rows = sqlx::query("SELECT * FROM contacts WHERE business_id = $1 ORDER BY last_synced_at DESC, source_stamp DESC, source_id LIMIT $2")
-            .bind(&self.business)
+        let mut tx = self.read("reading the contacts").await?;
+        let rows = tx
+            .query(
+                "SELECT * FROM contacts WHERE business_id = $1
+                 ORDER BY last_synced_at DESC, source_stamp DESC, source_id LIMIT $2",
+            )
+            .bind(self.business())
             .bind(limit)
-            .fetch_all(&self.reader)
-            .await
-            .map_err(StoreError::doing("reading the contacts"))?;
-        Ok(rows.iter().map(contact).collect())
+            .all()
+            .await?;
+        rows.iter().map(contact).collect()
     }
 }
 
-fn contact(row: &SqliteRow) -> Contact {
-    Contact {
-        id: row.get("id"),
+fn contact(row: &Row) -> Result<Contact, StoreError> {
+    Ok(Contact {
+        id: row.get("id")?,
         row: ContactRow {
-            source_id: row.get("source_id"),
-            first_name: row.get("first_name"),
-            last_name: row.get("last_name"),
-            name: row.get("name"),
-            email: row.get("email"),
-            phone: row.get("phone"),
-            company: row.get("company"),
-            title: row.get("title"),
-            source_metadata: row.get("source_metadata"),
-            source_stamp: Timestamp::from_millisecond(row.get("source_stamp")).unwrap_or(Timestamp::UNIX_EPOCH),
-            deleted: row.get("deleted"),
+            source_id: row.get("source_id")?,
+            first_name: row.find("first_name")?,
+            last_name: row.find("last_name")?,
+            name: row.find("name")?,
+            email: row.find("email")?,
+            phone: row.find("phone")?,
+            company: row.find("company")?,
+            title: row.find("title")?,
+            source_metadata: row.get("source_metadata")?,
+            source_stamp: row.get("source_stamp")?,
+            deleted: row.get("deleted")?,
         },
-        last_synced_at: row.get("last_synced_at"),
-    }
+        last_synced_at: row.get("last_synced_at")?,
+    })
 }

@@ -1,30 +1,38 @@
 //! What can go wrong with the database.
 
-use std::path::PathBuf;
+use tieline_auth::keyring::KeyringError;
 
 /// The database could not do what was asked. Nothing was half done: every write is one transaction.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// The file cannot be opened or made.
-    #[error("could not open the database {}: {reason}", path.display())]
+    /// The database cannot be opened, reached or made.
+    #[error("could not open the database {place}: {reason}")]
     Open {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
+        /// The file, or the server's address and the database's name.
+        place: String,
+        /// What the system or the server said.
         reason: String,
     },
     /// A newer program made the database.
-    #[error("the database {} has schema {found}, which needs a tieline that knows schema {needed}; this one knows {known}", path.display())]
+    #[error("the database {place} has schema {found}, which needs a tieline that knows schema {needed}; this one knows {known}")]
     Newer {
-        /// The file.
-        path: PathBuf,
+        /// The database.
+        place: String,
         /// Schema of the database.
         found: i64,
         /// Oldest program that may open it.
         needed: i64,
         /// Newest schema of this program.
         known: i64,
+    },
+    /// The roles that keep businesses apart are not there, and this user may not make them.
+    #[error("could not prepare the roles tieline_app and tieline_system in {place}: {reason}")]
+    Roles {
+        /// The database.
+        place: String,
+        /// What the server said.
+        reason: String,
     },
     /// No room.
     #[error("could not write to the database: the disk is full")]
@@ -43,42 +51,111 @@ pub enum StoreError {
         /// The run that may no longer write.
         run: String,
     },
-    /// The master key cannot be read or made.
+    /// The master key's file cannot be read or made.
     #[error(transparent)]
     MasterKey(#[from] tieline_auth::sealing::KeyError),
+    /// A key service cannot be used, or a key is not among those given.
+    #[error(transparent)]
+    Keyring(#[from] KeyringError),
+    /// Another key than the one that the database was made with.
+    #[error("the master key {service} does not open what it is said to have sealed in this database")]
+    WrongKey {
+        /// Name of the key.
+        service: String,
+    },
     /// Sealed text does not open: another key, another row, or damage.
-    #[error("the sealed credentials of integration `{integration}` cannot be opened: {reason}")]
+    #[error("what is sealed in {table} for `{row}` cannot be opened: {reason}")]
     Sealed {
+        /// The table.
+        table: &'static str,
         /// The row.
-        integration: String,
+        row: String,
         /// What is wrong.
         reason: &'static str,
     },
+    /// Access to the integration was taken away in the meantime: what was asked for before is not kept.
+    #[error("access to the integration `{integration}` was revoked in the meantime; the new token was not kept")]
+    Revoked {
+        /// The integration.
+        integration: String,
+    },
+    /// There is one of that name, address or org already.
+    #[error("{0}")]
+    Taken(String),
 }
 
 impl StoreError {
     /// The next act.
-    pub fn hint(&self) -> &'static str {
-        match self {
+    pub fn hint(&self) -> String {
+        let hint = match self {
+            StoreError::Keyring(error) => return error.hint(),
+            StoreError::Open { place, .. } if place.starts_with("postgresql ") => {
+                "check that the server runs, and the host, user and password in the URL"
+            }
             StoreError::Open { .. } => {
                 "check that the folder exists and can be written, and that the file is a SQLite database"
             }
             StoreError::Newer { .. } => "upgrade this program; the database was not touched",
-            StoreError::DiskFull => "make room and run again: it goes on where it stopped, nothing is lost",
-            StoreError::Database { .. } => "run again; if it stays, check the disk and `PRAGMA integrity_check`",
-            StoreError::Fenced { .. } => "nothing is lost: the later run does the work",
-            StoreError::MasterKey(_) => {
-                "TIELINE_MASTER_KEY_FILE (or the .key file beside the database) must hold the key that it was made with"
+            StoreError::Roles { .. } => {
+                "as an administrator: CREATE ROLE tieline_app NOLOGIN; CREATE ROLE tieline_system NOLOGIN; GRANT tieline_app, tieline_system TO <the user in the URL>;"
             }
-            StoreError::Sealed { .. } => "use the master key with which the integration was saved, or save it again",
+            StoreError::DiskFull => "make room and run again: it goes on where it stopped, nothing is lost",
+            StoreError::Database { source, .. } if source.to_string().contains("prepared statement") => {
+                "behind a transaction pooler add ?statement-cache-capacity=0 to the database's URL"
+            }
+            StoreError::Database { source: sqlx::Error::PoolTimedOut, .. } => {
+                "all connections are busy, or the database does not answer; try again"
+            }
+            StoreError::Database { .. } => {
+                "run again; if it stays, check the database's disk and log (SQLite: `PRAGMA integrity_check`)"
+            }
+            StoreError::Fenced { .. } => "nothing is lost: the later run does the work",
+            StoreError::MasterKey(_) | StoreError::WrongKey { .. } => {
+                "TIELINE_MASTER_KEY or TIELINE_MASTER_KEY_FILE (or the .key file beside the database) must hold the key that it was made with"
+            }
+            StoreError::Sealed { .. } => "use the master key with which it was saved, or connect the org again",
+            StoreError::Revoked { .. } => "connect the org again if that is meant",
+            StoreError::Taken(_) => "choose another one",
+        };
+        hint.to_owned()
+    }
+
+    /// Whether the database itself did not answer: the same may do so a little later.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            StoreError::Keyring(error) => error.is_passing(),
+            StoreError::Database { source, .. } => {
+                matches!(source, sqlx::Error::PoolTimedOut | sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed)
+                    || source.as_database_error().is_some_and(|e| {
+                        // Connections, no more of them, shutdown; SQLITE_BUSY.
+                        e.code().is_some_and(|code| {
+                            code.starts_with("08") || code.starts_with("53") || code.starts_with("57P") || code == "5"
+                        })
+                    })
+            }
+            StoreError::DiskFull => true,
+            _ => false,
         }
     }
 
     pub(crate) fn doing(doing: &'static str) -> impl Fn(sqlx::Error) -> StoreError {
         move |source| match &source {
-            // SQLITE_FULL, and SQLITE_IOERR_WRITE, which some file systems give instead.
-            sqlx::Error::Database(e) if matches!(e.code().as_deref(), Some("13" | "778")) => StoreError::DiskFull,
+            // SQLITE_FULL, and SQLITE_IOERR_WRITE, which some file systems give instead; PostgreSQL's disk_full.
+            sqlx::Error::Database(e) if matches!(e.code().as_deref(), Some("13" | "778" | "53100")) => {
+                StoreError::DiskFull
+            }
             _ => StoreError::Database { doing, source },
         }
+    }
+
+    /// Whether a unique constraint refused a row.
+    pub(crate) fn is_duplicate(&self) -> bool {
+        matches!(self, StoreError::Database { source, .. }
+            if source.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation))
+    }
+
+    /// The same as [`StoreError::Taken`], if a unique constraint refused the row.
+    pub(crate) fn or_taken(self, what: impl FnOnce() -> String) -> Self {
+        if self.is_duplicate() { StoreError::Taken(what()) } else { self }
     }
 }

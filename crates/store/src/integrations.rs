@@ -1,13 +1,15 @@
 //! Connected orgs, with their credentials sealed.
 
 use jiff::Timestamp;
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
+use serde::Serialize;
+use serde_json::Value;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use crate::error::StoreError;
-use crate::open::Store;
+use crate::keys::Cell;
+use crate::open::Tenant;
+use crate::sql::Row;
 
 /// Credentials in clear: zeroed when dropped, never printed.
 pub struct Credentials(Zeroizing<Vec<u8>>);
@@ -30,24 +32,78 @@ impl std::fmt::Debug for Credentials {
     }
 }
 
-/// An integration without its secrets.
-#[derive(Debug, Clone, serde::Serialize)]
-pub struct Integration {
-    /// UUID.
-    pub id: String,
-    /// The business it belongs to.
-    pub business_id: String,
-    /// What people call it.
-    pub name: String,
-    /// `active`, `inactive`, `error` or `pending`.
-    pub status: String,
-    /// Instance URL, organization id and the like.
-    pub config: serde_json::Value,
-    /// End of the last successful run, in milliseconds since 1970.
-    pub last_sync_at: Option<i64>,
+/// How an integration stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// It works.
+    Active,
+    /// Somebody has disconnected it.
+    Inactive,
+    /// It does not work; the reason says what to do.
+    Error,
+    /// Nobody has logged in yet.
+    Pending,
 }
 
-impl Store {
+impl Status {
+    /// Its name in the database and in the API.
+    pub fn name(self) -> &'static str {
+        match self {
+            Status::Active => "active",
+            Status::Inactive => "inactive",
+            Status::Error => "error",
+            Status::Pending => "pending",
+        }
+    }
+
+    fn from_name(name: &str) -> Self {
+        match name {
+            "active" => Status::Active,
+            "inactive" => Status::Inactive,
+            "pending" => Status::Pending,
+            _ => Status::Error,
+        }
+    }
+}
+
+/// An integration without its secrets.
+#[derive(Debug, Clone, Serialize)]
+pub struct Integration {
+    /// UUID.
+    pub id: Uuid,
+    /// The business it belongs to.
+    pub business_id: Uuid,
+    /// What people call it.
+    pub name: String,
+    /// `salesforce`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// How it stands.
+    pub status: Status,
+    /// Why it does not work, for people.
+    pub status_reason: Option<String>,
+    /// Instance URL, environment, API version.
+    pub config: Value,
+    /// The org: 18 characters. It never changes.
+    pub organization_id: Option<String>,
+    /// Whether there are credentials.
+    pub has_credentials: bool,
+    /// End of the last successful run.
+    pub last_sync_at: Option<Timestamp>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// Its last change.
+    pub updated_at: Timestamp,
+    /// Grows when access is revoked.
+    #[serde(skip)]
+    pub(crate) generation: i64,
+}
+
+const COLUMNS: &str = "id, business_id, name, type, status, status_reason, config, organization_id, credentials IS NOT NULL AS has_credentials,
+    generation, last_sync_at, created_at, updated_at";
+
+impl Tenant {
     /// Saves an integration under its name, replacing the credentials of one that is there. Answers its id.
     ///
     /// # Errors
@@ -57,35 +113,33 @@ impl Store {
         name: &str,
         credentials: &Credentials,
         now: Timestamp,
-    ) -> Result<String, StoreError> {
-        let doing = StoreError::doing("saving the integration");
-        let mut tx = self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(&doing)?;
-        let known: Option<String> =
-            sqlx::query_scalar("SELECT id FROM integrations WHERE business_id = $1 AND name = $2")
-                .bind(&self.business)
-                .bind(name)
-                .fetch_optional(&mut *tx)
-                .await
-                .map_err(&doing)?;
-        let id = known.unwrap_or_else(|| Uuid::now_v7().to_string());
-        let sealed = self.key.seal(credentials.expose(), &self.place(&id));
-        let sealed = sealed
-            .ok_or_else(|| StoreError::Sealed { integration: id.clone(), reason: "the system gives no randomness" })?;
-        sqlx::query(
-            "INSERT INTO integrations (id, business_id, name, type, status, credentials, created_at, updated_at)
-             VALUES ($1, $2, $3, 'salesforce', 'active', $4, $5, $5)
-             ON CONFLICT (business_id, name) DO UPDATE SET credentials = excluded.credentials, status = 'active', updated_at = excluded.updated_at",
-        )
-        .bind(&id)
-        .bind(&self.business)
-        .bind(name)
-        .bind(sealed)
-        .bind(now.as_millisecond())
-        .execute(&mut *tx)
-        .await
-        .map_err(&doing)?;
-        tx.commit().await.map_err(&doing)?;
-        Ok(id)
+    ) -> Result<Uuid, StoreError> {
+        let known = self.integration_named(name).await?.map(|integration| integration.id);
+        let id = known.unwrap_or_else(Uuid::now_v7);
+        let sealed = self.seal(place(id), credentials.expose()).await?;
+        let mut tx = self.write("saving the integration").await?;
+        let saved = tx
+            .query(
+                "INSERT INTO integrations (id, business_id, name, type, status, credentials, created_at, updated_at)
+                 VALUES ($1, $2, $3, 'salesforce', 'active', $4, $5, $5)
+                 ON CONFLICT (business_id, name) DO UPDATE SET credentials = excluded.credentials, status = 'active',
+                     status_reason = NULL, updated_at = excluded.updated_at
+                 RETURNING id",
+            )
+            .bind(id)
+            .bind(self.business())
+            .bind(name)
+            .bind(sealed)
+            .bind(now)
+            .value("id")
+            .await?;
+        if saved != id {
+            // Somebody else has made it in between, and the seal is for another row.
+            drop(tx);
+            return Box::pin(self.save_integration(name, credentials, now)).await;
+        }
+        tx.commit().await?;
+        Ok(saved)
     }
 
     /// All integrations, oldest first.
@@ -93,67 +147,111 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn integrations(&self) -> Result<Vec<Integration>, StoreError> {
-        let rows = sqlx::query("SELECT id, business_id, name, status, config, last_sync_at FROM integrations WHERE business_id = $1 ORDER BY created_at, id")
-            .bind(&self.business)
-            .fetch_all(&self.reader)
-            .await
-            .map_err(StoreError::doing("listing the integrations"))?;
-        Ok(rows.iter().map(integration).collect())
+        let mut tx = self.read("listing the integrations").await?;
+        let rows = tx
+            .query(format!("SELECT {COLUMNS} FROM integrations WHERE business_id = $1 ORDER BY created_at, id"))
+            .bind(self.business())
+            .all()
+            .await?;
+        rows.iter().map(integration).collect()
     }
 
-    /// Opens the credentials of an integration.
+    /// One integration.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn integration(&self, id: Uuid) -> Result<Option<Integration>, StoreError> {
+        let mut tx = self.read("reading the integration").await?;
+        let row = tx
+            .query(format!("SELECT {COLUMNS} FROM integrations WHERE business_id = $1 AND id = $2"))
+            .bind(self.business())
+            .bind(id)
+            .optional()
+            .await?;
+        row.as_ref().map(integration).transpose()
+    }
+
+    /// The integration of a name.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn integration_named(&self, name: &str) -> Result<Option<Integration>, StoreError> {
+        let mut tx = self.read("reading the integration").await?;
+        let row = tx
+            .query(format!("SELECT {COLUMNS} FROM integrations WHERE business_id = $1 AND name = $2"))
+            .bind(self.business())
+            .bind(name)
+            .optional()
+            .await?;
+        row.as_ref().map(integration).transpose()
+    }
+
+    /// Opens the credentials of an integration; none before anybody has given any.
     ///
     /// # Errors
     /// [`StoreError::Sealed`] with another master key, or for a row that was tampered with.
-    pub async fn open_credentials(&self, id: &str) -> Result<Credentials, StoreError> {
-        let sealed: Vec<u8> =
-            sqlx::query_scalar("SELECT credentials FROM integrations WHERE business_id = $1 AND id = $2")
-                .bind(&self.business)
-                .bind(id)
-                .fetch_one(&self.reader)
-                .await
-                .map_err(StoreError::doing("reading the integration"))?;
-        let opened = self.key.open(&sealed, &self.place(id));
-        opened.map(Credentials).map_err(|reason| StoreError::Sealed { integration: id.to_owned(), reason })
+    pub async fn open_credentials(&self, id: Uuid) -> Result<Option<Credentials>, StoreError> {
+        let mut tx = self.read("reading the integration").await?;
+        let row = tx
+            .query("SELECT credentials FROM integrations WHERE business_id = $1 AND id = $2")
+            .bind(self.business())
+            .bind(id)
+            .one()
+            .await?;
+        drop(tx);
+        let Some(sealed) = row.find::<Vec<u8>>("credentials")? else { return Ok(None) };
+        Ok(Some(Credentials(self.unseal(place(id), &sealed).await?)))
     }
 
-    /// Notes how the integration is and what its token told about the org.
+    /// Notes how the integration is and what its token told about the org. One that somebody has disconnected stays
+    /// so.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn note_integration(
         &self,
-        id: &str,
-        status: &str,
-        config: Option<&serde_json::Value>,
+        id: Uuid,
+        status: Status,
+        reason: Option<&str>,
+        config: Option<&Value>,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        sqlx::query("UPDATE integrations SET status = $1, config = coalesce($2, config), updated_at = $3 WHERE business_id = $4 AND id = $5")
-            .bind(status)
-            .bind(config.map(ToString::to_string))
-            .bind(now.as_millisecond())
-            .bind(&self.business)
-            .bind(id)
-            .execute(&self.writer)
-            .await
-            .map_err(StoreError::doing("noting the integration's state"))?;
-        Ok(())
-    }
-
-    /// What ciphertext is bound to.
-    fn place(&self, id: &str) -> String {
-        format!("integrations:{}:{id}", self.business)
+        let mut tx = self.write("noting the integration's state").await?;
+        tx.query(
+            "UPDATE integrations SET status = $1, status_reason = $2, config = coalesce($3, config), updated_at = $4
+             WHERE business_id = $5 AND id = $6 AND status <> 'inactive'",
+        )
+        .bind(status.name())
+        .bind(reason)
+        .bind(config.cloned())
+        .bind(now)
+        .bind(self.business())
+        .bind(id)
+        .execute()
+        .await?;
+        tx.commit().await
     }
 }
 
-fn integration(row: &SqliteRow) -> Integration {
-    let config: String = row.get("config");
-    Integration {
-        id: row.get("id"),
-        business_id: row.get("business_id"),
-        name: row.get("name"),
-        status: row.get("status"),
-        config: serde_json::from_str(&config).unwrap_or_default(),
-        last_sync_at: row.get("last_sync_at"),
-    }
+/// What the credentials' ciphertext is bound to.
+fn place(id: Uuid) -> Cell {
+    Cell { table: "integrations", column: "credentials", row: id, owner: id }
+}
+
+fn integration(row: &Row) -> Result<Integration, StoreError> {
+    Ok(Integration {
+        id: row.get("id")?,
+        business_id: row.get("business_id")?,
+        name: row.get("name")?,
+        kind: row.get("type")?,
+        status: Status::from_name(&row.get::<String>("status")?),
+        status_reason: row.find("status_reason")?,
+        config: row.get("config")?,
+        organization_id: row.find("organization_id")?,
+        has_credentials: row.get("has_credentials")?,
+        generation: row.get("generation")?,
+        last_sync_at: row.find("last_sync_at")?,
+        created_at: row.get("created_at")?,
+        updated_at: row.get("updated_at")?,
+    })
 }

@@ -1,7 +1,8 @@
 //! Where things are kept: the only crate that contains SQL.
 //!
-//! One concrete [`Store`] over SQLite (PostgreSQL follows behind the same type). Rows, checkpoint and counters of
-//! a sync step are one transaction; credentials are sealed before they reach the database.
+//! One concrete [`Store`] over SQLite or PostgreSQL. What belongs to a business is reached through its [`Tenant`],
+//! which the database itself keeps to the rows of that business. Rows, checkpoint and counters of a sync step are one
+//! transaction; credentials are sealed before they reach the database.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -10,27 +11,43 @@
 //! let folder = tempfile::tempdir()?;
 //! let store = Store::open(&folder.path().join("tieline.db")).await?;
 //! let now = "2026-01-01T00:00:00Z".parse()?;
-//! let id = store.save_integration("acme", &Credentials::new(b"{}".to_vec()), now).await?;
-//! assert_eq!(store.integrations().await?[0].id, id);
+//! let id = store.own().save_integration("acme", &Credentials::new(b"{}".to_vec()), now).await?;
+//! assert_eq!(store.own().integrations().await?[0].id, id);
 //! # Ok(()) }
 //! ```
 //!
-//! Reading order: [`open`](Store::open), [`integrations`], [`checkpoints`], [`contacts`], [`runs`].
-//! Beside them, for fleets: [`token_stores`] (from a URL to a token store) and [`token_table`] (the one in PostgreSQL).
+//! Reading order: [`open`](Store::open), `sql` (one way to speak to either database), [`tenancy`] (who sees which
+//! rows), `keys` (what seals them); then table by table: [`people`], [`invitations`], [`api_keys`], [`integrations`],
+//! [`checkpoints`], [`contacts`], [`runs`], and [`integration_tokens`].
+//! Beside them, for fleets without a database of ours: [`token_stores`] (from a URL to a token store) and
+//! [`token_table`] (the one in PostgreSQL).
 
+pub mod api_keys;
 pub mod checkpoints;
 pub mod contacts;
+pub mod digest;
 mod error;
+pub mod integration_tokens;
 pub mod integrations;
+pub mod invitations;
+mod keys;
 mod migrations;
 mod open;
+pub mod people;
 pub mod runs;
+mod sql;
+pub mod tenancy;
 pub mod token_stores;
 pub mod token_table;
 
+pub use api_keys::{ApiKey, NewApiKey};
 pub use checkpoints::{Checkpoint, Position};
 pub use contacts::{Contact, ContactRow};
+pub use digest::Digest;
 pub use error::StoreError;
-pub use integrations::{Credentials, Integration};
-pub use open::Store;
+pub use integrations::{Credentials, Integration, Status};
+pub use invitations::{Invitation, Invited};
+pub use open::{Store, Tenant};
+pub use people::{Account, Member, Membership, NewUser, Role, Session, TeamChange, User};
 pub use runs::{Run, RunState, Step, StepOutcome};
+pub use uuid::Uuid;

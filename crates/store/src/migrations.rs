@@ -1,22 +1,45 @@
-//! The schema's versions, compiled in. Numbered, forward only.
+//! The schema's versions, compiled in. Numbered alike in both dialects, forward only.
 
 use std::borrow::Cow;
 
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{AssertSqlSafe, SqlSafeStr};
 
+use crate::error::StoreError;
+
 /// Newest schema that this program knows.
-pub(crate) const NEWEST: i64 = 1;
+pub(crate) const NEWEST: i64 = 2;
 
-const SQLITE: [(i64, &str, &str); 1] =
-    [(1, "contacts and checkpoints", include_str!("../migrations/sqlite/0001_contacts_and_checkpoints.sql"))];
+type Versions<const N: usize> = [(i64, &'static str, &'static str); N];
 
-const TOKENS: [(i64, &str, &str); 1] = [(1, "tokens", include_str!("../migrations/tokens/0001_tokens.sql"))];
+const SQLITE: Versions<2> = [
+    (1, "contacts and checkpoints", include_str!("../migrations/sqlite/0001_contacts_and_checkpoints.sql")),
+    (2, "service", include_str!("../migrations/sqlite/0002_service.sql")),
+];
+
+const POSTGRES: Versions<1> = [(2, "service", include_str!("../migrations/postgres/0002_service.sql"))];
+
+const TOKENS: Versions<1> = [(1, "tokens", include_str!("../migrations/tokens/0001_tokens.sql"))];
+
+/// The schema's version, and the oldest program that may work with it.
+pub(crate) const VERSIONS: &str = "SELECT coalesce((SELECT max(version) FROM _sqlx_migrations), 0) AS found, coalesce((SELECT max(oldest_program) FROM schema_support), 0) AS needed";
+
+/// Refuses a schema that this program must not touch.
+pub(crate) fn check(found: i64, needed: i64, place: &str) -> Result<(), StoreError> {
+    if needed > NEWEST {
+        return Err(StoreError::Newer { place: place.to_owned(), found, needed, known: NEWEST });
+    }
+    Ok(())
+}
 
 pub(crate) fn sqlite() -> Migrator {
-    let mut migrator = migrator(&SQLITE);
-    // Whether a newer schema may be used is decided before, by the table `schema_support`.
-    migrator.set_ignore_missing(true);
+    migrator(&SQLITE)
+}
+
+pub(crate) fn postgres() -> Migrator {
+    let mut migrator = migrator(&POSTGRES);
+    // A lock of the session's is no lock behind a pooler; the caller takes one of the transaction's.
+    migrator.set_locking(false);
     migrator
 }
 
@@ -24,7 +47,6 @@ pub(crate) fn sqlite() -> Migrator {
 pub(crate) fn tokens() -> Migrator {
     let mut migrator = migrator(&TOKENS);
     migrator.dangerous_set_table_name("_tieline_tokens_migrations");
-    migrator.set_ignore_missing(true);
     migrator
 }
 
@@ -38,5 +60,8 @@ fn migrator(migrations: &[(i64, &'static str, &'static str)]) -> Migrator {
             false,
         )
     };
-    Migrator::with_migrations(migrations.iter().map(migration).collect())
+    let mut migrator = Migrator::with_migrations(migrations.iter().map(migration).collect());
+    // Whether a newer schema may be used is decided before, by the table `schema_support`.
+    migrator.set_ignore_missing(true);
+    migrator
 }

@@ -2,14 +2,13 @@
 //! counters as one transaction.
 
 use jiff::Timestamp;
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
 use uuid::Uuid;
 
 use crate::checkpoints::Checkpoint;
 use crate::contacts::ContactRow;
 use crate::error::StoreError;
-use crate::open::Store;
+use crate::open::Tenant;
+use crate::sql::Row;
 
 /// How a run stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -37,17 +36,17 @@ impl RunState {
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct Run {
     /// UUID, in order of time.
-    pub id: String,
+    pub id: Uuid,
     /// Its integration.
-    pub integration_id: String,
+    pub integration_id: Uuid,
     /// The object that was read.
     pub object: String,
     /// `running`, `success`, `failed`, …
     pub state: String,
-    /// Milliseconds since 1970.
-    pub started_at: i64,
-    /// Milliseconds since 1970; none while it runs.
-    pub finished_at: Option<i64>,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When it ended; none while it runs.
+    pub finished_at: Option<Timestamp>,
     /// Records that the org sent.
     pub rows_read: i64,
     /// Rows that are new here.
@@ -86,77 +85,76 @@ pub struct StepOutcome {
     pub deleted: u64,
 }
 
-impl Store {
+impl Tenant {
     /// Starts a run. It takes the object's checkpoint over: a run that was under way can write no more, and is
     /// marked as interrupted.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn start_run(&self, integration: &str, object: &str, now: Timestamp) -> Result<Run, StoreError> {
-        let doing = StoreError::doing("starting a run");
-        let mut tx = self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(&doing)?;
-        let fence: i64 = sqlx::query_scalar(
-            "INSERT INTO checkpoints (integration_id, object, fence) VALUES ($1, $2, 1)
-             ON CONFLICT (integration_id, object) DO UPDATE SET fence = fence + 1 RETURNING fence",
-        )
-        .bind(integration)
-        .bind(object)
-        .fetch_one(&mut *tx)
-        .await
-        .map_err(&doing)?;
-        sqlx::query(
+    pub async fn start_run(&self, integration: Uuid, object: &str, now: Timestamp) -> Result<Run, StoreError> {
+        let mut tx = self.write("starting a run").await?;
+        let fence: i64 = tx
+            .query(
+                "INSERT INTO checkpoints (business_id, integration_id, object, fence) VALUES ($1, $2, $3, 1)
+                 ON CONFLICT (integration_id, object) DO UPDATE SET fence = checkpoints.fence + 1 RETURNING fence",
+            )
+            .bind(self.business())
+            .bind(integration)
+            .bind(object)
+            .value("fence")
+            .await?;
+        tx.query(
             "UPDATE runs SET state = 'failed', finished_at = $1, error = 'interrupted: a later run took over'
              WHERE integration_id = $2 AND object = $3 AND state = 'running'",
         )
-        .bind(now.as_millisecond())
+        .bind(now)
         .bind(integration)
         .bind(object)
-        .execute(&mut *tx)
-        .await
-        .map_err(&doing)?;
-        let id = Uuid::now_v7().to_string();
-        let row = sqlx::query(
-            "INSERT INTO runs (id, integration_id, object, fence, state, started_at) VALUES ($1, $2, $3, $4, 'running', $5) RETURNING *",
-        )
-        .bind(&id)
-        .bind(integration)
-        .bind(object)
-        .bind(fence)
-        .bind(now.as_millisecond())
-        .fetch_one(&mut *tx)
-        .await
-        .map_err(&doing)?;
-        tx.commit().await.map_err(&doing)?;
-        Ok(run(&row))
+        .execute()
+        .await?;
+        let row = tx
+            .query(
+                "INSERT INTO runs (id, business_id, integration_id, object, fence, state, started_at)
+                 VALUES ($1, $2, $3, $4, $5, 'running', $6) RETURNING *",
+            )
+            .bind(Uuid::now_v7())
+            .bind(self.business())
+            .bind(integration)
+            .bind(object)
+            .bind(fence)
+            .bind(now)
+            .one()
+            .await?;
+        tx.commit().await?;
+        run(&row)
     }
 
-    /// Writes a page: rows, checkpoint and counters, all or nothing.
+    /// Writes a page: rows, checkpoint and counters in one transaction.
     ///
     /// # Errors
-    /// [`StoreError::Fenced`] when a later run has taken over; nothing is written then.
+    /// [`StoreError::Fenced`] if a later run has taken the checkpoint: nothing was written.
     pub async fn commit_step(&self, run: &Run, step: &Step<'_>, now: Timestamp) -> Result<StepOutcome, StoreError> {
-        let doing = StoreError::doing("writing a page of contacts");
-        let mut tx = self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(&doing)?;
-        let Checkpoint { through, scan } = step.checkpoint;
-        let held = sqlx::query(
-            "UPDATE checkpoints SET through = $1, scan_stamp = $2, scan_id = $3, scan_until = $4
-             WHERE integration_id = $5 AND object = $6 AND fence = $7",
-        )
-        .bind(through.map(|t| t.as_millisecond()))
-        .bind(scan.as_ref().map(|(position, _)| position.stamp.as_millisecond()))
-        .bind(scan.as_ref().map(|(position, _)| position.id.as_str()))
-        .bind(scan.as_ref().map(|(_, until)| until.as_millisecond()))
-        .bind(&run.integration_id)
-        .bind(&run.object)
-        .bind(run.fence)
-        .execute(&mut *tx)
-        .await
-        .map_err(&doing)?;
-        if held.rows_affected() != 1 {
-            return Err(StoreError::Fenced { run: run.id.clone() });
+        let mut tx = self.write("writing a page of records").await?;
+        let scan = step.checkpoint.scan.as_ref();
+        let held = tx
+            .query(
+                "UPDATE checkpoints SET through = $1, scan_stamp = $2, scan_id = $3, scan_until = $4
+                 WHERE integration_id = $5 AND object = $6 AND fence = $7",
+            )
+            .bind(step.checkpoint.through)
+            .bind(scan.map(|(position, _)| position.stamp))
+            .bind(scan.map(|(position, _)| position.id.as_str()))
+            .bind(scan.map(|(_, until)| *until))
+            .bind(run.integration_id)
+            .bind(run.object.as_str())
+            .bind(run.fence)
+            .execute()
+            .await?;
+        if held != 1 {
+            return Err(StoreError::Fenced { run: run.id.to_string() });
         }
-        let outcome = self.upsert_contacts(&mut tx, &run.integration_id, step.contacts, now).await.map_err(&doing)?;
-        sqlx::query(
+        let outcome = self.upsert_contacts(&mut tx, run.integration_id, step.contacts, now).await?;
+        tx.query(
             "UPDATE runs SET rows_read = rows_read + $1, inserted = inserted + $2, updated = updated + $3,
              deleted = deleted + $4, api_calls = api_calls + $5 WHERE id = $6",
         )
@@ -165,11 +163,10 @@ impl Store {
         .bind(outcome.updated as i64)
         .bind(outcome.deleted as i64)
         .bind(step.api_calls as i64)
-        .bind(&run.id)
-        .execute(&mut *tx)
-        .await
-        .map_err(&doing)?;
-        tx.commit().await.map_err(&doing)?;
+        .bind(run.id)
+        .execute()
+        .await?;
+        tx.commit().await?;
         Ok(outcome)
     }
 
@@ -184,78 +181,76 @@ impl Store {
         error: Option<&str>,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let doing = StoreError::doing("ending a run");
-        let mut tx = self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(&doing)?;
-        sqlx::query("UPDATE runs SET state = $1, finished_at = $2, error = $3 WHERE id = $4 AND state = 'running'")
+        let mut tx = self.write("ending a run").await?;
+        tx.query("UPDATE runs SET state = $1, finished_at = $2, error = $3 WHERE id = $4 AND state = 'running'")
             .bind(state.name())
-            .bind(now.as_millisecond())
+            .bind(now)
             .bind(error)
-            .bind(&run.id)
-            .execute(&mut *tx)
-            .await
-            .map_err(&doing)?;
+            .bind(run.id)
+            .execute()
+            .await?;
         if state == RunState::Success {
-            sqlx::query("UPDATE integrations SET last_sync_at = $1, status = 'active' WHERE id = $2")
-                .bind(now.as_millisecond())
-                .bind(&run.integration_id)
-                .execute(&mut *tx)
-                .await
-                .map_err(&doing)?;
+            // Access that was taken away meanwhile stays away.
+            tx.query(
+                "UPDATE integrations SET last_sync_at = $1, status = 'active', status_reason = NULL
+                 WHERE id = $2 AND status <> 'inactive'",
+            )
+            .bind(now)
+            .bind(run.integration_id)
+            .execute()
+            .await?;
         }
-        tx.commit().await.map_err(&doing)
+        tx.commit().await
     }
 
     /// The last runs of an integration, newest first.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn runs(&self, integration: &str, limit: u32) -> Result<Vec<Run>, StoreError> {
-        let rows =
-            sqlx::query("SELECT * FROM runs WHERE integration_id = $1 ORDER BY started_at DESC, id DESC LIMIT $2")
-                .bind(integration)
-                .bind(limit)
-                .fetch_all(&self.reader)
-                .await
-                .map_err(StoreError::doing("listing the runs"))?;
-        Ok(rows.iter().map(run).collect())
+    pub async fn runs(&self, integration: Uuid, limit: u32) -> Result<Vec<Run>, StoreError> {
+        let mut tx = self.read("listing the runs").await?;
+        let rows = tx
+            .query("SELECT * FROM runs WHERE integration_id = $1 ORDER BY started_at DESC, id DESC LIMIT $2")
+            .bind(integration)
+            .bind(limit)
+            .all()
+            .await?;
+        rows.iter().map(run).collect()
     }
 
     /// One run by its id.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn run(&self, id: &str) -> Result<Option<Run>, StoreError> {
-        let row = sqlx::query("SELECT * FROM runs WHERE id = $1").bind(id).fetch_optional(&self.reader).await;
-        Ok(row.map_err(StoreError::doing("reading a run"))?.as_ref().map(run))
+    pub async fn run(&self, id: Uuid) -> Result<Option<Run>, StoreError> {
+        let mut tx = self.read("reading a run").await?;
+        tx.query("SELECT * FROM runs WHERE id = $1").bind(id).optional().await?.as_ref().map(run).transpose()
     }
 
     /// How many runs an integration has had.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn count_runs(&self, integration: &str) -> Result<i64, StoreError> {
-        sqlx::query_scalar("SELECT count(*) FROM runs WHERE integration_id = $1")
-            .bind(integration)
-            .fetch_one(&self.reader)
-            .await
-            .map_err(StoreError::doing("counting the runs"))
+    pub async fn count_runs(&self, integration: Uuid) -> Result<i64, StoreError> {
+        let mut tx = self.read("counting the runs").await?;
+        tx.query("SELECT count(*) AS n FROM runs WHERE integration_id = $1").bind(integration).value("n").await
     }
 }
 
-fn run(row: &SqliteRow) -> Run {
-    Run {
-        id: row.get("id"),
-        integration_id: row.get("integration_id"),
-        object: row.get("object"),
-        state: row.get("state"),
-        started_at: row.get("started_at"),
-        finished_at: row.get("finished_at"),
-        rows_read: row.get("rows_read"),
-        inserted: row.get("inserted"),
-        updated: row.get("updated"),
-        deleted: row.get("deleted"),
-        api_calls: row.get("api_calls"),
-        error: row.get("error"),
-        fence: row.get("fence"),
-    }
+fn run(row: &Row) -> Result<Run, StoreError> {
+    Ok(Run {
+        id: row.get("id")?,
+        integration_id: row.get("integration_id")?,
+        object: row.get("object")?,
+        state: row.get("state")?,
+        started_at: row.get("started_at")?,
+        finished_at: row.find("finished_at")?,
+        rows_read: row.get("rows_read")?,
+        inserted: row.get("inserted")?,
+        updated: row.get("updated")?,
+        deleted: row.get("deleted")?,
+        api_calls: row.get("api_calls")?,
+        error: row.find("error")?,
+        fence: row.get("fence")?,
+    })
 }

@@ -1,0 +1,172 @@
+//! Tokens of integrations: rows of their business, beside the integration that they belong to.
+//!
+//! A fleet's rules (one renewal at a time, none by who has lost the lease) are those of
+//! [`tieline_auth::token_store`]. One is added here: whoever opened the store before access was revoked can neither
+//! take a lease nor write an entry after it, for the integration's `generation` has grown.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tieline_auth::SharedStore;
+use tieline_auth::token_store::{Answer, Entry, Lease, Swap, Take, TokenStore, TokenStoreError};
+use uuid::Uuid;
+
+use crate::error::StoreError;
+use crate::integrations::Integration;
+use crate::open::Tenant;
+
+/// Takes, extends or refuses the lease. No row comes back where somebody else has it, or access was revoked.
+const LEASE: &str = "
+INSERT INTO integration_tokens (business_id, integration_id, name, fence, owner, lease_until)
+SELECT business_id, id, $3, 1, $4, clock_ms() + $5 FROM integrations WHERE id = $1 AND generation = $2
+ON CONFLICT (integration_id, name) DO UPDATE SET
+    fence = integration_tokens.fence + CASE WHEN integration_tokens.owner IS NOT DISTINCT FROM $4 THEN 0 ELSE 1 END,
+    owner = excluded.owner,
+    lease_until = excluded.lease_until
+WHERE $6 OR integration_tokens.owner IS NULL OR integration_tokens.owner = $4
+    OR integration_tokens.lease_until <= clock_ms() OR integration_tokens.lease_until > excluded.lease_until
+RETURNING fence";
+
+const REMAINING: &str = "
+SELECT lease_until - clock_ms() AS remaining FROM integration_tokens WHERE integration_id = $1 AND name = $2";
+
+const SWAP: &str = "
+UPDATE integration_tokens SET sealed = $1, version = version + 1
+WHERE integration_id = $2 AND name = $3 AND version = $4 AND fence = $5
+    AND (SELECT generation FROM integrations WHERE id = $2) = $6
+RETURNING version";
+
+#[derive(Clone)]
+struct IntegrationTokens {
+    tenant: Tenant,
+    integration: Uuid,
+    generation: i64,
+}
+
+impl std::fmt::Debug for IntegrationTokens {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("IntegrationTokens").field("integration", &self.integration).finish_non_exhaustive()
+    }
+}
+
+impl Tenant {
+    /// Where an integration's tokens are kept, sealed with its own data key, as long as nobody revokes its access.
+    ///
+    /// # Errors
+    /// [`StoreError`], when the data key cannot be had.
+    pub async fn token_store(&self, integration: &Integration) -> Result<SharedStore, StoreError> {
+        let store = Arc::new(IntegrationTokens {
+            tenant: self.clone(),
+            integration: integration.id,
+            generation: integration.generation,
+        });
+        Ok(SharedStore { store, key: self.token_key(integration.id).await? })
+    }
+}
+
+impl IntegrationTokens {
+    fn failed(&self, error: &StoreError) -> TokenStoreError {
+        TokenStoreError { store: self.describe(), reason: error.to_string() }
+    }
+
+    async fn entry(&self, name: &str) -> Result<Option<Entry>, StoreError> {
+        let mut tx = self.tenant.read("reading a token's entry").await?;
+        let row = tx
+            .query("SELECT version, sealed FROM integration_tokens WHERE integration_id = $1 AND name = $2 AND version > 0")
+            .bind(self.integration)
+            .bind(name)
+            .optional()
+            .await?;
+        row.map(|row| Ok(Entry { version: unsigned(row.get("version")?), sealed: row.get("sealed")? })).transpose()
+    }
+
+    async fn take(&self, name: &str, owner: &str, time: Duration, take: Take) -> Result<Lease, StoreError> {
+        let mut tx = self.tenant.write("taking the lease on a token").await?;
+        let fence = tx
+            .query(LEASE)
+            .bind(self.integration)
+            .bind(self.generation)
+            .bind(name)
+            .bind(owner)
+            .bind(i64::try_from(time.as_millis()).unwrap_or(i64::MAX))
+            .bind(take == Take::ByForce)
+            .optional()
+            .await?;
+        if let Some(row) = fence {
+            let fence = unsigned(row.get("fence")?);
+            tx.commit().await?;
+            return Ok(Lease::Held { fence });
+        }
+        let row = tx.query(REMAINING).bind(self.integration).bind(name).optional().await?;
+        match row {
+            Some(row) => Ok(Lease::Busy { remaining: Duration::from_millis(unsigned(row.get("remaining")?)) }),
+            None => Err(StoreError::Revoked { integration: self.integration.to_string() }),
+        }
+    }
+
+    async fn swap(&self, name: &str, expected: u64, fence: u64, sealed: &[u8]) -> Result<Swap, StoreError> {
+        let mut tx = self.tenant.write("keeping a token").await?;
+        // Whoever revokes access waits until this is done, and then takes the entry away; or was first, and this
+        // finds nothing.
+        tx.query("SELECT generation FROM integrations WHERE id = $1 FOR UPDATE").bind(self.integration).optional().await?;
+        let version = tx
+            .query(SWAP)
+            .bind(sealed)
+            .bind(self.integration)
+            .bind(name)
+            .bind(signed(expected))
+            .bind(signed(fence))
+            .bind(self.generation)
+            .optional()
+            .await?;
+        let Some(row) = version else { return Ok(Swap::Refused) };
+        let version = unsigned(row.get("version")?);
+        tx.commit().await?;
+        Ok(Swap::Done(version))
+    }
+
+    async fn give_back(&self, name: &str, owner: &str) -> Result<(), StoreError> {
+        let mut tx = self.tenant.write("giving the lease on a token back").await?;
+        tx.query("UPDATE integration_tokens SET owner = NULL WHERE integration_id = $1 AND name = $2 AND owner = $3")
+            .bind(self.integration)
+            .bind(name)
+            .bind(owner)
+            .execute()
+            .await?;
+        tx.commit().await
+    }
+}
+
+impl TokenStore for IntegrationTokens {
+    fn describe(&self) -> String {
+        format!("the tokens of integration {} in {}", self.integration, self.tenant.store().place())
+    }
+
+    fn is_durable(&self) -> bool {
+        true
+    }
+
+    fn load<'a>(&'a self, key: &'a str) -> Answer<'a, Option<Entry>> {
+        Box::pin(async move { self.entry(key).await.map_err(|e| self.failed(&e)) })
+    }
+
+    fn lease<'a>(&'a self, key: &'a str, owner: &'a str, time: Duration, take: Take) -> Answer<'a, Lease> {
+        Box::pin(async move { self.take(key, owner, time, take).await.map_err(|e| self.failed(&e)) })
+    }
+
+    fn compare_and_swap<'a>(&'a self, key: &'a str, expected: u64, fence: u64, sealed: &'a [u8]) -> Answer<'a, Swap> {
+        Box::pin(async move { self.swap(key, expected, fence, sealed).await.map_err(|e| self.failed(&e)) })
+    }
+
+    fn release<'a>(&'a self, key: &'a str, owner: &'a str) -> Answer<'a, ()> {
+        Box::pin(async move { self.give_back(key, owner).await.map_err(|e| self.failed(&e)) })
+    }
+}
+
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+fn unsigned(value: i64) -> u64 {
+    u64::try_from(value).unwrap_or(0)
+}

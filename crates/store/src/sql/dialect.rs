@@ -1,0 +1,97 @@
+//! From the SQL that our statements are written in, which PostgreSQL takes as it is, to SQLite's.
+
+use std::borrow::Cow;
+
+use super::transaction::Scope;
+use crate::tenancy;
+
+const WORDS: [(&str, &str); 3] = [
+    (" FOR UPDATE SKIP LOCKED", ""),
+    (" FOR UPDATE", ""),
+    ("clock_ms()", "CAST(unixepoch('subsec') * 1000 AS INTEGER)"),
+];
+
+/// The statement as SQLite takes it:
+/// - `= ANY($1)` becomes `IN (SELECT value FROM json_each($1))`;
+/// - `clock_ms()`, the database's clock, is this machine's;
+/// - `FOR UPDATE` goes: a writing transaction is the only one anyway;
+/// - a table that is written is named as `main.…`, for its plain name is the view of one business (see [`tenancy`]);
+///   in a transaction of the system so is every other.
+pub(super) fn for_sqlite<'s>(sql: &'s str, scope: &Scope) -> Cow<'s, str> {
+    let mut out = named(sql, scope);
+    for (theirs, ours) in WORDS {
+        if out.contains(theirs) {
+            out = Cow::Owned(out.replace(theirs, ours));
+        }
+    }
+    while let Some(at) = out.find("= ANY(") {
+        let argument = at + "= ANY(".len();
+        let Some(end) = out[argument..].find(')').map(|n| argument + n) else { break };
+        out = Cow::Owned(format!(
+            "{}IN (SELECT value FROM json_each({})){}",
+            &out[..at],
+            &out[argument..end],
+            &out[end + 1..]
+        ));
+    }
+    out
+}
+
+fn named<'s>(sql: &'s str, scope: &Scope) -> Cow<'s, str> {
+    let all = matches!(scope, Scope::System);
+    let writes = ["INSERT", "UPDATE", "DELETE"].iter().any(|verb| sql.starts_with(verb));
+    if !all && !writes {
+        return Cow::Borrowed(sql);
+    }
+    let mut out = String::with_capacity(sql.len() + 16);
+    let mut before = "";
+    let mut written = false;
+    for piece in sql.split_inclusive(|c: char| c.is_whitespace() || c == '(') {
+        let word = piece.trim_end_matches(|c: char| c.is_whitespace() || "(),;".contains(c));
+        if matches!(before, "FROM" | "JOIN" | "INTO" | "UPDATE") && (all || !written) && tenancy::is_table(word) {
+            out.push_str("main.");
+            written = true;
+        }
+        out.push_str(piece);
+        if !word.is_empty() {
+            before = word;
+        }
+    }
+    Cow::Owned(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sqlite_writes_to_the_tables_and_reads_a_business_from_its_views() {
+        let tenant = Scope::Tenant { business: uuid::Uuid::nil(), user: None };
+        for (sql, tenants, systems) in [
+            ("SELECT 1 FROM contacts", "SELECT 1 FROM contacts", "SELECT 1 FROM main.contacts"),
+            (
+                "DELETE FROM leads WHERE id IN (SELECT id FROM contacts)",
+                "DELETE FROM main.leads WHERE id IN (SELECT id FROM contacts)",
+                "DELETE FROM main.leads WHERE id IN (SELECT id FROM main.contacts)",
+            ),
+            (
+                "UPDATE runs SET state = 'x' WHERE id = ANY($1) RETURNING id",
+                "UPDATE main.runs SET state = 'x' WHERE id IN (SELECT value FROM json_each($1)) RETURNING id",
+                "UPDATE main.runs SET state = 'x' WHERE id IN (SELECT value FROM json_each($1)) RETURNING id",
+            ),
+            (
+                "INSERT INTO contacts (id) VALUES ($1) ON CONFLICT (id) DO UPDATE SET id = contacts.id",
+                "INSERT INTO main.contacts (id) VALUES ($1) ON CONFLICT (id) DO UPDATE SET id = contacts.id",
+                "INSERT INTO main.contacts (id) VALUES ($1) ON CONFLICT (id) DO UPDATE SET id = contacts.id",
+            ),
+            (
+                "SELECT id FROM leads JOIN runs ON true FOR UPDATE SKIP LOCKED",
+                "SELECT id FROM leads JOIN runs ON true",
+                "SELECT id FROM main.leads JOIN main.runs ON true",
+            ),
+        ] {
+            assert_eq!(for_sqlite(sql, &tenant), tenants);
+            assert_eq!(for_sqlite(sql, &Scope::System), systems);
+        }
+    }
+}

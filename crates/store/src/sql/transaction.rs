@@ -1,0 +1,229 @@
+//! Transactions: each knows for whom it works, and nothing runs outside of one.
+
+use std::borrow::Cow;
+
+use sqlx::postgres::{PgArguments, PgPool};
+use sqlx::sqlite::{SqliteArguments, SqlitePool};
+use sqlx::{AssertSqlSafe, Postgres, Sqlite, Transaction};
+use uuid::Uuid;
+
+use super::dialect::for_sqlite;
+use super::row::{Column, Row};
+use super::value::Value;
+use crate::error::StoreError;
+
+/// Whose rows a transaction sees and may write. The database itself holds to it (see [`crate::tenancy`]).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// One business's. `user`: on behalf of whom.
+    Tenant { business: Uuid, user: Option<Uuid> },
+    /// The memberships of a person, and the businesses that they lead to.
+    User(Uuid),
+    /// Everybody's: for what comes before a business is known (whose session is this?), and for the service's own
+    /// work. Its statements are few, and each says in its own words which row it means.
+    System,
+}
+
+/// What a transaction is for. SQLite has one writer; PostgreSQL refuses writes in a reading one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    Read,
+    Write,
+}
+
+/// The connections to either database.
+#[derive(Debug, Clone)]
+pub(crate) enum Database {
+    /// One writing connection: SQLite has one writer at a time, and waiting here is fair.
+    Sqlite { writer: SqlitePool, reader: SqlitePool },
+    Postgres(PgPool),
+}
+
+impl Database {
+    /// Begins a transaction. `doing` is what its errors say was attempted.
+    pub(crate) async fn begin(&self, scope: Scope, access: Access, doing: &'static str) -> Result<Tx, StoreError> {
+        let begun = match self {
+            Database::Sqlite { writer, reader } => {
+                let pool = if access == Access::Write { writer } else { reader };
+                pool.begin_with(AssertSqlSafe(begin_sqlite(&scope, access))).await.map(Inner::Sqlite)
+            }
+            Database::Postgres(pool) => {
+                pool.begin_with(AssertSqlSafe(begin_postgres(&scope, access))).await.map(Inner::Postgres)
+            }
+        };
+        Ok(Tx { inner: begun.map_err(StoreError::doing(doing))?, scope, doing })
+    }
+
+    pub(crate) async fn close(&self) {
+        match self {
+            Database::Sqlite { writer, reader } => {
+                reader.close().await;
+                writer.close().await;
+            }
+            Database::Postgres(pool) => pool.close().await,
+        }
+    }
+}
+
+/// One journey to the database tells all of it. The ids are UUIDs: their text holds nothing that SQL would read.
+fn begin_sqlite(scope: &Scope, access: Access) -> String {
+    let begin = if access == Access::Write { "BEGIN IMMEDIATE" } else { "BEGIN" };
+    let (business, user) = match scope {
+        Scope::Tenant { business, user } => (business.to_string(), user.map(|user| user.to_string())),
+        Scope::User(user) => (String::new(), Some(user.to_string())),
+        Scope::System => ("*".to_owned(), None),
+    };
+    format!("{begin}; UPDATE temp.scope SET business = '{business}', person = '{}'", user.unwrap_or_default())
+}
+
+fn begin_postgres(scope: &Scope, access: Access) -> String {
+    let begin = if access == Access::Write { "BEGIN" } else { "BEGIN READ ONLY" };
+    let told = |business: &str, user: &str| {
+        format!(
+            "{begin}; SET LOCAL ROLE tieline_app; SET LOCAL tieline.business = '{business}'; SET LOCAL tieline.person = '{user}'"
+        )
+    };
+    match scope {
+        Scope::Tenant { business, user } => {
+            told(&business.to_string(), &user.map(|user| user.to_string()).unwrap_or_default())
+        }
+        Scope::User(user) => told("", &user.to_string()),
+        Scope::System => format!("{begin}; SET LOCAL ROLE tieline_system"),
+    }
+}
+
+/// A transaction. Dropped without [`Tx::commit`] it leaves nothing behind.
+pub(crate) struct Tx {
+    inner: Inner,
+    scope: Scope,
+    doing: &'static str,
+}
+
+enum Inner {
+    Sqlite(Transaction<'static, Sqlite>),
+    Postgres(Transaction<'static, Postgres>),
+}
+
+impl Tx {
+    /// A statement, to be given its values and run.
+    pub(crate) fn query(&mut self, sql: impl Into<Cow<'static, str>>) -> Query<'_> {
+        Query { tx: self, sql: sql.into(), values: Vec::new() }
+    }
+
+    pub(crate) fn is_postgres(&self) -> bool {
+        matches!(self.inner, Inner::Postgres(_))
+    }
+
+    pub(crate) async fn commit(self) -> Result<(), StoreError> {
+        let committed = match self.inner {
+            Inner::Sqlite(transaction) => transaction.commit().await,
+            Inner::Postgres(transaction) => transaction.commit().await,
+        };
+        committed.map_err(StoreError::doing(self.doing))
+    }
+}
+
+/// A statement with its values.
+#[must_use]
+pub(crate) struct Query<'t> {
+    tx: &'t mut Tx,
+    sql: Cow<'static, str>,
+    values: Vec<Value>,
+}
+
+/// The same call of a query of either database, with its error told.
+macro_rules! run {
+    ($query:expr, $call:ident) => {{
+        let Query { tx, sql, values } = $query;
+        let failed = StoreError::doing(tx.doing);
+        match &mut tx.inner {
+            Inner::Sqlite(transaction) => {
+                let query = sqlite(sql, values, &tx.scope).map_err(&failed)?;
+                Either::Sqlite(query.$call(&mut **transaction).await.map_err(failed)?)
+            }
+            Inner::Postgres(transaction) => {
+                let query = postgres(sql, values).map_err(&failed)?;
+                Either::Postgres(query.$call(&mut **transaction).await.map_err(failed)?)
+            }
+        }
+    }};
+}
+
+enum Either<S, P> {
+    Sqlite(S),
+    Postgres(P),
+}
+
+impl Query<'_> {
+    /// The next value: `$1`, `$2`, …
+    pub(crate) fn bind(mut self, value: impl Into<Value>) -> Self {
+        self.values.push(value.into());
+        self
+    }
+
+    /// Many values at once.
+    pub(crate) fn bind_all(mut self, values: impl IntoIterator<Item = Value>) -> Self {
+        self.values.extend(values);
+        self
+    }
+
+    /// Runs it; how many rows it touched.
+    pub(crate) async fn execute(self) -> Result<u64, StoreError> {
+        Ok(match run!(self, execute) {
+            Either::Sqlite(done) => done.rows_affected(),
+            Either::Postgres(done) => done.rows_affected(),
+        })
+    }
+
+    /// All rows.
+    pub(crate) async fn all(self) -> Result<Vec<Row>, StoreError> {
+        let doing = self.tx.doing;
+        Ok(match run!(self, fetch_all) {
+            Either::Sqlite(rows) => rows.into_iter().map(|row| Row::sqlite(row, doing)).collect(),
+            Either::Postgres(rows) => rows.into_iter().map(|row| Row::postgres(row, doing)).collect(),
+        })
+    }
+
+    /// The first row, if there is one.
+    pub(crate) async fn optional(self) -> Result<Option<Row>, StoreError> {
+        let doing = self.tx.doing;
+        Ok(match run!(self, fetch_optional) {
+            Either::Sqlite(row) => row.map(|row| Row::sqlite(row, doing)),
+            Either::Postgres(row) => row.map(|row| Row::postgres(row, doing)),
+        })
+    }
+
+    /// The one row that there must be.
+    pub(crate) async fn one(self) -> Result<Row, StoreError> {
+        let doing = self.tx.doing;
+        self.optional().await?.ok_or(sqlx::Error::RowNotFound).map_err(StoreError::doing(doing))
+    }
+
+    /// One column, by its name, of the one row that there must be.
+    pub(crate) async fn value<T: Column>(self, column: &str) -> Result<T, StoreError> {
+        self.one().await?.get(column)
+    }
+}
+
+type SqliteQuery = sqlx::query::Query<'static, Sqlite, SqliteArguments>;
+type PostgresQuery = sqlx::query::Query<'static, Postgres, PgArguments>;
+
+fn sqlite(sql: Cow<'static, str>, values: Vec<Value>, scope: &Scope) -> Result<SqliteQuery, sqlx::Error> {
+    let mut arguments = SqliteArguments::default();
+    for value in values {
+        value.add_to_sqlite(&mut arguments).map_err(sqlx::Error::Encode)?;
+    }
+    let sql = match sql {
+        Cow::Borrowed(sql) => for_sqlite(sql, scope),
+        Cow::Owned(sql) => Cow::Owned(for_sqlite(&sql, scope).into_owned()),
+    };
+    Ok(sqlx::query_with(AssertSqlSafe(sql), arguments))
+}
+
+fn postgres(sql: Cow<'static, str>, values: Vec<Value>) -> Result<PostgresQuery, sqlx::Error> {
+    let mut arguments = PgArguments::default();
+    for value in values {
+        value.add_to_postgres(&mut arguments).map_err(sqlx::Error::Encode)?;
+    }
+    Ok(sqlx::query_with(AssertSqlSafe(sql), arguments))
+}
