@@ -40,21 +40,24 @@ Options:
   -h, --help         Print this text
 
 Parts:
-  node      Node 22 with jsforce, playwright-core and TypeScript, and Node 20 and 18 with the newest jsforce that loads there,
-            into target/parts/node, node20 and node18
-            (npm itself comes from the Debian package `npm` if it is missing)
-  python    simple-salesforce and the Lambda runtime in a virtual environment, into target/parts/python
-            (`python3-venv` comes from Debian if it is missing)
-  chromium  the Debian package `chromium` and fonts to look at pages with
-  redis     the Debian package `redis-server`
-  postgres  the Debian package `postgresql`
-  keychain  the Debian packages `gnome-keyring` and `dbus`
-  sf        the Salesforce CLI, into target/parts/sf (half a gigabyte)
-  openbao   OpenBao's server, the open twin of HashiCorp Vault, into target/parts/openbao
-  moto      moto, which stands for AWS, into target/parts/moto
-  deploy    AWS SAM, CDK, cfn-lint, esbuild and a reader of Terraform's language, into target/parts/deploy
-  hyper     Hyper's server, which stands behind the local org's Data Cloud, and pyarrow, into target/parts/hyper
-  fixtures  the recorded files in ../shared/fixtures; skipped by itself where they are not there
+  node          Node 22 with jsforce, playwright-core and TypeScript, and Node 20 and 18 with the newest jsforce that loads there,
+                into target/parts/node, node20 and node18
+                (npm itself comes from the Debian package `npm` if it is missing)
+  python        simple-salesforce and the Lambda runtime in a virtual environment, into target/parts/python
+                (`python3-venv` comes from Debian if it is missing)
+  chromium      the Debian package `chromium` and fonts to look at pages with
+  redis         the Debian package `redis-server`
+  postgres      the Debian package `postgresql`
+  pgbouncer     the Debian package `pgbouncer`
+  proxy         the Debian package `nginx`
+  keychain      the Debian packages `gnome-keyring` and `dbus`
+  sf            the Salesforce CLI, into target/parts/sf (half a gigabyte)
+  openbao       OpenBao's server, the open twin of HashiCorp Vault, into target/parts/openbao
+  moto          moto, which stands for AWS, into target/parts/moto
+  schemathesis  Schemathesis, which tests a service against its OpenAPI document, into target/parts/schemathesis
+  deploy        AWS SAM, CDK, cfn-lint, esbuild and a reader of Terraform's language, into target/parts/deploy
+  hyper         Hyper's server, which stands behind the local org's Data Cloud, and pyarrow, into target/parts/hyper
+  fixtures      the recorded files in ../shared/fixtures; skipped by itself where they are not there
 
 A part that cannot be had makes the command fail unless it is skipped.
 
@@ -66,10 +69,13 @@ Environment of the tests:
   TIELINE_TEST_CHROMIUM      the browser
   TIELINE_TEST_REDIS         the redis-server
   TIELINE_TEST_POSTGRES      the folder with initdb and pg_ctl
+  TIELINE_TEST_PGBOUNCER     the program `pgbouncer`
+  TIELINE_TEST_NGINX         the program `nginx`
   TIELINE_TEST_KEYCHAIN      the gnome-keyring-daemon
   TIELINE_TEST_SF            the Salesforce CLI
   TIELINE_TEST_OPENBAO       the program `bao`
   TIELINE_TEST_MOTO          the program `moto_server`
+  TIELINE_TEST_SCHEMATHESIS  the program `schemathesis`
   TIELINE_TEST_DEPLOY_MODULES   the folder node_modules with CDK and esbuild
   TIELINE_TEST_DEPLOY_PROGRAMS  the folder with `sam` and `cfn-lint`
   TIELINE_TEST_HYPERD        the program `hyperd`

@@ -30,6 +30,10 @@ pub(crate) enum Part {
     Redis,
     /// PostgreSQL.
     Postgres,
+    /// PgBouncer, a pool of connections in front of PostgreSQL.
+    Pgbouncer,
+    /// nginx, a reverse proxy in front of the service.
+    Proxy,
     /// A keychain of the kind that Linux desktops have.
     Keychain,
     /// The Salesforce CLI.
@@ -38,6 +42,8 @@ pub(crate) enum Part {
     Openbao,
     /// moto, which stands for AWS.
     Moto,
+    /// Schemathesis, which tests a service against its OpenAPI document.
+    Schemathesis,
     /// SAM, CDK and linters, for what is deployed to AWS.
     Deploy,
     /// Hyper, which answers queries to Data Cloud.
@@ -48,16 +54,19 @@ pub(crate) enum Part {
 
 impl Part {
     /// Every part, in the order in which they are made ready.
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Node,
         Self::Python,
         Self::Chromium,
         Self::Redis,
         Self::Postgres,
+        Self::Pgbouncer,
+        Self::Proxy,
         Self::Keychain,
         Self::Sf,
         Self::Openbao,
         Self::Moto,
+        Self::Schemathesis,
         Self::Deploy,
         Self::Hyper,
         Self::Fixtures,
@@ -71,10 +80,13 @@ impl Part {
             Self::Chromium => "chromium",
             Self::Redis => "redis",
             Self::Postgres => "postgres",
+            Self::Pgbouncer => "pgbouncer",
+            Self::Proxy => "proxy",
             Self::Keychain => "keychain",
             Self::Sf => "sf",
             Self::Openbao => "openbao",
             Self::Moto => "moto",
+            Self::Schemathesis => "schemathesis",
             Self::Deploy => "deploy",
             Self::Hyper => "hyper",
             Self::Fixtures => "fixtures",
@@ -109,10 +121,13 @@ pub(crate) fn find_or_install(part: Part, root: &Path) -> Result<Found> {
         Part::Chromium => chromium::find_or_install(root).map(Found::Here),
         Part::Redis => servers::redis(root).map(Found::Here),
         Part::Postgres => servers::postgres(root).map(Found::Here),
+        Part::Pgbouncer => servers::pgbouncer(root).map(Found::Here),
+        Part::Proxy => servers::proxy(root).map(Found::Here),
         Part::Keychain => servers::keychain(root).map(Found::Here),
         Part::Sf => sf::find_or_install(root).map(Found::Here),
         Part::Openbao => python::openbao(root).map(Found::Here),
         Part::Moto => python::moto(root).map(Found::Here),
+        Part::Schemathesis => python::schemathesis(root).map(Found::Here),
         Part::Deploy => deploy::find_or_install(root).map(Found::Here),
         Part::Hyper => python::hyper(root).map(Found::Here),
         Part::Fixtures => Ok(find_fixtures(root)),

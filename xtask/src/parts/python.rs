@@ -49,6 +49,23 @@ pub(super) fn moto(root: &Path) -> Result<Vec<(&'static str, OsString)>> {
     Ok(vec![("TIELINE_TEST_MOTO", server.into_os_string())])
 }
 
+/// What calls a running service in every way that its OpenAPI document allows, and in some that it forbids.
+const SCHEMATHESIS: &str = "schemathesis==4.32.5";
+
+/// Makes Schemathesis ready, in an environment of its own.
+pub(super) fn schemathesis(root: &Path) -> Result<Vec<(&'static str, OsString)>> {
+    let folder = parts_folder(root).join("schemathesis");
+    let program = folder.join("bin/schemathesis");
+    let runs = || answer(&program, &["--version"]).is_some();
+    if !(is_stamped(&folder, SCHEMATHESIS) && runs()) {
+        say(&format!("schemathesis: installing {SCHEMATHESIS} into target/parts/schemathesis"));
+        environment_with(root, &folder, &[SCHEMATHESIS], "schemathesis.log")?;
+        anyhow::ensure!(runs(), "{} does not run\nhint: try it with --version", program.display());
+    }
+    say(&format!("schemathesis: ready ({SCHEMATHESIS})"));
+    Ok(vec![("TIELINE_TEST_SCHEMATHESIS", program.into_os_string())])
+}
+
 /// A linker for other processors and older C libraries, and the cargo command that uses it.
 const ZIGBUILD: [&str; 2] = ["cargo-zigbuild==0.24.1", "ziglang==0.17.1"];
 

@@ -1,4 +1,4 @@
-//! The parts `redis`, `postgres` and `keychain`: servers from Debian. Each test starts its own, in a folder of its own
+//! The parts `redis`, `postgres`, `pgbouncer`, `proxy` and `keychain`: servers from Debian. Each test starts its own, in a folder of its own
 //! and on a port or socket of its own.
 
 use std::ffi::OsString;
@@ -26,6 +26,20 @@ pub(super) fn postgres(root: &Path) -> Result<Vec<(&'static str, OsString)>> {
     )?;
     say(&format!("postgres: ready ({})", folder.display()));
     Ok(vec![("TIELINE_TEST_POSTGRES", folder.into_os_string())])
+}
+
+/// PgBouncer, for what must work where a connection belongs to nobody for longer than a transaction.
+pub(super) fn pgbouncer(root: &Path) -> Result<Vec<(&'static str, OsString)>> {
+    let program = PathBuf::from("/usr/sbin/pgbouncer");
+    installed(root, "pgbouncer", &["pgbouncer"], &program)?;
+    Ok(vec![("TIELINE_TEST_PGBOUNCER", program.into_os_string())])
+}
+
+/// nginx, which stands for the reverse proxy that a service runs behind.
+pub(super) fn proxy(root: &Path) -> Result<Vec<(&'static str, OsString)>> {
+    let program = PathBuf::from("/usr/sbin/nginx");
+    installed(root, "proxy", &["nginx"], &program)?;
+    Ok(vec![("TIELINE_TEST_NGINX", program.into_os_string())])
 }
 
 /// A Secret Service and a session bus to reach it by.
