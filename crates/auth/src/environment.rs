@@ -237,7 +237,7 @@ pub fn transit(get: &impl Fn(&str) -> Option<String>, place: &str) -> Result<Tra
         })
     };
     let address = needed("ADDR", "its address, such as https://vault.example.org:8200")?;
-    let token = needed("TOKEN", "a token that may sign with the key")?;
+    let token = needed("TOKEN", "a token that may use the key")?;
     Transit::new(&address, Secret::new(token), either("NAMESPACE"), place)
 }
 

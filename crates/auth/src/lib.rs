@@ -21,7 +21,7 @@
 //! [`refresh_token_home`] where a replaced refresh token outlives the store) → [`credentials`] → [`second_stage`] (a token that
 //! theirs is exchanged for). Beside the road: [`secret`] (what cannot print), [`redact`]
 //! (the last net), [`sealing`] (what lies at
-//! rest), [`host`] (where a token may go), [`certificate`], [`transit`] and `aws` (the key behind an assertion), [`clock`], [`event`], [`error`] and its [`catalogue`].
+//! rest) and [`keyring`] (the keys of those keys), [`host`] (where a token may go), [`certificate`], [`transit`] and `aws` (the key behind an assertion), [`clock`], [`event`], [`error`] and its [`catalogue`].
 
 #[cfg(feature = "aws")]
 pub mod aws;
@@ -40,6 +40,7 @@ pub mod host;
 pub mod http;
 pub mod identity;
 pub mod introspection;
+pub mod keyring;
 mod login;
 mod record;
 pub mod redact;

@@ -53,21 +53,7 @@ impl MasterKey {
     /// # Errors
     /// [`KeyError`]: the file cannot be read or made, or holds something else.
     pub fn load_or_create(file: &Path) -> Result<Self, KeyError> {
-        let failed = |reason: String| KeyError { path: file.to_owned(), reason };
-        let written = |e: std::io::Error| failed(e.to_string());
-        if !file.exists() {
-            let text = new_key_text().ok_or_else(|| failed("the system gives no randomness".to_owned()))?;
-            // Whole or not at all: a process that dies here must not leave half a key, nor two that start at once
-            // a key each. The temporary file has mode 0600 from its first moment.
-            let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            let mut whole = tempfile::NamedTempFile::new_in(folder).map_err(written)?;
-            whole.write_all(text.as_bytes()).and_then(|()| whole.as_file().sync_all()).map_err(written)?;
-            match whole.persist_noclobber(file) {
-                Ok(_) => {}
-                Err(lost) if lost.error.kind() == std::io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(written(error.error)),
-            }
-        }
+        create_if_absent(file)?;
         Self::load(file)
     }
 
@@ -92,16 +78,13 @@ impl MasterKey {
     /// # Errors
     /// What is wrong with the text, without the text.
     pub fn from_text(text: &str) -> Result<Self, &'static str> {
-        let text = text.trim();
-        let bytes = match from_hex(text) {
-            Some(bytes) => bytes,
-            None => Zeroizing::new(STANDARD.decode(text).map_err(|_| "it is not base64")?),
-        };
-        let bytes = <&[u8; KEY]>::try_from(bytes.as_slice()).map_err(|_| "it is not 32 bytes in base64")?;
+        Self::from_bytes(&*key_of_text(text)?)
+    }
+
+    /// A key whose bytes are at hand: derived from another one, or read before.
+    pub(crate) fn from_bytes(bytes: &[u8; KEY]) -> Result<Self, &'static str> {
         let key = RandomizedNonceKey::new(&AES_256_GCM_SIV, bytes).map_err(|_| "the key was not accepted")?;
-        let mut id = [0; ID];
-        id.copy_from_slice(&digest::digest(&digest::SHA256, bytes).as_ref()[..ID]);
-        Ok(Self { key: Arc::new(key), id })
+        Ok(Self { key: Arc::new(key), id: id_of(bytes) })
     }
 
     /// Seals `text` for one place, such as table, business and row; `None` if the system gives no randomness.
@@ -110,9 +93,9 @@ impl MasterKey {
         aws_lc_rs::rand::fill(&mut *data_key).ok()?;
         let mut out = vec![VERSION];
         out.extend_from_slice(&self.id);
-        out.extend(seal_with(&self.key, &*data_key, &format!("{place}:key"))?);
+        out.extend(seal_with(&self.key, &*data_key, format!("{place}:key").as_bytes())?);
         let data_key = RandomizedNonceKey::new(&AES_256_GCM_SIV, &*data_key).ok()?;
-        out.extend(seal_with(&data_key, text, place)?);
+        out.extend(seal_with(&data_key, text, place.as_bytes())?);
         Some(out)
     }
 
@@ -130,10 +113,56 @@ impl MasterKey {
         }
         let (wrapped, text) = rest.split_at_checked(WRAPPED).ok_or("it is too short")?;
         const MOVED: &str = "it was damaged, or sealed for another row";
-        let data_key = open_with(&self.key, wrapped, &format!("{place}:key")).ok_or(MOVED)?;
+        let data_key = open_with(&self.key, wrapped, format!("{place}:key").as_bytes()).ok_or(MOVED)?;
         let data_key = RandomizedNonceKey::new(&AES_256_GCM_SIV, &data_key).map_err(|_| MOVED)?;
-        open_with(&data_key, text, place).ok_or(MOVED)
+        open_with(&data_key, text, place.as_bytes()).ok_or(MOVED)
     }
+}
+
+/// First bytes of a key's digest, which tell it from others and tell nothing of it.
+pub(crate) fn id_of(bytes: &[u8; KEY]) -> [u8; ID] {
+    let mut id = [0; ID];
+    id.copy_from_slice(&digest::digest(&digest::SHA256, bytes).as_ref()[..ID]);
+    id
+}
+
+/// 32 bytes in base64, or as 64 hexadecimal digits.
+pub(crate) fn key_of_text(text: &str) -> Result<Zeroizing<[u8; KEY]>, &'static str> {
+    let text = text.trim();
+    let bytes = match from_hex(text) {
+        Some(bytes) => bytes,
+        None => Zeroizing::new(STANDARD.decode(text).map_err(|_| "it is not base64")?),
+    };
+    let mut key = Zeroizing::new([0; KEY]);
+    if bytes.len() != KEY {
+        return Err("it is not 32 bytes in base64");
+    }
+    key.copy_from_slice(&bytes);
+    Ok(key)
+}
+
+/// Writes a fresh key into a file of its owner's alone, unless the file is there.
+pub(crate) fn create_if_absent(file: &Path) -> Result<(), KeyError> {
+    let failed = |reason: String| KeyError { path: file.to_owned(), reason };
+    let written = |e: std::io::Error| failed(e.to_string());
+    if file.exists() {
+        return Ok(());
+    }
+    let text = new_key_text().ok_or_else(|| failed("the system gives no randomness".to_owned()))?;
+    // Whole or not at all: a process that dies here must not leave half a key, nor two that start at once a key each.
+    // The temporary file has mode 0600 from its first moment.
+    let mut whole = tempfile::NamedTempFile::new_in(folder_of(file)).map_err(written)?;
+    whole.write_all(text.as_bytes()).and_then(|()| whole.as_file().sync_all()).map_err(written)?;
+    match whole.persist_noclobber(file) {
+        Ok(_) => Ok(()),
+        Err(lost) if lost.error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(written(error.error)),
+    }
+}
+
+/// The folder that a file is in.
+pub(crate) fn folder_of(file: &Path) -> &Path {
+    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// As many hexadecimal digits as a key has; in base64 they would be another number of bytes.
@@ -155,19 +184,21 @@ pub(crate) fn new_key_text() -> Option<Zeroizing<String>> {
     Some(Zeroizing::new(STANDARD.encode(*bytes)))
 }
 
-fn seal_with(key: &RandomizedNonceKey, text: &[u8], place: &str) -> Option<Vec<u8>> {
+/// Nonce ‖ sealed text ‖ tag. `place`: the associated data.
+pub(crate) fn seal_with(key: &RandomizedNonceKey, text: &[u8], place: &[u8]) -> Option<Vec<u8>> {
     let mut buffer = text.to_vec();
-    let nonce = key.seal_in_place_append_tag(Aad::from(place.as_bytes()), &mut buffer).ok()?;
+    let nonce = key.seal_in_place_append_tag(Aad::from(place), &mut buffer).ok()?;
     let mut out = nonce.as_ref().to_vec();
     out.append(&mut buffer);
     Some(out)
 }
 
-fn open_with(key: &RandomizedNonceKey, sealed: &[u8], place: &str) -> Option<Zeroizing<Vec<u8>>> {
+/// What [`seal_with`] has sealed for the same place.
+pub(crate) fn open_with(key: &RandomizedNonceKey, sealed: &[u8], place: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     let (nonce, text) = sealed.split_at_checked(NONCE)?;
     let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
     let mut buffer = Zeroizing::new(text.to_vec());
-    let length = key.open_in_place(nonce, Aad::from(place.as_bytes()), &mut buffer).ok()?.len();
+    let length = key.open_in_place(nonce, Aad::from(place), &mut buffer).ok()?.len();
     buffer.truncate(length);
     Some(buffer)
 }

@@ -1,4 +1,5 @@
-//! A key in the transit engine of HashiCorp Vault or OpenBao: it signs there and never leaves.
+//! A key in the transit engine of HashiCorp Vault or OpenBao: it signs there (or wraps data keys, [`crate::keyring`])
+//! and never leaves.
 //!
 //! Source: the engine's HTTP API (`/v1/MOUNT/keys/NAME`, `/v1/MOUNT/sign/NAME/sha2-256`), which both servers share.
 
@@ -119,10 +120,17 @@ impl Transit {
         )
     }
 
-    async fn request(&self, method: reqwest::Method, path: &str, body: Option<Value>) -> Result<Value, NotSigned> {
-        let unreachable = |e: reqwest::Error| not_signed(innermost(&without_url(e)), true);
+    /// Asks the engine: `path` is what follows its mount. What it answered, whatever the key is for.
+    pub(crate) async fn request(
+        &self,
+        method: reqwest::Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> Result<Value, NotServed> {
+        let unreachable =
+            |e: reqwest::Error| NotServed { reason: innermost(&without_url(e)), passing: true, status: None };
         let url = self.address.join(&format!("/v1/{}/{path}", self.mount));
-        let url = url.map_err(|e| not_signed(e.to_string(), false))?;
+        let url = url.map_err(|e| NotServed { reason: e.to_string(), passing: false, status: None })?;
         let mut request = self.http.request(method, url).header("X-Vault-Token", self.token.expose());
         if let Some(namespace) = &self.namespace {
             request = request.header("X-Vault-Namespace", namespace);
@@ -140,9 +148,36 @@ impl Transit {
         let errors = answer["errors"].as_array().into_iter().flatten().filter_map(Value::as_str).collect::<Vec<_>>();
         let reason =
             format!("it answered {status}{}{}", if errors.is_empty() { "" } else { ": " }, errors.join("; ").trim());
-        // Sealed or in standby is 503; a token that has ended, or may not sign, 403.
-        Err(not_signed(reason, status.is_server_error() || status.as_u16() == 429))
+        // Sealed or in standby is 503; a token that has ended, or has no right, 403.
+        let passing = status.is_server_error() || status.as_u16() == 429;
+        Err(NotServed { reason, passing, status: Some(status.as_u16()) })
     }
+
+    /// Where the engine is.
+    pub(crate) fn mount(&self) -> &str {
+        &self.mount
+    }
+
+    /// The key's name in it.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The server.
+    pub(crate) fn address(&self) -> &Url {
+        &self.address
+    }
+}
+
+/// The engine did not do it.
+#[derive(Debug)]
+pub(crate) struct NotServed {
+    /// What it said, without a secret in it.
+    pub(crate) reason: String,
+    /// It may do it later, as it is.
+    pub(crate) passing: bool,
+    /// Its HTTP status; `None` where there was no answer.
+    pub(crate) status: Option<u16>,
 }
 
 impl RemoteKey for TransitKey {
@@ -164,7 +199,8 @@ impl RemoteKey for TransitKey {
                 "input": STANDARD.encode(message), "key_version": version, "signature_algorithm": "pkcs1v15",
             });
             let path = format!("sign/{}/sha2-256", self.transit.name);
-            let answer = self.transit.request(reqwest::Method::POST, &path, Some(body)).await?;
+            let answer = self.transit.request(reqwest::Method::POST, &path, Some(body)).await;
+            let answer = answer.map_err(|e| not_signed(e.reason, e.passing))?;
             // `vault:v1:BASE64`
             let signature = answer["data"]["signature"].as_str().and_then(|text| text.rsplit(':').next());
             signature

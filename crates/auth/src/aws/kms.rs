@@ -53,7 +53,7 @@ impl KmsKey {
     }
 }
 
-fn checked(id: &str) -> Result<String, ConfigError> {
+pub(crate) fn checked(id: &str) -> Result<String, ConfigError> {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_/:".contains(&byte);
     match !id.is_empty() && id.len() <= 2048 && id.bytes().all(fits) {
         true => Ok(id.to_owned()),
