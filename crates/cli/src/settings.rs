@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use tieline_auth::keyring::Keyring;
 use tieline_auth::{Grant, SharedStore};
 use tieline_client::{ApiVersion, Connection, Options, Reserve};
 use tieline_lambda::sources::Sources;
-use tieline_store::{Store, token_stores};
+use tieline_store::{Store, Tenant, Uuid, token_stores};
 use tieline_sync::{Window, integration};
 
 use crate::failure::Failure;
@@ -172,37 +173,64 @@ pub(crate) fn state_folder() -> Option<PathBuf> {
 /// Where the database is.
 #[derive(Args)]
 pub(crate) struct Database {
-    /// Database: a SQLite file, or sqlite:FILE
-    #[arg(long, value_name = "URL", env = "TIELINE_DATABASE_URL", default_value = "tieline.db")]
+    /// Database: a SQLite file (or sqlite:FILE), or postgres://USER@HOST/NAME
+    #[arg(long, value_name = "URL", env = "TIELINE_DATABASE_URL", hide_env_values = true, default_value = "tieline.db")]
     database_url: String,
-    /// File of the master key that seals credentials [default: beside the database, ….key]
+    /// File of the master keys that seal what is secret [default: of SQLite beside the database, ….key]
     #[arg(long, value_name = "FILE", env = "TIELINE_MASTER_KEY_FILE")]
     master_key_file: Option<PathBuf>,
 }
 
 impl Database {
-    /// Where the tokens of its integrations are kept: `TIELINE_TOKEN_STORE`, or beside the database.
-    pub(crate) async fn tokens(&self, store: &Store) -> Result<tieline_auth::Settings, Failure> {
-        let named = token_store(self.master_key_file.as_deref()).await?;
-        let tokens = named.unwrap_or_else(|| store.token_store());
-        Ok(tieline_auth::Settings { store: Some(tokens), ..tieline_auth::Settings::default() })
-    }
-
     pub(crate) async fn open(&self) -> Result<Store, Failure> {
         let url = self.database_url.as_str();
+        let ring = keyring(self.master_key_file.as_deref())?;
         if url.starts_with("postgres:") || url.starts_with("postgresql:") {
-            return Err(Failure::usage(
-                "PostgreSQL is not supported yet",
-                "name a SQLite file: --database-url tieline.db",
-            ));
+            let ring = ring.ok_or_else(|| {
+                Failure::usage(
+                    "a PostgreSQL database needs a master key, and neither TIELINE_MASTER_KEY nor TIELINE_MASTER_KEY_FILE is set",
+                    "make one with `tieline keys init tieline.key`, and give it to every node",
+                )
+            })?;
+            return Ok(Store::connect(url, ring).await?);
         }
         let path = url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:")).unwrap_or(url);
         let path = PathBuf::from(path);
-        Ok(match &self.master_key_file {
-            Some(key) => Store::open_with_key(&path, key).await?,
-            None => Store::open(&path).await?,
+        Ok(match (&self.master_key_file, ring) {
+            (Some(key), _) => Store::open_with_key(&path, key).await?,
+            (None, Some(ring)) => Store::open_with_ring(&path, ring).await?,
+            (None, None) => Store::open(&path).await?,
         })
     }
+}
+
+/// The keys that the environment names: `TIELINE_MASTER_KEY`, or the file.
+fn keyring(file: Option<&Path>) -> Result<Option<Keyring>, Failure> {
+    let variable = |name: &str| std::env::var(name).ok();
+    if let Some(spec) = variable("TIELINE_MASTER_KEY").filter(|spec| !spec.trim().is_empty()) {
+        return Ok(Some(Keyring::from_spec(&spec, variable)?));
+    }
+    // A file that is not there yet is made, where that may be: SQLite's.
+    let Some(file) = file.filter(|file| file.exists()) else { return Ok(None) };
+    Ok(Some(Keyring::from_spec(&format!("file:{}", file.display()), variable)?))
+}
+
+/// Where all integrations' tokens are kept, if `TIELINE_TOKEN_STORE` names a place; else each has its own in the
+/// database.
+pub(crate) async fn shared_tokens() -> Result<tieline_auth::Settings, Failure> {
+    let store = token_store(master_key_file().as_deref()).await?;
+    Ok(tieline_auth::Settings { store, ..tieline_auth::Settings::default() })
+}
+
+/// Where the tokens of one integration are kept.
+pub(crate) async fn tokens(tenant: &Tenant, integration: Uuid) -> Result<tieline_auth::Settings, Failure> {
+    let mut settings = shared_tokens().await?;
+    if settings.store.is_none()
+        && let Some(integration) = tenant.integration(integration).await?
+    {
+        settings.store = Some(tenant.token_store(&integration).await?);
+    }
+    Ok(settings)
 }
 
 /// How carefully a sync reads.

@@ -72,15 +72,15 @@ struct PersonView {
 
 impl Overview {
     async fn read(service: &Service) -> Result<Self, StoreError> {
-        let store = service.store();
+        let store = service.store().own();
         let integration = store.integrations().await?.into_iter().next();
         let (runs, runs_total) = match &integration {
-            Some(integration) => (store.runs(&integration.id, SHOWN).await?, store.count_runs(&integration.id).await?),
+            Some(integration) => (store.runs(integration.id, SHOWN).await?, store.count_runs(integration.id).await?),
             None => (Vec::new(), 0),
         };
         let connection = integration.map(|integration| {
             let text = |key: &str| integration.config[key].as_str().unwrap_or("").to_owned();
-            let usage = service.open_connection(&integration.id).and_then(|c| c.api_usage());
+            let usage = service.open_connection(integration.id).and_then(|c| c.api_usage());
             ConnectionView {
                 instance_url: text("instance_url"),
                 organization_id: text("organization_id"),
@@ -88,7 +88,7 @@ impl Overview {
                 api_usage: usage
                     .map_or_else(|| "unknown".to_owned(), |u| format!("{} of {}", grouped(u.used), grouped(u.allowed))),
                 error: runs.first().and_then(|run| run.error.clone()),
-                status: integration.status,
+                status: integration.status.name().to_owned(),
                 name: integration.name,
             }
         });
@@ -106,11 +106,11 @@ impl From<Run> for RunView {
     fn from(run: Run) -> Self {
         let took = run
             .finished_at
-            .map_or_else(|| "…".to_owned(), |end| format!("{:.1} s", (end - run.started_at) as f64 / 1000.0));
+            .map_or_else(|| "…".to_owned(), |end| format!("{:.1} s", end.duration_since(run.started_at).as_secs_f64()));
         Self {
             started: moment(run.started_at),
             took,
-            id: run.id,
+            id: run.id.to_string(),
             state: run.state,
             rows_read: run.rows_read,
             inserted: run.inserted,
@@ -141,8 +141,7 @@ impl From<Contact> for PersonView {
 }
 
 /// `2026-11-23 09:15:02 UTC`
-fn moment(milliseconds: i64) -> String {
-    let at = Timestamp::from_millisecond(milliseconds).unwrap_or(Timestamp::UNIX_EPOCH);
+fn moment(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
@@ -209,7 +208,7 @@ pub(crate) async fn events(State(service): State<Service>) -> Sse<impl Stream<It
 }
 
 pub(crate) async fn ready(State(service): State<Service>) -> (StatusCode, &'static str) {
-    match service.store().integrations().await {
+    match service.store().ping().await {
         Ok(_) => (StatusCode::OK, "ready\n"),
         Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n"),
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tieline_auth::{Clock, SystemClock};
 use tieline_client::{Connection, Connections};
-use tieline_store::{Integration, Store, StoreError};
+use tieline_store::{Integration, Status, Store, StoreError, Tenant, Uuid};
 use tieline_sync::{SyncError, Syncer, Window, integration};
 use tokio::sync::{Mutex, Notify, watch};
 
@@ -96,21 +96,23 @@ impl Service {
     /// Runs every integration once. Failures are in the history; they do not stop the others.
     pub async fn run_all(&self) {
         let _one_at_a_time = self.0.running.lock().await;
-        let integrations = match self.0.store.integrations().await {
-            Ok(integrations) => integrations,
+        let work = match self.work().await {
+            Ok(work) => work,
             Err(error) => {
                 tracing::error!(%error, hint = error.hint(), "could not list the integrations");
                 return;
             }
         };
-        for integration in integrations {
+        for (tenant, integration) in work {
             self.changed();
-            let outcome = self.run_one(&integration).await;
+            let outcome = self.run_one(&tenant, &integration).await;
             if let Err(SyncError::Store(error @ StoreError::Fenced { .. })) = &outcome {
                 tracing::info!(integration = %integration.name, %error, "another process does the work");
             } else if let Err(error) = outcome {
                 tracing::error!(integration = %integration.name, %error, hint = %error.hint(), "a sync run failed");
-                let noted = self.0.store.note_integration(&integration.id, "error", None, self.0.clock.now()).await;
+                let reason = error.to_string();
+                let now = self.0.clock.now();
+                let noted = tenant.note_integration(integration.id, Status::Error, Some(&reason), None, now).await;
                 if let Err(error) = noted {
                     tracing::error!(%error, "could not note the failure");
                 }
@@ -119,12 +121,23 @@ impl Service {
         }
     }
 
-    async fn run_one(&self, integration: &Integration) -> Result<(), SyncError> {
-        let connection = self.connection(integration).await?;
+    /// The integrations that can be synced, of all businesses.
+    async fn work(&self) -> Result<Vec<(Tenant, Integration)>, StoreError> {
+        let mut work = Vec::new();
+        for tenant in self.0.store.every_tenant().await? {
+            let integrations = tenant.integrations().await?;
+            let ready = integrations.into_iter().filter(|i| matches!(i.status, Status::Active | Status::Error));
+            work.extend(ready.filter(|i| i.has_credentials).map(|integration| (tenant.clone(), integration)));
+        }
+        Ok(work)
+    }
+
+    async fn run_one(&self, tenant: &Tenant, integration: &Integration) -> Result<(), SyncError> {
+        let connection = self.connection(tenant, integration).await?;
         let syncer = Syncer {
             connection: connection.clone(),
-            store: self.0.store.clone(),
-            integration: integration.id.clone(),
+            store: tenant.clone(),
+            integration: integration.id,
             window: self.0.settings.window,
             clock: self.0.clock.clone(),
         };
@@ -135,7 +148,8 @@ impl Service {
                 "organization_id": token.organization_id(),
             });
             if config != integration.config {
-                self.0.store.note_integration(&integration.id, "active", Some(&config), self.0.clock.now()).await?;
+                let now = self.0.clock.now();
+                tenant.note_integration(integration.id, Status::Active, None, Some(&config), now).await?;
             }
         }
         Ok(())
@@ -145,23 +159,25 @@ impl Service {
     ///
     /// # Errors
     /// When its credentials cannot be opened or lead to no login.
-    pub async fn connection(&self, integration: &Integration) -> Result<Connection, SyncError> {
-        if let Some(connection) = self.0.connections.get(&integration.id) {
+    pub async fn connection(&self, tenant: &Tenant, integration: &Integration) -> Result<Connection, SyncError> {
+        let alias = integration.id.to_string();
+        if let Some(connection) = self.0.connections.get(&alias) {
             return Ok(connection);
         }
-        let credentials = self.0.store.open_credentials(&integration.id).await?;
+        let credentials = tenant.open_credentials(integration.id).await?;
+        let credentials = credentials.unwrap_or_else(|| tieline_store::Credentials::new(b"{}".to_vec()));
         let mut login = integration::login_of(&integration.name, &credentials)?;
         login.config.hosts.loopback = self.0.settings.allow_loopback;
-        Ok(self.0.connections.get_or_open(&integration.id, || {
-            let mut tokens = self.0.settings.tokens.clone();
-            tokens.store.get_or_insert_with(|| self.0.store.token_store());
-            login.connect(tokens)
-        })?)
+        let mut tokens = self.0.settings.tokens.clone();
+        if tokens.store.is_none() {
+            tokens.store = Some(tenant.token_store(integration).await?);
+        }
+        Ok(self.0.connections.get_or_open(&alias, || login.connect(tokens))?)
     }
 
     /// The connection, if it was used already.
-    pub(crate) fn open_connection(&self, id: &str) -> Option<Connection> {
-        self.0.connections.get(id)
+    pub(crate) fn open_connection(&self, id: Uuid) -> Option<Connection> {
+        self.0.connections.get(&id.to_string())
     }
 
     fn changed(&self) {

@@ -54,6 +54,9 @@ pub enum StoreError {
     /// The master key's file cannot be read or made.
     #[error(transparent)]
     MasterKey(#[from] tieline_auth::sealing::KeyError),
+    /// The keyring cannot be read.
+    #[error(transparent)]
+    KeyConfig(tieline_auth::ConfigError),
     /// A key service cannot be used, or a key is not among those given.
     #[error(transparent)]
     Keyring(#[from] KeyringError),
@@ -89,6 +92,7 @@ impl StoreError {
     pub fn hint(&self) -> String {
         let hint = match self {
             StoreError::Keyring(error) => return error.hint(),
+            StoreError::KeyConfig(error) => return error.hint().to_owned(),
             StoreError::Open { place, .. } if place.starts_with("postgresql ") => {
                 "check that the server runs, and the host, user and password in the URL"
             }
@@ -101,7 +105,7 @@ impl StoreError {
             }
             StoreError::DiskFull => "make room and run again: it goes on where it stopped, nothing is lost",
             StoreError::Database { source, .. } if source.to_string().contains("prepared statement") => {
-                "behind a transaction pooler add ?statement-cache-capacity=0 to the database's URL"
+                "behind a transaction pooler add ?pooler=transaction to the database's URL"
             }
             StoreError::Database { source: sqlx::Error::PoolTimedOut, .. } => {
                 "all connections are busy, or the database does not answer; try again"
@@ -123,7 +127,7 @@ impl StoreError {
     /// Whether the database itself did not answer: the same may do so a little later.
     pub fn is_passing(&self) -> bool {
         match self {
-            StoreError::Keyring(error) => error.is_passing(),
+            StoreError::Keyring(error) => error.passing(),
             StoreError::Database { source, .. } => {
                 matches!(source, sqlx::Error::PoolTimedOut | sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed)
                     || source.as_database_error().is_some_and(|e| {

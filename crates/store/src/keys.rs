@@ -1,7 +1,10 @@
 //! Data keys: each integration has one of its own, and each business one for the rest; a key service wraps them.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
-use tieline_auth::keyring::{DataKey, DataKeys, Keyring, Place, Wrapped, sealed_with};
+use tieline_auth::SystemClock;
+use tieline_auth::keyring::{CacheRules, DataKey, DataKeys, Keyring, Place, Wrapped, sealed_with};
 use tieline_auth::sealing::MasterKey;
 use uuid::Uuid;
 use zeroize::Zeroizing;
@@ -23,7 +26,8 @@ pub(crate) struct Keys {
 
 impl Keys {
     pub(crate) fn new(ring: Keyring, before: Option<MasterKey>) -> Self {
-        Self { opened: DataKeys::new(ring), before }
+        let clock = Arc::new(SystemClock::default());
+        Self { opened: DataKeys::new(Arc::new(ring), clock, CacheRules::default()), before }
     }
 
     fn ring(&self) -> &Keyring {
@@ -42,6 +46,10 @@ pub(crate) struct Cell {
 }
 
 impl Cell {
+    fn place<'a>(&self, tenant: &'a str, row: &'a str) -> Place<'a> {
+        Place { tenant, table: self.table, row, column: self.column }
+    }
+
     fn refused(&self, reason: &'static str) -> StoreError {
         StoreError::Sealed { table: self.table, row: self.row.to_string(), reason }
     }
@@ -51,8 +59,8 @@ impl Tenant {
     /// Seals a value for its cell, with its owner's data key, which is made where there is none.
     pub(crate) async fn seal(&self, cell: Cell, text: &[u8]) -> Result<Vec<u8>, StoreError> {
         let key = self.sealing_key(cell.owner).await?;
-        let sealed = key.seal(text, &self.cell(&cell, &cell.row.to_string()));
-        sealed.ok_or_else(|| cell.refused("the system gives no randomness"))
+        let (tenant, row) = (self.business().to_string(), cell.row.to_string());
+        key.seal(text, &cell.place(&tenant, &row)).ok_or_else(|| cell.refused("the system gives no randomness"))
     }
 
     /// Opens what was sealed for this cell, and for no other.
@@ -70,7 +78,8 @@ impl Tenant {
         drop(tx);
         let row = row.ok_or_else(|| cell.refused("its data key is gone, or belongs to another business"))?;
         let key = self.unwrapped(&row).await?;
-        key.open(sealed, &self.cell(&cell, &cell.row.to_string())).map_err(|reason| cell.refused(reason))
+        let (tenant, row) = (self.business().to_string(), cell.row.to_string());
+        key.open(sealed, &cell.place(&tenant, &row)).map_err(|reason| cell.refused(reason))
     }
 
     /// What a program of schema 1 has sealed.
@@ -78,10 +87,6 @@ impl Tenant {
         let key = self.store().keys().before.as_ref();
         let key = key.ok_or_else(|| cell.refused("it was sealed with a master key that was not given"))?;
         key.open(sealed, &format!("{}:{}:{}", cell.table, self.business(), cell.row)).map_err(|e| cell.refused(e))
-    }
-
-    fn cell<'a>(&self, cell: &Cell, row: &'a str) -> Place<'a> {
-        Place { tenant: self.business().to_string().into(), table: cell.table, row, column: cell.column }
     }
 
     /// The key for the token entries of an integration.
@@ -95,7 +100,7 @@ impl Tenant {
     }
 
     /// The data key in use of an owner.
-    async fn sealing_key(&self, owner: Uuid) -> Result<DataKey, StoreError> {
+    async fn sealing_key(&self, owner: Uuid) -> Result<Arc<DataKey>, StoreError> {
         if let Some(row) = self.key_in_use(owner).await? {
             return self.unwrapped(&row).await;
         }
@@ -118,6 +123,8 @@ impl Tenant {
             .await?;
         tx.commit().await?;
         if kept == 1 {
+            let key = Arc::new(key);
+            self.store().keys().opened.keep(key.clone(), &self.context(id)).await;
             return Ok(key);
         }
         match self.key_in_use(owner).await? {
@@ -135,7 +142,7 @@ impl Tenant {
             .await
     }
 
-    async fn unwrapped(&self, row: &Row) -> Result<DataKey, StoreError> {
+    async fn unwrapped(&self, row: &Row) -> Result<Arc<DataKey>, StoreError> {
         let id: Uuid = row.get("id")?;
         let wrapped = Wrapped { service: row.get("service")?, bytes: row.get("wrapped")? };
         Ok(self.store().keys().opened.get(id.into_bytes(), &wrapped, &self.context(id)).await?)
@@ -164,13 +171,13 @@ impl Store {
         drop(tx);
         let id = Uuid::nil().into_bytes();
         let context = format!("key_canaries:{service}");
-        let place = Place { tenant: "".into(), table: "key_canaries", row: &service, column: "sealed" };
+        let place = Place { tenant: "", table: "key_canaries", row: &service, column: "sealed" };
         let wrong = || StoreError::WrongKey { service: service.clone() };
         if let Some(row) = row {
-            let wrapped = Wrapped { service: service.clone(), bytes: row.get("wrapped")? };
-            let key = ring.unwrap(&wrapped, id, &context).await.map_err(|e| if e.is_passing() { e.into() } else { wrong() })?;
+            let key = ring.unwrap(&service, &row.get::<Vec<u8>>("wrapped")?, id, &context).await;
+            let key = key.map_err(|e| if e.passing() { e.into() } else { wrong() })?;
             let opened = key.open(&row.get::<Vec<u8>>("sealed")?, &place).map_err(|_| wrong())?;
-            return if *opened == CANARY { Ok(()) } else { Err(wrong()) };
+            return if opened.as_slice() == CANARY { Ok(()) } else { Err(wrong()) };
         }
         let (key, wrapped) = ring.wrap_new(id, &context).await?;
         let sealed = key.seal(CANARY, &place).ok_or_else(wrong)?;

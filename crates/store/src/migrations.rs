@@ -47,6 +47,7 @@ pub(crate) fn postgres() -> Migrator {
 pub(crate) fn tokens() -> Migrator {
     let mut migrator = migrator(&TOKENS);
     migrator.dangerous_set_table_name("_tieline_tokens_migrations");
+    migrator.set_locking(false);
     migrator
 }
 

@@ -98,10 +98,8 @@ pub(crate) async fn prepare(connection: &mut SqliteConnection) -> Result<(), sql
                 SELECT * FROM main.{table} WHERE {business} = (SELECT business FROM temp.scope){or_person};
              CREATE TEMP TRIGGER {table}_insert BEFORE INSERT ON main.{table} WHEN {new}
                 BEGIN SELECT RAISE(ABORT, 'row of another business'); END;
-             CREATE TEMP TRIGGER {table}_update BEFORE UPDATE ON main.{table} WHEN {old}
-                BEGIN SELECT RAISE(IGNORE); END;
-             CREATE TEMP TRIGGER {table}_move BEFORE UPDATE ON main.{table} WHEN {new}
-                BEGIN SELECT RAISE(ABORT, 'row of another business'); END;
+             CREATE TEMP TRIGGER {table}_update BEFORE UPDATE ON main.{table} WHEN {old} OR {new}
+                BEGIN SELECT CASE WHEN {old} THEN RAISE(IGNORE) ELSE RAISE(ABORT, 'row of another business') END; END;
              CREATE TEMP TRIGGER {table}_delete BEFORE DELETE ON main.{table} WHEN {old}
                 BEGIN SELECT RAISE(IGNORE); END;\n",
             new = foreign("new"),

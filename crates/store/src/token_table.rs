@@ -4,12 +4,12 @@
 
 use std::time::Duration;
 
-use sqlx::migrate::Migrator;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgPoolOptions;
 use sqlx::{ConnectOptions, PgPool, Row};
 use tieline_auth::token_store::{Answer, Entry, Lease, Swap, Take, TokenStore, TokenStoreError};
 
 use crate::migrations;
+use crate::open::postgres::{self, Address};
 
 /// A token is looked at rarely; a fleet has many processes, and the server few connections.
 const CONNECTIONS: u32 = 2;
@@ -41,6 +41,8 @@ RETURNING version";
 pub struct TokenTable {
     pool: PgPool,
     address: String,
+    /// Whether statements may be prepared for a connection: not behind a transaction pooler.
+    prepared: bool,
 }
 
 impl std::fmt::Debug for TokenTable {
@@ -51,6 +53,7 @@ impl std::fmt::Debug for TokenTable {
 
 impl TokenTable {
     /// Connects to `postgres://[user[:password]@]host[:port]/database` and makes the table where it is not there.
+    /// With `?pooler=transaction` a pooler may be in between that gives every transaction another connection.
     ///
     /// # Errors
     /// The URL is not one, the server cannot be reached, or the user may not make a table. The password is not in the
@@ -58,7 +61,7 @@ impl TokenTable {
     pub async fn connect(url: &str) -> Result<Self, TokenStoreError> {
         let address = "postgresql".to_owned();
         let failed = |address: &str, error: String| TokenStoreError { store: address.to_owned(), reason: error };
-        let options: PgConnectOptions = url.parse().map_err(|e: sqlx::Error| failed(&address, e.to_string()))?;
+        let Address { options, pooled } = postgres::address(url).map_err(|e| failed(&address, e.to_string()))?;
         let address = format!(
             "postgresql {}:{}/{}",
             options.get_host(),
@@ -68,16 +71,17 @@ impl TokenTable {
         // Not through the pool, which would try until its time is up and then say no more than that.
         let mut connection = options.connect().await.map_err(|e| failed(&address, e.to_string()))?;
         let there: bool = sqlx::query_scalar("SELECT to_regclass('tieline_tokens') IS NOT NULL")
+            .persistent(false)
             .fetch_one(&mut connection)
             .await
             .map_err(|e| failed(&address, e.to_string()))?;
         drop(connection);
         let pool = PgPoolOptions::new().max_connections(CONNECTIONS).idle_timeout(IDLE).acquire_timeout(ACQUIRE);
-        let table = Self { pool: pool.connect_lazy_with(options), address };
+        let table = Self { pool: pool.connect_lazy_with(options.clone()), address, prepared: !pooled };
         if !there {
             // Under a lock of the database's, so that a fleet that starts at once makes it once.
-            let migrator: Migrator = migrations::tokens();
-            migrator.run(&table.pool).await.map_err(|e| failed(&table.address, e.to_string()))?;
+            let made = postgres::migrate(&options, &migrations::tokens()).await;
+            made.map_err(|e| failed(&table.address, e.to_string()))?;
         }
         Ok(table)
     }
@@ -107,6 +111,7 @@ impl TokenStore for TokenTable {
     fn load<'a>(&'a self, key: &'a str) -> Answer<'a, Option<Entry>> {
         Box::pin(async move {
             let row = sqlx::query("SELECT version, sealed FROM tieline_tokens WHERE key = $1 AND version > 0")
+                .persistent(self.prepared)
                 .bind(key)
                 .fetch_optional(&self.pool)
                 .await
@@ -121,6 +126,7 @@ impl TokenStore for TokenTable {
     fn lease<'a>(&'a self, key: &'a str, owner: &'a str, time: Duration, take: Take) -> Answer<'a, Lease> {
         Box::pin(async move {
             let fence: Option<i64> = sqlx::query_scalar(LEASE)
+                .persistent(self.prepared)
                 .bind(key)
                 .bind(owner)
                 .bind(i64::try_from(time.as_millis()).unwrap_or(i64::MAX))
@@ -132,6 +138,7 @@ impl TokenStore for TokenTable {
                 return Ok(Lease::Held { fence: unsigned(fence) });
             }
             let remaining: Option<i64> = sqlx::query_scalar(REMAINING)
+                .persistent(self.prepared)
                 .bind(key)
                 .fetch_optional(&self.pool)
                 .await
@@ -144,6 +151,7 @@ impl TokenStore for TokenTable {
     fn compare_and_swap<'a>(&'a self, key: &'a str, expected: u64, fence: u64, sealed: &'a [u8]) -> Answer<'a, Swap> {
         Box::pin(async move {
             let version: Option<i64> = sqlx::query_scalar(SWAP)
+                .persistent(self.prepared)
                 .bind(key)
                 .bind(number(expected))
                 .bind(number(fence))
@@ -158,6 +166,7 @@ impl TokenStore for TokenTable {
     fn release<'a>(&'a self, key: &'a str, owner: &'a str) -> Answer<'a, ()> {
         Box::pin(async move {
             sqlx::query("UPDATE tieline_tokens SET owner = NULL WHERE key = $1 AND owner = $2")
+                .persistent(self.prepared)
                 .bind(key)
                 .bind(owner)
                 .execute(&self.pool)

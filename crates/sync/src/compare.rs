@@ -3,7 +3,7 @@
 use futures_util::TryStreamExt;
 use serde::Serialize;
 use tieline_client::Connection;
-use tieline_store::{ContactRow, Store};
+use tieline_store::{ContactRow, Tenant};
 
 use crate::contact;
 use crate::error::SyncError;
@@ -35,7 +35,7 @@ impl Comparison {
 ///
 /// # Errors
 /// When either side cannot be read.
-pub async fn compare_contacts(connection: &Connection, store: &Store) -> Result<Comparison, SyncError> {
+pub async fn compare_contacts(connection: &Connection, store: &Tenant) -> Result<Comparison, SyncError> {
     let soql = format!("SELECT {} FROM {} ORDER BY Id", contact::FIELDS, contact::OBJECT);
     let mut theirs = std::pin::pin!(connection.query::<contact::Row>(&soql).map_err(SyncError::from));
     let mut ours =

@@ -113,7 +113,7 @@ impl TryFrom<Contact> for Row {
             mobile_phone: contact.mobile_phone.as_deref(),
             owner_id: contact.owner_id.as_deref(),
         };
-        let source_metadata = serde_json::to_string(&metadata).map_err(|e| format!("record {}: {e}", contact.id))?;
+        let source_metadata = serde_json::to_value(&metadata).map_err(|e| format!("record {}: {e}", contact.id))?;
         Ok(Row(ContactRow {
             source_id: contact.id,
             first_name: contact.first_name,
@@ -150,7 +150,7 @@ mod tests {
             (row.first_name, row.last_name.as_deref(), row.company.as_deref()),
             (None, Some("Müller 🦀"), Some("Acme"))
         );
-        assert_eq!(row.source_metadata, r#"{"Department":"R&D"}"#);
+        assert_eq!(row.source_metadata, serde_json::json!({"Department": "R&D"}));
         assert_eq!(row.source_stamp.to_string(), "2024-01-02T03:04:05Z");
     }
 

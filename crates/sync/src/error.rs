@@ -29,7 +29,7 @@ impl SyncError {
     pub fn hint(&self) -> String {
         match self {
             SyncError::Client(error) => error.hint(),
-            SyncError::Store(error) => error.hint().to_owned(),
+            SyncError::Store(error) => error.hint(),
             SyncError::Config(error) => error.hint().to_owned(),
             SyncError::NoServerTime { .. } => {
                 "a proxy between here and Salesforce removes the header: let it through".to_owned()

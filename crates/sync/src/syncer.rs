@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tieline_auth::Clock;
 use tieline_client::{Connection, Page};
-use tieline_store::{Checkpoint, ContactRow, Run, RunState, Step, StepOutcome, Store};
+use tieline_store::{Checkpoint, ContactRow, Run, RunState, Step, StepOutcome, Tenant, Uuid};
 
 use crate::contact;
 use crate::error::SyncError;
@@ -15,10 +15,10 @@ use crate::scan::{Scan, Window};
 pub struct Syncer {
     /// The org.
     pub connection: Connection,
-    /// The database.
-    pub store: Store,
+    /// The business in the database.
+    pub store: Tenant,
     /// Id of the integration in the database.
-    pub integration: String,
+    pub integration: Uuid,
     /// How carefully to read.
     pub window: Window,
     /// For run times only; checkpoints go by the org's clock.
@@ -49,7 +49,7 @@ impl Syncer {
     /// # Errors
     /// [`SyncError`]; pages written before it are kept.
     pub async fn run(&self, progress: &mut (dyn FnMut(Progress) + Send)) -> Result<Report, SyncError> {
-        let run = self.store.start_run(&self.integration, contact::OBJECT, self.clock.now()).await?;
+        let run = self.store.start_run(self.integration, contact::OBJECT, self.clock.now()).await?;
         let outcome = self.scans(&run, progress).await;
         let (state, error) = match &outcome {
             Ok(_) => (RunState::Success, None),
@@ -58,7 +58,7 @@ impl Syncer {
         let ended = self.store.finish_run(&run, state, error.as_deref(), self.clock.now()).await;
         let checkpoint = outcome?;
         ended?;
-        let run = self.store.run(&run.id).await?.unwrap_or(run);
+        let run = self.store.run(run.id).await?.unwrap_or(run);
         Ok(Report { run, verified_through: checkpoint.through.map(|t| t.to_string()) })
     }
 
@@ -66,7 +66,7 @@ impl Syncer {
     async fn scans(&self, run: &Run, progress: &mut (dyn FnMut(Progress) + Send)) -> Result<Checkpoint, SyncError> {
         let mut calls = self.connection.api_calls();
         loop {
-            let before = self.store.checkpoint(&self.integration, contact::OBJECT).await?;
+            let before = self.store.checkpoint(self.integration, contact::OBJECT).await?;
             let mut scan = Scan::begin(&before, &self.window);
             while !self.query(run, &mut scan, &mut calls, progress).await? {}
             if !scan.is_resumed() {

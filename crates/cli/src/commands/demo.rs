@@ -67,12 +67,13 @@ impl Demo {
         let clock = Arc::new(SystemClock::default());
         let store = Store::open(&folder.path().join("demo.db")).await?;
         let (login, credentials) = integration::capture(variables(org.info()))?;
-        let integration = store.save_integration("demo", &credentials, clock.now()).await?;
+        let tenant = store.own();
+        let integration = tenant.save_integration("demo", &credentials, clock.now()).await?;
         let connection = login.connect(tieline_auth::Settings::default())?;
-        say(format!("Logging in by JWT as {}; the database is {}.", org.info().username, store.path().display()));
-        let syncer = Syncer { connection, store: store.clone(), integration, window: Window::default(), clock };
+        say(format!("Logging in by JWT as {}; the database is {}.", org.info().username, store.place()));
+        let syncer = Syncer { connection, store: tenant.clone(), integration, window: Window::default(), clock };
         let report = sync::pass(&syncer, "Contact").await?;
-        let compared = compare_contacts(&syncer.connection, &store).await?;
+        let compared = compare_contacts(&syncer.connection, &tenant).await?;
         if self.json {
             output::line(&json(&compared, &syncer.connection, began).to_string())?;
         } else {

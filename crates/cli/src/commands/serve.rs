@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 
 use crate::commands::{stopped, sync};
 use crate::failure::Failure;
-use crate::settings::{Care, Database};
+use crate::settings::{self, Care, Database};
 
 /// Keep the database in step and show it on a web page
 #[derive(clap::Args)]
@@ -45,11 +45,10 @@ impl Serve {
             ));
         }
         let store = self.database.open().await?;
-        let tokens = self.database.tokens(&store).await?;
         // What the environment says must be right; nothing at all is fine when the database knows an org.
         let told = integration::is_any_set(|name| std::env::var(name).ok());
-        if told || store.integrations().await?.is_empty() {
-            sync::integration_from_environment(&store, tokens.clone(), &SystemClock::default()).await?;
+        if told {
+            sync::integration_from_environment(&store.own(), &SystemClock::default()).await?;
         }
         let listener =
             TcpListener::bind(self.listen).await.with_context(|| format!("could not listen on {}", self.listen))?;
@@ -58,7 +57,7 @@ impl Serve {
             every: Duration::from_secs(self.every),
             window: self.care.window(),
             allow_loopback: self.allow_loopback,
-            tokens,
+            tokens: settings::shared_tokens().await?,
         };
         tieline_server::serve(listener, Service::new(store.clone(), settings), stopped()).await?;
         store.close().await;

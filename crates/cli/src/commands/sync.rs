@@ -7,13 +7,13 @@ use clap::{Subcommand, ValueEnum};
 use serde_json::Value;
 use tieline_auth::{Clock, SystemClock};
 use tieline_client::Connection;
-use tieline_store::Store;
+use tieline_store::{Tenant, Uuid};
 use tieline_sync::{Report, Syncer, integration};
 
 use crate::commands::stopped;
 use crate::failure::Failure;
 use crate::output;
-use crate::settings::{Care, Database};
+use crate::settings::{self, Care, Database};
 
 /// Name of the integration that the SF_* variables make.
 pub(crate) const DEFAULT: &str = "default";
@@ -68,12 +68,12 @@ impl Sync {
 /// Saves the login of the SF_* variables in the database, sealed, and answers the integration's id with the
 /// connection.
 pub(crate) async fn integration_from_environment(
-    store: &Store,
-    tokens: tieline_auth::Settings,
+    tenant: &Tenant,
     clock: &dyn Clock,
-) -> Result<(String, Connection), Failure> {
+) -> Result<(Uuid, Connection), Failure> {
     let (login, credentials) = integration::capture(|name| std::env::var(name).ok())?;
-    let id = store.save_integration(DEFAULT, &credentials, clock.now()).await?;
+    let id = tenant.save_integration(DEFAULT, &credentials, clock.now()).await?;
+    let tokens = settings::tokens(tenant, id).await?;
     Ok((id, login.connect(tokens)?))
 }
 
@@ -82,9 +82,9 @@ impl Run {
         let Mapping::Contact = self.mapping;
         let clock = Arc::new(SystemClock::default());
         let store = self.database.open().await?;
-        let tokens = self.database.tokens(&store).await?;
-        let (integration, connection) = integration_from_environment(&store, tokens, &*clock).await?;
-        let syncer = Syncer { connection, store: store.clone(), integration, window: self.care.window(), clock };
+        let tenant = store.own();
+        let (integration, connection) = integration_from_environment(&tenant, &*clock).await?;
+        let syncer = Syncer { connection, store: tenant, integration, window: self.care.window(), clock };
         let outcome = tokio::select! {
             outcome = self.passes(&syncer) => outcome,
             // What was committed stays; the next run goes on from there.

@@ -20,7 +20,7 @@ pub(crate) fn connect(org: &Org) -> Connection {
 pub(crate) fn assert_equal(org: &Org, database: &Path) {
     tokio::runtime::Runtime::new().unwrap().block_on(async {
         let store = Store::open(database).await.unwrap();
-        let compared = tieline_sync::compare_contacts(&connect(org), &store).await.unwrap();
+        let compared = tieline_sync::compare_contacts(&connect(org), &store.own()).await.unwrap();
         assert!(compared.is_equal() && compared.org > 0, "{compared:?}");
         store.close().await;
     });
@@ -84,9 +84,9 @@ fn kill_9_at_twenty_random_moments_leaves_every_row_once_and_no_checkpoint_ahead
 
 async fn state(database: &Path) -> (Vec<Contact>, tieline_store::Checkpoint) {
     let store = Store::open(database).await.unwrap();
-    let rows = store.contacts().try_collect().await.unwrap();
-    let checkpoint = match store.integrations().await.unwrap().first() {
-        Some(integration) => store.checkpoint(&integration.id, "Contact").await.unwrap(),
+    let rows = store.own().contacts().try_collect().await.unwrap();
+    let checkpoint = match store.own().integrations().await.unwrap().first() {
+        Some(integration) => store.own().checkpoint(integration.id, "Contact").await.unwrap(),
         None => Default::default(),
     };
     store.close().await;

@@ -129,7 +129,7 @@ fn people(folder: &Path) -> Vec<Person> {
     crate::crashes::assert_equal(&org, &database);
     tokio::runtime::Runtime::new().unwrap().block_on(async {
         let store = Store::open(&database).await.unwrap();
-        let rows: Vec<Contact> = store.contacts().try_collect().await.unwrap();
+        let rows: Vec<Contact> = store.own().contacts().try_collect().await.unwrap();
         rows.into_iter()
             .map(|c| (c.row.first_name, c.row.last_name.unwrap(), c.row.email, c.row.phone, c.row.title))
             .collect()

@@ -1,5 +1,8 @@
 //! Redis and PostgreSQL of a test's own: a random port or a socket in a temporary folder, gone with the value.
 
+// Another crate's tests read this file too, and need PostgreSQL alone.
+#![allow(dead_code)]
+
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -87,7 +90,12 @@ impl Postgres {
 
     /// Runs SQL as the superuser.
     pub(crate) fn sql(&self, text: &str) -> String {
-        let output = Command::new(self.programs.join("psql")).args([&self.url, "-XAtqc", text]).output().unwrap();
+        self.sql_at(&self.url, text)
+    }
+
+    /// The same in another database of the server, or as another user.
+    pub(crate) fn sql_at(&self, url: &str, text: &str) -> String {
+        let output = Command::new(self.programs.join("psql")).args([url, "-XAtqc", text]).output().unwrap();
         assert!(output.status.success(), "{text}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }

@@ -1,6 +1,6 @@
 //! Opening a database: the schema brought up to date, the keys checked, the door that everything goes through.
 
-mod postgres;
+pub(crate) mod postgres;
 mod sqlite;
 
 use std::path::{Path, PathBuf};
@@ -9,14 +9,11 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tieline_auth::keyring::Keyring;
 use tieline_auth::sealing::MasterKey;
-use tieline_auth::token_store::TokenStore;
-use tieline_auth::token_store::file::FileStore;
 use uuid::Uuid;
 
 use crate::error::StoreError;
 use crate::keys::Keys;
 use crate::sql::{Access, Database, Scope, Tx};
-use crate::token_table::TokenTable;
 
 /// The business that a database with one owner belongs to.
 const OWN_BUSINESS: Uuid = Uuid::from_u128(0x0000_0000_0000_7000_8000_0000_0000_0001);
@@ -32,7 +29,6 @@ struct Inner {
     database: Database,
     keys: Keys,
     place: Place,
-    tokens: Arc<dyn TokenStore>,
 }
 
 #[derive(Debug)]
@@ -70,7 +66,7 @@ impl Store {
             let reason = "it is not there, and the database holds credentials that were sealed with it".to_owned();
             return Err(tieline_auth::sealing::KeyError { path: key_file.to_owned(), reason }.into());
         }
-        let ring = Keyring::load_or_create(key_file)?;
+        let ring = Keyring::load_or_create(key_file).map_err(StoreError::KeyConfig)?;
         let before = MasterKey::load(key_file).ok();
         Self::sqlite(path, prepared.database, Keys::new(ring, before)).await
     }
@@ -85,25 +81,20 @@ impl Store {
     }
 
     async fn sqlite(path: &Path, database: Database, keys: Keys) -> Result<Self, StoreError> {
-        let tokens = Arc::new(FileStore::new(path.with_added_extension("tokens.json")));
-        Self::opened(Inner { database, keys, place: Place::File(path.to_owned()), tokens }).await
+        Self::opened(Inner { database, keys, place: Place::File(path.to_owned()) }).await
     }
 
     /// Connects to PostgreSQL (14 or later) by `postgres://user:password@host/database`, and brings its schema up to
     /// date.
     ///
     /// Behind a pooler that gives every transaction another connection, the URL must end with
-    /// `?statement-cache-capacity=0`.
+    /// `?pooler=transaction`.
     ///
     /// # Errors
     /// [`StoreError`]; also when the ring's keys are not those that the database was made with.
     pub async fn connect(url: &str, ring: Keyring) -> Result<Self, StoreError> {
         let (database, place) = postgres::prepared(url).await?;
-        let tokens = TokenTable::connect(url)
-            .await
-            .map_err(|e| StoreError::Open { place: place.clone(), reason: e.to_string() })?;
-        let place = Place::Server(place);
-        Self::opened(Inner { database, keys: Keys::new(ring, None), place, tokens: Arc::new(tokens) }).await
+        Self::opened(Inner { database, keys: Keys::new(ring, None), place: Place::Server(place) }).await
     }
 
     async fn opened(inner: Inner) -> Result<Self, StoreError> {
@@ -151,11 +142,6 @@ impl Store {
 
     pub(crate) fn keys(&self) -> &Keys {
         &self.0.keys
-    }
-
-    /// Where the entries of all tokens are.
-    pub(crate) fn token_entries(&self) -> Arc<dyn TokenStore> {
-        self.0.tokens.clone()
     }
 
     /// A writing transaction of the service itself.
@@ -221,5 +207,27 @@ impl Tenant {
 
     pub(crate) async fn read(&self, doing: &'static str) -> Result<Tx, StoreError> {
         self.store.0.database.begin(self.scope(), Access::Read, doing).await
+    }
+
+    /// The same business, on behalf of nobody.
+    #[doc(hidden)]
+    pub fn without_person(&self) -> Self {
+        Self { user: None, ..self.clone() }
+    }
+
+    /// Runs a statement as this business's are run; how many rows it answers or touches. For tests of tenancy: a
+    /// caller elsewhere has methods.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    #[doc(hidden)]
+    pub async fn sql(&self, sql: &str) -> Result<u64, StoreError> {
+        let mut tx = self.write("running a statement").await?;
+        let touched = match sql.starts_with("SELECT") {
+            true => tx.query(sql.to_owned()).all().await?.len() as u64,
+            false => tx.query(sql.to_owned()).execute().await?,
+        };
+        tx.commit().await?;
+        Ok(touched)
     }
 }

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use sqlx::migrate::MigrateError;
+use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection, PgConnection, Row};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, Row};
 
 use crate::error::StoreError;
 use crate::migrations;
@@ -29,12 +29,29 @@ const ROLES: [&str; 3] = [
     "GRANT tieline_app, tieline_system TO CURRENT_USER",
 ];
 
+/// Where the server is, and whether a transaction pooler is in between.
+pub(crate) struct Address {
+    pub(crate) options: PgConnectOptions,
+    pub(crate) pooled: bool,
+}
+
+/// Reads the URL. `pooler=transaction` among its parameters is ours, all others are sqlx's.
+pub(crate) fn address(url: &str) -> Result<Address, sqlx::Error> {
+    let (mut url, mut pooled) = (url.to_owned(), false);
+    if let Some((before, parameters)) = url.clone().split_once('?') {
+        let kept: Vec<&str> = parameters.split('&').filter(|p| *p != "pooler=transaction").collect();
+        pooled = kept.len() < parameters.split('&').count();
+        url = if kept.is_empty() { before.to_owned() } else { format!("{before}?{}", kept.join("&")) };
+    }
+    let options: PgConnectOptions = url.parse()?;
+    Ok(Address { options: options.application_name("tieline"), pooled })
+}
+
 pub(super) async fn prepared(url: &str) -> Result<(Database, String), StoreError> {
-    let options: PgConnectOptions = url.parse().map_err(|e: sqlx::Error| StoreError::Open {
+    let Address { options, pooled } = address(url).map_err(|e| StoreError::Open {
         place: "postgresql".to_owned(),
         reason: format!("the URL cannot be read ({e})"),
     })?;
-    let options = options.application_name("tieline");
     let place = format!(
         "postgresql {}:{}/{}",
         options.get_host(),
@@ -43,15 +60,20 @@ pub(super) async fn prepared(url: &str) -> Result<(Database, String), StoreError
     );
     let failed = |error: sqlx::Error| StoreError::Open { place: place.clone(), reason: error.to_string() };
     // Not through the pool, which would try until its time is up and then say no more than that.
-    let mut connection = options.clone().statement_cache_capacity(0).connect().await.map_err(failed)?;
-    let state = sqlx::query(STATE).fetch_one(&mut connection).await.map_err(failed)?;
+    let mut connection = options.clone().connect().await.map_err(failed)?;
+    let state = sqlx::query(STATE).persistent(false).fetch_one(&mut connection).await.map_err(failed)?;
     let (there, roles): (bool, bool) = (state.get("there"), state.get("roles"));
     if !roles {
         make_roles(&mut connection, &place).await?;
     }
     // A node that finds all in place needs no right to change it.
     if !there || refuse_newer(&mut connection, &place).await? < migrations::NEWEST {
-        migrate(&mut connection, &place).await?;
+        bring_up_to_date(&mut connection).await.map_err(|e| match e {
+            MigrateError::Execute(e) | MigrateError::ExecuteMigration(e, _) => {
+                StoreError::doing("bringing the schema up to date")(e)
+            }
+            other => StoreError::Open { place: place.clone(), reason: other.to_string() },
+        })?;
     }
     connection.close().await.map_err(failed)?;
     let pool = PgPoolOptions::new()
@@ -61,16 +83,16 @@ pub(super) async fn prepared(url: &str) -> Result<(Database, String), StoreError
         .connect_with(options)
         .await
         .map_err(failed)?;
-    Ok((Database::Postgres(pool), place))
+    Ok((Database::Postgres { pool, prepared: !pooled }, place))
 }
 
 async fn make_roles(connection: &mut PgConnection, place: &str) -> Result<(), StoreError> {
     for statement in ROLES {
-        let made = sqlx::query(statement).execute(&mut *connection).await;
-        // Two processes that grant at once: "tuple concurrently updated".
+        let made = sqlx::query(statement).persistent(false).execute(&mut *connection).await;
+        // Two processes that grant at once: "tuple concurrently updated", or the same row twice.
         let made = match made {
-            Err(sqlx::Error::Database(e)) if e.code().as_deref() == Some("XX000") => {
-                sqlx::query(statement).execute(&mut *connection).await
+            Err(sqlx::Error::Database(e)) if matches!(e.code().as_deref(), Some("XX000" | "23505")) => {
+                sqlx::query(statement).persistent(false).execute(&mut *connection).await
             }
             made => made,
         };
@@ -82,26 +104,40 @@ async fn make_roles(connection: &mut PgConnection, place: &str) -> Result<(), St
 /// The schema's version.
 async fn refuse_newer(connection: &mut PgConnection, place: &str) -> Result<i64, StoreError> {
     let doing = StoreError::doing("reading the schema's version");
-    let row = sqlx::query(migrations::VERSIONS).fetch_one(connection).await.map_err(doing)?;
+    let row = sqlx::query(migrations::VERSIONS).persistent(false).fetch_one(connection).await.map_err(doing)?;
     let found = row.get("found");
     migrations::check(found, row.get("needed"), place)?;
     Ok(found)
 }
 
-/// All in one transaction and under a lock that ends with it, so that a pooler may be in between.
-async fn migrate(connection: &mut PgConnection, place: &str) -> Result<(), StoreError> {
-    let doing = StoreError::doing("bringing the schema up to date");
-    let mut tx = connection.begin().await.map_err(&doing)?;
-    sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(MIGRATION_LOCK).execute(&mut *tx).await.map_err(&doing)?;
-    migrations::postgres().run_direct(None, &mut *tx, false).await.map_err(|e| match e {
-        MigrateError::Execute(e) | MigrateError::ExecuteMigration(e, _) => doing(e),
-        other => StoreError::Open { place: place.to_owned(), reason: other.to_string() },
-    })?;
-    sqlx::query(
+/// The schema, and the roles' right to look into it.
+async fn bring_up_to_date(connection: &mut PgConnection) -> Result<(), MigrateError> {
+    let mut tx = connection.begin().await?;
+    run(&mut tx, &migrations::postgres()).await?;
+    sqlx::raw_sql(
         "DO $$ BEGIN EXECUTE format('GRANT USAGE ON SCHEMA %I TO tieline_app, tieline_system', current_schema()); END $$",
     )
     .execute(&mut *tx)
-    .await
-    .map_err(&doing)?;
-    tx.commit().await.map_err(&doing)
+    .await?;
+    Ok(tx.commit().await?)
+}
+
+/// Migrations of something that stands beside the schema.
+pub(crate) async fn migrate(options: &PgConnectOptions, migrator: &Migrator) -> Result<(), MigrateError> {
+    let mut connection = options.connect().await?;
+    let mut tx = connection.begin().await?;
+    run(&mut tx, migrator).await?;
+    tx.commit().await?;
+    Ok(connection.close().await?)
+}
+
+/// All in one transaction and under a lock that ends with it, so that a pooler may be in between.
+async fn run(tx: &mut PgConnection, migrator: &Migrator) -> Result<(), MigrateError> {
+    let lock = format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})");
+    sqlx::raw_sql(AssertSqlSafe(lock)).execute(&mut *tx).await?;
+    // sqlx prepares what it migrates with under names, and a pooler hands the connection on with them.
+    sqlx::raw_sql("DEALLOCATE ALL").execute(&mut *tx).await?;
+    migrator.run_direct(None, &mut *tx, false).await?;
+    sqlx::raw_sql("DEALLOCATE ALL").execute(&mut *tx).await?;
+    Ok(())
 }

@@ -39,7 +39,7 @@ pub(super) fn for_sqlite<'s>(sql: &'s str, scope: &Scope) -> Cow<'s, str> {
 
 fn named<'s>(sql: &'s str, scope: &Scope) -> Cow<'s, str> {
     let all = matches!(scope, Scope::System);
-    let writes = ["INSERT", "UPDATE", "DELETE"].iter().any(|verb| sql.starts_with(verb));
+    let writes = ["INSERT", "UPDATE", "DELETE"].iter().any(|verb| sql.trim_start().starts_with(verb));
     if !all && !writes {
         return Cow::Borrowed(sql);
     }

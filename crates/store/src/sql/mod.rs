@@ -11,6 +11,6 @@ mod time;
 mod transaction;
 mod value;
 
-pub(crate) use row::{Column, Row};
-pub(crate) use transaction::{Access, Database, Query, Scope, Tx};
+pub(crate) use row::Row;
+pub(crate) use transaction::{Access, Database, Scope, Tx};
 pub(crate) use value::Value;

@@ -36,7 +36,9 @@ pub(crate) enum Access {
 pub(crate) enum Database {
     /// One writing connection: SQLite has one writer at a time, and waiting here is fair.
     Sqlite { writer: SqlitePool, reader: SqlitePool },
-    Postgres(PgPool),
+    /// `prepared`: whether a statement may be prepared for the whole connection. Behind a transaction pooler the
+    /// next transaction has another one.
+    Postgres { pool: PgPool, prepared: bool },
 }
 
 impl Database {
@@ -47,11 +49,19 @@ impl Database {
                 let pool = if access == Access::Write { writer } else { reader };
                 pool.begin_with(AssertSqlSafe(begin_sqlite(&scope, access))).await.map(Inner::Sqlite)
             }
-            Database::Postgres(pool) => {
-                pool.begin_with(AssertSqlSafe(begin_postgres(&scope, access))).await.map(Inner::Postgres)
+            Database::Postgres { pool, prepared } => {
+                let begun = pool.begin_with(AssertSqlSafe(begin_postgres(&scope, access))).await;
+                begun.map(|transaction| Inner::Postgres { transaction, prepared: *prepared })
             }
         };
         Ok(Tx { inner: begun.map_err(StoreError::doing(doing))?, scope, doing })
+    }
+
+    pub(crate) async fn limit_pages(&self, pages: u32) -> Result<(), sqlx::Error> {
+        if let Database::Sqlite { writer, .. } = self {
+            sqlx::query(AssertSqlSafe(format!("PRAGMA max_page_count = {pages}"))).execute(writer).await?;
+        }
+        Ok(())
     }
 
     pub(crate) async fn close(&self) {
@@ -60,7 +70,7 @@ impl Database {
                 reader.close().await;
                 writer.close().await;
             }
-            Database::Postgres(pool) => pool.close().await,
+            Database::Postgres { pool, .. } => pool.close().await,
         }
     }
 }
@@ -101,7 +111,7 @@ pub(crate) struct Tx {
 
 enum Inner {
     Sqlite(Transaction<'static, Sqlite>),
-    Postgres(Transaction<'static, Postgres>),
+    Postgres { transaction: Transaction<'static, Postgres>, prepared: bool },
 }
 
 impl Tx {
@@ -111,13 +121,13 @@ impl Tx {
     }
 
     pub(crate) fn is_postgres(&self) -> bool {
-        matches!(self.inner, Inner::Postgres(_))
+        matches!(self.inner, Inner::Postgres { .. })
     }
 
     pub(crate) async fn commit(self) -> Result<(), StoreError> {
         let committed = match self.inner {
             Inner::Sqlite(transaction) => transaction.commit().await,
-            Inner::Postgres(transaction) => transaction.commit().await,
+            Inner::Postgres { transaction, .. } => transaction.commit().await,
         };
         committed.map_err(StoreError::doing(self.doing))
     }
@@ -141,8 +151,8 @@ macro_rules! run {
                 let query = sqlite(sql, values, &tx.scope).map_err(&failed)?;
                 Either::Sqlite(query.$call(&mut **transaction).await.map_err(failed)?)
             }
-            Inner::Postgres(transaction) => {
-                let query = postgres(sql, values).map_err(&failed)?;
+            Inner::Postgres { transaction, prepared } => {
+                let query = postgres(sql, values, *prepared).map_err(&failed)?;
                 Either::Postgres(query.$call(&mut **transaction).await.map_err(failed)?)
             }
         }
@@ -220,10 +230,10 @@ fn sqlite(sql: Cow<'static, str>, values: Vec<Value>, scope: &Scope) -> Result<S
     Ok(sqlx::query_with(AssertSqlSafe(sql), arguments))
 }
 
-fn postgres(sql: Cow<'static, str>, values: Vec<Value>) -> Result<PostgresQuery, sqlx::Error> {
+fn postgres(sql: Cow<'static, str>, values: Vec<Value>, prepared: bool) -> Result<PostgresQuery, sqlx::Error> {
     let mut arguments = PgArguments::default();
     for value in values {
         value.add_to_postgres(&mut arguments).map_err(sqlx::Error::Encode)?;
     }
-    Ok(sqlx::query_with(AssertSqlSafe(sql), arguments))
+    Ok(sqlx::query_with(AssertSqlSafe(sql), arguments).persistent(prepared))
 }

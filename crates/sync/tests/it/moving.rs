@@ -81,13 +81,13 @@ async fn a_token_that_ends_between_pages_is_replaced_and_nothing_is_read_twice()
 async fn a_later_run_fences_an_earlier_one() {
     let world = World::with(Some(&people(100)), WINDOW).await;
     let store = &world.syncer.store;
-    let stale = store.start_run(&world.syncer.integration, "Contact", crate::world::start()).await.unwrap();
+    let stale = store.start_run(world.syncer.integration, "Contact", crate::world::start()).await.unwrap();
     world.sync().await.unwrap();
-    let before = store.checkpoint(&world.syncer.integration, "Contact").await.unwrap();
+    let before = store.checkpoint(world.syncer.integration, "Contact").await.unwrap();
     let step = tieline_store::Step { contacts: &[], checkpoint: &tieline_store::Checkpoint::default(), api_calls: 0 };
     let refused = store.commit_step(&stale, &step, crate::world::start()).await.unwrap_err();
     assert!(matches!(refused, tieline_store::StoreError::Fenced { .. }), "{refused}");
-    assert_eq!(store.checkpoint(&world.syncer.integration, "Contact").await.unwrap(), before);
+    assert_eq!(store.checkpoint(world.syncer.integration, "Contact").await.unwrap(), before);
 }
 
 #[tokio::test]

@@ -54,7 +54,7 @@ impl World {
             tieline_client::Options { api_version: "67.0".into(), retry: quick, ..Default::default() },
         )
         .unwrap();
-        let store = Store::open(&folder.path().join("t.db")).await.unwrap();
+        let store = Store::open(&folder.path().join("t.db")).await.unwrap().own();
         let integration =
             store.save_integration("t", &tieline_store::Credentials::new(b"{}".to_vec()), start()).await.unwrap();
         let clock = Arc::new(ManualClock::at(start()));
@@ -115,7 +115,7 @@ impl World {
 
     /// Seconds from the start to the checkpoint.
     pub(crate) async fn through(&self) -> Option<i64> {
-        let checkpoint = self.syncer.store.checkpoint(&self.syncer.integration, "Contact").await.unwrap();
+        let checkpoint = self.syncer.store.checkpoint(self.syncer.integration, "Contact").await.unwrap();
         checkpoint.through.map(|t| t.duration_since(start()).as_secs())
     }
 }
