@@ -378,6 +378,7 @@ mod tests {
         for line in [
             "From: Tieline <alerts@example.com>",
             "To: ops@example.com",
+            "Subject: Sync failed Bcc: two@example.com <script> end",
             "Message-ID: <01-a_B@example.com>",
             "Date: Mon, 01 Jun 2026 12:00:00 +0000",
             "Auto-Submitted: auto-generated",

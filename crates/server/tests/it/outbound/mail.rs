@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
 
 const MAIL: Mail<'static> =
-    Mail { id: "run-1", to: "ops@example.com", subject: "Sync failed", text: "3 records\r\n.\r\nüber\r\n" };
+    Mail { id: "run-1", to: "ops@example.com", subject: "Sync failed", text: "3 records\r\n.\r\nRSET\r\n" };
 
 /// What a relay says at one point instead of taking the mail: the command that it answers so, and the reply.
 type Instead = (&'static str, &'static str);
@@ -98,6 +98,7 @@ async fn a_relay_takes_a_mail() {
     ] {
         assert!(heard.iter().any(|said| said == line), "{line}: {heard:?}");
     }
+    assert!(heard.iter().any(|said| said == ".."), "{heard:?}");
     assert_eq!(heard.iter().filter(|said| *said == ".").count(), 1, "a dot of the text ended the mail: {heard:?}");
 }
 
