@@ -6,6 +6,7 @@
 //! Reading order: [`service`] (what runs), [`router`] (the table of contents), `pages`, `guard`.
 
 mod guard;
+pub mod outbound;
 mod pages;
 pub mod router;
 pub mod service;

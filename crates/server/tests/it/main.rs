@@ -1,5 +1,7 @@
 //! The routes, asked directly.
 
+mod outbound;
+
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode};
 use axum::response::Response;
