@@ -174,7 +174,13 @@ pub(crate) fn state_folder() -> Option<PathBuf> {
 #[derive(Args)]
 pub(crate) struct Database {
     /// Database: a SQLite file (or sqlite:FILE), or postgres://USER@HOST/NAME
-    #[arg(long, value_name = "URL", env = "TIELINE_DATABASE_URL", hide_env_values = true, default_value = "tieline.db")]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "TIELINE_DATABASE_URL",
+        hide_env_values = true,
+        default_value = "tieline.db"
+    )]
     database_url: String,
     /// File of the master keys that seal what is secret [default: of SQLite beside the database, ….key]
     #[arg(long, value_name = "FILE", env = "TIELINE_MASTER_KEY_FILE")]

@@ -15,7 +15,9 @@ pub enum StoreError {
         reason: String,
     },
     /// A newer program made the database.
-    #[error("the database {place} has schema {found}, which needs a tieline that knows schema {needed}; this one knows {known}")]
+    #[error(
+        "the database {place} has schema {found}, which needs a tieline that knows schema {needed}; this one knows {known}"
+    )]
     Newer {
         /// The database.
         place: String,

@@ -108,7 +108,10 @@ impl IntegrationTokens {
         let mut tx = self.tenant.write("keeping a token").await?;
         // Whoever revokes access waits until this is done, and then takes the entry away; or was first, and this
         // finds nothing.
-        tx.query("SELECT generation FROM integrations WHERE id = $1 FOR UPDATE").bind(self.integration).optional().await?;
+        tx.query("SELECT generation FROM integrations WHERE id = $1 FOR UPDATE")
+            .bind(self.integration)
+            .optional()
+            .await?;
         let version = tx
             .query(SWAP)
             .bind(sealed)

@@ -167,7 +167,8 @@ impl Store {
         let ring = self.keys().ring();
         let service = ring.primary().name().to_owned();
         let mut tx = self.read("checking the master key").await?;
-        let row = tx.query("SELECT wrapped, sealed FROM key_canaries WHERE service = $1").bind(&service).optional().await?;
+        let row =
+            tx.query("SELECT wrapped, sealed FROM key_canaries WHERE service = $1").bind(&service).optional().await?;
         drop(tx);
         let id = Uuid::nil().into_bytes();
         let context = format!("key_canaries:{service}");

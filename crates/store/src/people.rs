@@ -175,15 +175,14 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn set_up(
-        &self,
-        user: &NewUser<'_>,
-        business: &str,
-        now: Timestamp,
-    ) -> Result<Option<User>, StoreError> {
+    pub async fn set_up(&self, user: &NewUser<'_>, business: &str, now: Timestamp) -> Result<Option<User>, StoreError> {
         let mut tx = self.write("setting up the first user").await?;
         // Whoever comes second waits here, and then finds a user.
-        tx.query("UPDATE businesses SET name = $1 WHERE id = $2").bind(business).bind(self.own().business()).execute().await?;
+        tx.query("UPDATE businesses SET name = $1 WHERE id = $2")
+            .bind(business)
+            .bind(self.own().business())
+            .execute()
+            .await?;
         if tx.query("SELECT id FROM users LIMIT 1").optional().await?.is_some() {
             return Ok(None);
         }
@@ -332,7 +331,8 @@ impl Store {
     /// [`StoreError`].
     pub async fn end_session(&self, user: Uuid, id: Uuid) -> Result<bool, StoreError> {
         let mut tx = self.write("ending a session").await?;
-        let ended = tx.query("DELETE FROM sessions WHERE user_id = $1 AND id = $2").bind(user).bind(id).execute().await?;
+        let ended =
+            tx.query("DELETE FROM sessions WHERE user_id = $1 AND id = $2").bind(user).bind(id).execute().await?;
         tx.commit().await?;
         Ok(ended > 0)
     }
@@ -403,9 +403,7 @@ impl Tenant {
             .bind(self.business())
             .all()
             .await?;
-        let member = |row: &Row| {
-            Ok(Member { user: user(row)?, role: role(row)?, joined_at: row.get("joined_at")? })
-        };
+        let member = |row: &Row| Ok(Member { user: user(row)?, role: role(row)?, joined_at: row.get("joined_at")? });
         rows.iter().map(member).collect()
     }
 
@@ -481,7 +479,12 @@ fn membership(row: &Row, user: Uuid) -> Result<Membership, StoreError> {
 }
 
 fn user(row: &Row) -> Result<User, StoreError> {
-    Ok(User { id: row.get("id")?, email: row.get("email")?, name: row.get("name")?, created_at: row.get("created_at")? })
+    Ok(User {
+        id: row.get("id")?,
+        email: row.get("email")?,
+        name: row.get("name")?,
+        created_at: row.get("created_at")?,
+    })
 }
 
 fn account(row: &Row) -> Result<Account, StoreError> {

@@ -90,9 +90,8 @@ pub(crate) async fn prepare(connection: &mut SqliteConnection) -> Result<(), sql
         .to_owned();
     for Tenants { table, business, person } in tenant_tables() {
         let or_person = person.map(|person| format!(" OR {person}")).unwrap_or_default();
-        let foreign = |row: &str| {
-            format!("(SELECT business FROM temp.scope) NOT IN ('*', coalesce({row}.{business}, '-'))")
-        };
+        let foreign =
+            |row: &str| format!("(SELECT business FROM temp.scope) NOT IN ('*', coalesce({row}.{business}, '-'))");
         script.push_str(&format!(
             "CREATE TEMP VIEW {table} AS
                 SELECT * FROM main.{table} WHERE {business} = (SELECT business FROM temp.scope){or_person};

@@ -68,11 +68,7 @@ pub fn is_any_set(variable: impl Fn(&str) -> Option<String>) -> bool {
 /// As [`OrgConfig::from_variables`]; [`StoreError::Sealed`] is the store's.
 pub fn login_of(name: &str, credentials: &SealedLater) -> Result<Login, SyncError> {
     let kept: BTreeMap<String, String> = serde_json::from_slice(credentials.expose()).map_err(|_| {
-        StoreError::Sealed {
-            table: "integrations",
-            row: name.to_owned(),
-            reason: "it is not the JSON that was sealed",
-        }
+        StoreError::Sealed { table: "integrations", row: name.to_owned(), reason: "it is not the JSON that was sealed" }
     })?;
     let mut login = Login::new(|variable| kept.get(variable).cloned())?;
     login.config.alias = name.to_owned();

@@ -52,12 +52,8 @@ pub(super) async fn prepared(url: &str) -> Result<(Database, String), StoreError
         place: "postgresql".to_owned(),
         reason: format!("the URL cannot be read ({e})"),
     })?;
-    let place = format!(
-        "postgresql {}:{}/{}",
-        options.get_host(),
-        options.get_port(),
-        options.get_database().unwrap_or("")
-    );
+    let place =
+        format!("postgresql {}:{}/{}", options.get_host(), options.get_port(), options.get_database().unwrap_or(""));
     let failed = |error: sqlx::Error| StoreError::Open { place: place.clone(), reason: error.to_string() };
     // Not through the pool, which would try until its time is up and then say no more than that.
     let mut connection = options.clone().connect().await.map_err(failed)?;

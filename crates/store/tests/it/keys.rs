@@ -43,7 +43,8 @@ async fn nothing_secret_is_in_the_database(db: Db) {
     let shared = db.store.own();
     let shared = shared.token_store(&shared.integration(integration).await.unwrap().unwrap()).await.unwrap();
     let sealed = shared.key.seal(b"hidden-access-token", "x").unwrap();
-    let fence = shared.store.lease("x", "me", std::time::Duration::from_secs(9), tieline_auth::token_store::Take::IfFree).await;
+    let fence =
+        shared.store.lease("x", "me", std::time::Duration::from_secs(9), tieline_auth::token_store::Take::IfFree).await;
     let tieline_auth::token_store::Lease::Held { fence } = fence.unwrap() else { panic!() };
     shared.store.compare_and_swap("x", 0, fence, &sealed).await.unwrap();
     db.store.close().await;

@@ -38,7 +38,7 @@ async fn another_master_key_is_told_at_the_start(db: Db) {
     db.store.close().await;
     // The same name, as if somebody had put another key in its place.
     let forge = "UPDATE key_canaries SET service = 'local:";
-    let other = ring(&"ab".repeat(32));
+    let other = ring(&"ef".repeat(32));
     let name = other.primary().name().strip_prefix("local:").unwrap().to_owned();
     let open = async |ring| match &db.place {
         Place::File(folder) => Store::open_with_ring(&folder.path().join("t.db"), ring).await,

@@ -72,7 +72,10 @@ async fn a_team_keeps_its_last_owner(db: Db) {
     let first = owner(&db).await;
     let tenant = db.store.own();
     let token = Digest::of("t");
-    tenant.invite("second@example.com", Role::Owner, token, now(), now() + SignedDuration::from_hours(1)).await.unwrap();
+    tenant
+        .invite("second@example.com", Role::Owner, token, now(), now() + SignedDuration::from_hours(1))
+        .await
+        .unwrap();
     let invited = Invited::New(NewUser { email: "", name: "Second", password_hash: None });
     let (_, second) = db.store.accept_invitation(token, invited, now()).await.unwrap().unwrap();
     // Both leave at once: one must stay.
@@ -122,13 +125,8 @@ async fn an_api_key_opens_its_business_until_it_is_revoked(db: Db) {
     let business = db.store.create_business("Other", user.id, now()).await.unwrap();
     let tenant = db.store.as_member(&db.store.membership(user.id, business).await.unwrap().unwrap());
     let ends = now() + SignedDuration::from_hours(1);
-    let new = NewApiKey {
-        name: "ci",
-        prefix: "tl_abc",
-        digest: Digest::of("k"),
-        role: Role::Member,
-        expires_at: Some(ends),
-    };
+    let new =
+        NewApiKey { name: "ci", prefix: "tl_abc", digest: Digest::of("k"), role: Role::Member, expires_at: Some(ends) };
     let made = tenant.create_api_key(&new, now()).await.unwrap();
     assert_eq!((made.created_by, made.last_used_at), (Some(user.id), None));
     let (key, opened) = db.store.api_key(Digest::of("k"), now()).await.unwrap().unwrap();

@@ -32,13 +32,20 @@ async fn every_table_is_a_tenants_and_kept_so_or_shared_and_named(db: Db) {
     let shared: BTreeSet<String> = tenancy::shared_tables().map(str::to_owned).collect();
     let listed: BTreeSet<String> = ours.union(&shared).cloned().collect();
     let tables = match &db.raw {
-        Raw::Sqlite(_) => "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE '\\_%' ESCAPE '\\' AND name NOT LIKE 'sqlite%'",
-        Raw::Postgres(_) => "SELECT relname::text FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace AND relname NOT LIKE '\\_%'",
+        Raw::Sqlite(_) => {
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE '\\_%' ESCAPE '\\' AND name NOT LIKE 'sqlite%'"
+        }
+        Raw::Postgres(_) => {
+            "SELECT relname::text FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace AND relname NOT LIKE '\\_%'"
+        }
     };
     let there: BTreeSet<String> = db.raw.texts(tables).await.into_iter().collect();
     assert_eq!(there, listed, "a table stands in neither list of the module `tenancy`");
     if db.is_sqlite() {
-        let named = db.raw.texts("SELECT m.name FROM sqlite_master AS m, pragma_table_info(m.name) AS c WHERE c.name = 'business_id'").await;
+        let named = db
+            .raw
+            .texts("SELECT m.name FROM sqlite_master AS m, pragma_table_info(m.name) AS c WHERE c.name = 'business_id'")
+            .await;
         let named: BTreeSet<String> = named.into_iter().chain(["businesses".to_owned()]).collect();
         assert_eq!(named, ours);
         return;
@@ -53,7 +60,11 @@ async fn every_table_is_a_tenants_and_kept_so_or_shared_and_named(db: Db) {
                 AND pg_get_expr(p.polwithcheck, p.polrelid) = pg_get_expr(p.polqual, p.polrelid))",
         )
         .await;
-    assert_eq!(kept.into_iter().collect::<BTreeSet<_>>(), ours, "row-level security is not forced, or its rule is another");
+    assert_eq!(
+        kept.into_iter().collect::<BTreeSet<_>>(),
+        ours,
+        "row-level security is not forced, or its rule is another"
+    );
     let open = "SELECT polrelid::regclass::text FROM pg_policy WHERE polname NOT IN ('business', 'everybody', 'own')
         OR polroles && ARRAY[0::oid] OR (polname = 'everybody' AND polroles <> ARRAY['tieline_system'::regrole::oid])";
     assert_eq!(db.raw.texts(open).await, Vec::<String>::new(), "a policy opens a table to others");
@@ -86,7 +97,10 @@ async fn two_businesses_with_the_same_org_never_touch(db: Db) {
         let run = tenant.start_run(integration, "Contact", now()).await.unwrap();
         let rows = [contact(name)];
         let checkpoint = Checkpoint { through: Some(now()), scan: None };
-        tenant.commit_step(&run, &Step { contacts: &rows, checkpoint: &checkpoint, api_calls: 1 }, now()).await.unwrap();
+        tenant
+            .commit_step(&run, &Step { contacts: &rows, checkpoint: &checkpoint, api_calls: 1 }, now())
+            .await
+            .unwrap();
         integrations.push((integration, run));
     }
     for (tenant, name, (theirs, their_run)) in [(&a, "A's", &integrations[1]), (&b, "B's", &integrations[0])] {

@@ -6,10 +6,7 @@ use tieline_auth::token_store::{Lease, Swap, Take, conformance};
 
 use crate::database::Db;
 
-on_both!(
-    integration_tokens_keep_the_rules_of_a_token_store,
-    s38_nothing_is_kept_once_access_is_revoked,
-);
+on_both!(integration_tokens_keep_the_rules_of_a_token_store, s38_nothing_is_kept_once_access_is_revoked,);
 
 async fn integration_tokens_keep_the_rules_of_a_token_store(db: Db) {
     let integration = db.integration().await;
@@ -35,7 +32,8 @@ async fn s38_nothing_is_kept_once_access_is_revoked(db: Db) {
     assert!(error.reason.contains("revoked"), "{error}");
     // Who connects anew begins anew, with the same numbers: the old one's still lead nowhere.
     let after = tenant.token_store(&tenant.integration(id).await.unwrap().unwrap()).await.unwrap().store;
-    let Lease::Held { fence: again } = after.lease("x", "you", Duration::from_secs(30), Take::IfFree).await.unwrap() else {
+    let Lease::Held { fence: again } = after.lease("x", "you", Duration::from_secs(30), Take::IfFree).await.unwrap()
+    else {
         panic!()
     };
     assert_eq!(again, fence);
