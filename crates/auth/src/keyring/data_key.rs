@@ -49,6 +49,7 @@ pub struct DataKey {
     id: [u8; ID],
     bytes: DataKeyBytes,
     key: RandomizedNonceKey,
+    tokens: MasterKey,
 }
 
 impl std::fmt::Debug for DataKey {
@@ -91,9 +92,11 @@ impl DataKey {
         Self::new(id, DataKeyBytes(bytes))
     }
 
+    /// `None` if the cryptography refuses the bytes, which it does for no 32 bytes.
     pub(super) fn new(id: [u8; ID], bytes: DataKeyBytes) -> Option<Self> {
         let key = RandomizedNonceKey::new(&AES_256_GCM_SIV, bytes.expose()).ok()?;
-        Some(Self { id, bytes, key })
+        let tokens = MasterKey::from_bytes(&*derived(bytes.expose(), TOKENS)?).ok()?;
+        Some(Self { id, bytes, key, tokens })
     }
 
     /// The id under which it was made.
@@ -140,10 +143,9 @@ impl DataKey {
     }
 
     /// The key of the integration's entries in a token store ([`SharedStore`](crate::SharedStore)): derived from this
-    /// one by HKDF-SHA256, so it is the same wherever the data key is. `None` if the derivation fails, which it does for
-    /// no key of this length.
-    pub fn master_key(&self) -> Option<MasterKey> {
-        MasterKey::from_bytes(&*derived(self.bytes.expose(), TOKENS)?).ok()
+    /// one by HKDF-SHA256, so it is the same wherever the data key is.
+    pub fn master_key(&self) -> MasterKey {
+        self.tokens.clone()
     }
 }
 
@@ -201,12 +203,12 @@ mod tests {
     fn the_key_of_the_token_entries_follows_from_the_data_key() {
         let key = DataKey::generate([1; ID]).unwrap();
         let again = DataKey::new([2; ID], DataKeyBytes::new(key.bytes().expose()).unwrap()).unwrap();
-        let sealed = key.master_key().unwrap().seal(b"token", "entry").unwrap();
-        assert_eq!(&**again.master_key().unwrap().open(&sealed, "entry").unwrap(), b"token");
+        let sealed = key.master_key().seal(b"token", "entry").unwrap();
+        assert_eq!(&**again.master_key().open(&sealed, "entry").unwrap(), b"token");
         let itself = MasterKey::from_bytes(key.bytes().expose()).unwrap();
         assert!(itself.open(&sealed, "entry").is_err(), "it is not the data key itself");
         let other = DataKey::generate([1; ID]).unwrap();
-        assert!(other.master_key().unwrap().open(&sealed, "entry").is_err());
+        assert!(other.master_key().open(&sealed, "entry").is_err());
     }
 
     /// RFC 5869 has no case without salt and with this input; made with Python's `hmac`: `extract` with 32 zero bytes.

@@ -114,7 +114,11 @@ impl Keyring {
             held: self.names().into_iter().map(str::to_owned).collect(),
         })?;
         let key = service.unwrap(bytes, &bound(id, context)).await?;
-        DataKey::new(id, key).ok_or(KeyringError::NoRandomness)
+        DataKey::new(id, key).ok_or_else(|| {
+            let (service, reason) = (service.name().to_owned(), "what it unwrapped is no key".to_owned());
+            let hint = service::MOVED_HINT.to_owned();
+            KeyServiceError { service, task: KeyServiceError::UNWRAP, reason, passing: false, hint }.into()
+        })
     }
 
     /// The same data key wrapped by the primary; `None` if it is so already. What it sealed opens as before.

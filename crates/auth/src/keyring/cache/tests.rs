@@ -169,6 +169,23 @@ async fn s32_the_key_at_hand_serves_through_an_outage_until_it_is_stale() {
     assert_eq!(desk.warnings(), 2);
 }
 
+/// Also where it is still in memory.
+#[tokio::test]
+async fn a_stale_key_is_not_used_though_nobody_has_swept_it_away() {
+    let desk = Desk::new(CacheRules { fresh: 25 * MINUTE, ..restless() });
+    let wrapped = desk.wrapped(1).await;
+    desk.get(&wrapped, 1).await.unwrap();
+    desk.is(State::Away);
+    desk.clock.advance(60 * MINUTE - Duration::from_millis(1));
+    desk.get(&wrapped, 1).await.unwrap();
+    desk.clock.advance(Duration::from_millis(1));
+    assert!(desk.get(&wrapped, 1).await.unwrap_err().passing());
+    assert_eq!(desk.keys.len(), 1);
+    desk.clock.advance(60 * MINUTE);
+    desk.is(State::Up);
+    desk.get(&wrapped, 1).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_refusal_drops_the_key_at_once() {
     let desk = Desk::new(restless());
@@ -212,8 +229,9 @@ async fn nobody_with_a_key_at_hand_waits_for_a_service_that_is_silent() {
     desk.get(&wrapped, 1).await.unwrap();
     desk.clock.advance(5 * MINUTE);
     desk.is(State::Silent);
-    desk.get(&wrapped, 1).await.unwrap();
-    desk.get(&wrapped, 1).await.unwrap();
+    for _ in 0..2 {
+        tokio::time::timeout(Duration::from_secs(1), desk.get(&wrapped, 1)).await.unwrap().unwrap();
+    }
     assert_eq!((desk.asked(), desk.warnings()), (2, 1));
     // What it says at last is heard, though nobody waits for it.
     desk.is(State::Refusing);
