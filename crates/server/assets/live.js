@@ -28,6 +28,6 @@ form.addEventListener("submit", async (event) => {
   event.preventDefault();
   const button = form.querySelector("button");
   button.disabled = true;
-  try { await fetch("/sync", { method: "POST", redirect: "manual" }); } finally { button.disabled = false; }
+  try { await fetch("/sync", { method: "POST", redirect: "manual", body: new URLSearchParams(new FormData(form)) }); } finally { button.disabled = false; }
   refresh();
 });

@@ -1,35 +1,56 @@
-//! Requests that no page of ours makes: they are refused before a handler sees them.
-//!
-//! Without sign-in, the service answers on loopback only. Two ways remain to reach it from a web page that somebody
-//! has open: a form or script of another site (told by `Sec-Fetch-Site` and `Origin`), and a name that has been made
-//! to point at loopback (told by `Host`).
+//! What holds for every request and every answer.
 
-use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+
+use crate::problem::Problem;
+use crate::service::Service;
 
 /// What a page may load: its own files and nothing else.
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self' data:; \
     form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 
-pub(crate) async fn guard(request: Request, next: Next) -> Response {
-    let refuse = |why: &'static str| (StatusCode::FORBIDDEN, why).into_response();
-    if !is_local(request.headers()) {
-        return refuse("this service answers to localhost and loopback addresses only\n");
-    }
-    if !matches!(*request.method(), Method::GET | Method::HEAD) && is_foreign(request.headers()) {
-        return refuse("this request comes from another site\n");
-    }
+/// Headers that tell browsers what our pages never do.
+pub(crate) async fn headers(request: Request, next: Next) -> Response {
+    let is_asset = request.uri().path().starts_with("/assets/");
     let mut response = next.run(request).await;
+    let headers = response.headers_mut();
     for (name, value) in [
         (header::CONTENT_SECURITY_POLICY, POLICY),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),
+        (header::HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+        (header::HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+        (header::HeaderName::from_static("permissions-policy"), "camera=(), geolocation=(), microphone=(), payment=()"),
     ] {
-        response.headers_mut().insert(name, HeaderValue::from_static(value));
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    if !headers.contains_key(header::CACHE_CONTROL) {
+        let value = if is_asset { "max-age=300" } else { "no-store" };
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(value));
     }
     response
+}
+
+/// Without sign-in the service is for whoever sits at this machine. Two ways remain to reach it from a web page that
+/// somebody has open: a form or script of another site (told by `Sec-Fetch-Site` and `Origin`), and a name that has been
+/// made to point at loopback (told by `Host`).
+pub(crate) async fn local_only(State(service): State<Service>, request: Request, next: Next) -> Response {
+    if service.settings().sign_in {
+        return next.run(request).await;
+    }
+    let refuse = |why: &str| {
+        Problem::forbidden("local_only", why, "without sign-in the service is for this machine alone").into_response()
+    };
+    if !is_local(request.headers()) {
+        return refuse("this service answers to localhost and loopback addresses only");
+    }
+    if !matches!(*request.method(), Method::GET | Method::HEAD) && is_foreign(request.headers()) {
+        return refuse("this request comes from another site");
+    }
+    next.run(request).await
 }
 
 fn text(headers: &HeaderMap, name: impl header::AsHeaderName) -> Option<&str> {

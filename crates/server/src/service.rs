@@ -3,18 +3,37 @@
 //! A nudge carries no input. It says "look again", and looking again is all that a run does; a lost one costs time,
 //! never rows.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tieline_auth::{Clock, SystemClock};
+use jiff::{SignedDuration, Timestamp};
+use tieline_auth::{Clock, ConfigError, Secret, SystemClock};
 use tieline_client::{Connection, Connections};
-use tieline_store::{Integration, Status, Store, StoreError, Tenant, Uuid};
+use tieline_store::{Integration, Status, Store, StoreError, Tenant};
+use tieline_sync::integration::Login;
 use tieline_sync::{SyncError, Syncer, Window, integration};
 use tokio::sync::{Mutex, Notify, watch};
+use url::Url;
+
+use crate::connect::credentials;
+use crate::cookies::Cookies;
+use crate::problem::Problem;
+
+/// How long a browser stays signed in without a request, and at most.
+const SESSION_IDLE: SignedDuration = SignedDuration::from_hours(14 * 24);
+const SESSION_LONGEST: SignedDuration = SignedDuration::from_hours(60 * 24);
 
 /// How the service behaves.
 #[derive(Debug, Clone)]
 pub struct Settings {
+    /// Where people and orgs reach it: `https://…`, or loopback over HTTP.
+    pub public_url: Url,
+    /// Whether people must sign in. Without that it is for whoever sits at this machine: the demo.
+    pub sign_in: bool,
+    /// The app that integrations without one of their own log in through.
+    pub app: Option<SalesforceApp>,
+    /// Where orgs send browsers back to, if it is not the usual place under `public_url`.
+    pub redirect_uri: Option<Url>,
     /// Time between runs.
     pub every: Duration,
     /// How carefully to read.
@@ -25,9 +44,23 @@ pub struct Settings {
     pub tokens: tieline_auth::Settings,
 }
 
-impl Default for Settings {
-    fn default() -> Self {
+/// An app at Salesforce: a connected app, or an external client app.
+#[derive(Debug, Clone)]
+pub struct SalesforceApp {
+    /// The consumer key.
+    pub client_id: String,
+    /// The consumer secret; none for an app without.
+    pub client_secret: Option<Secret>,
+}
+
+impl Settings {
+    /// For people who sign in, at this URL.
+    pub fn new(public_url: Url) -> Self {
         Self {
+            public_url,
+            sign_in: true,
+            app: None,
+            redirect_uri: None,
             every: Duration::from_secs(15 * 60),
             window: Window::default(),
             allow_loopback: false,
@@ -45,26 +78,47 @@ struct Inner {
     store: Store,
     settings: Settings,
     clock: Arc<dyn Clock>,
+    http: reqwest::Client,
+    setup_token: OnceLock<Secret>,
     connections: Connections,
     /// One run at a time: a second one would take the checkpoint from the first.
     running: Mutex<()>,
     nudge: Notify,
     /// Counts changes that a page may want to show.
     changes: watch::Sender<u64>,
+    /// True once the service is being stopped.
+    stopping: watch::Sender<bool>,
 }
 
 impl Service {
     /// A service over a database.
-    pub fn new(store: Store, settings: Settings) -> Self {
-        Self(Arc::new(Inner {
+    ///
+    /// # Errors
+    /// When HTTPS cannot be prepared on this machine.
+    pub fn new(store: Store, settings: Settings) -> Result<Self, ConfigError> {
+        Self::with_clock(store, settings, Arc::new(SystemClock::default()))
+    }
+
+    /// The same by another clock.
+    ///
+    /// # Errors
+    /// As [`Service::new`].
+    pub fn with_clock(store: Store, settings: Settings, clock: Arc<dyn Clock>) -> Result<Self, ConfigError> {
+        let http = tieline_auth::http::token_client().map_err(|e| {
+            ConfigError::new(format!("HTTPS cannot be prepared: {e}"), "check this machine's certificates")
+        })?;
+        Ok(Self(Arc::new(Inner {
             store,
             settings,
-            clock: Arc::new(SystemClock::default()),
+            clock,
+            http,
+            setup_token: OnceLock::new(),
             connections: Connections::default(),
             running: Mutex::new(()),
             nudge: Notify::new(),
             changes: watch::Sender::new(0),
-        }))
+            stopping: watch::Sender::new(false),
+        })))
     }
 
     /// The database.
@@ -72,9 +126,61 @@ impl Service {
         &self.0.store
     }
 
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.0.settings
+    }
+
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.0.clock
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.0.clock.now()
+    }
+
+    /// The client for token requests: it follows no redirects.
+    pub(crate) fn http(&self) -> &reqwest::Client {
+        &self.0.http
+    }
+
+    pub(crate) fn cookies(&self) -> Cookies {
+        Cookies::new(self.0.settings.public_url.scheme() == "https")
+    }
+
+    /// Scheme, host and port of our own pages, as browsers write them.
+    pub(crate) fn origin(&self) -> String {
+        self.0.settings.public_url.origin().ascii_serialization()
+    }
+
+    /// When a session ends that was begun then and is in use now.
+    pub(crate) fn session_end(&self, begun: Timestamp, now: Timestamp) -> Timestamp {
+        (now + SESSION_IDLE).min(begun + SESSION_LONGEST)
+    }
+
+    /// What whoever sets the service up must show: it stands in the log of this process. `TIELINE_SETUP_TOKEN`, else
+    /// made at random.
+    ///
+    /// # Errors
+    /// When the system gives no randomness.
+    pub fn setup_token(&self, given: Option<Secret>) -> Result<Secret, Problem> {
+        if let Some(token) = self.0.setup_token.get() {
+            return Ok(token.clone());
+        }
+        let token = match given {
+            Some(token) => token,
+            None => crate::secrets::random("")?,
+        };
+        Ok(self.0.setup_token.get_or_init(|| token).clone())
+    }
+
     /// Follows changes: the number grows with each.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.0.changes.subscribe()
+    }
+
+    /// Tells whoever streams that the service is being stopped.
+    pub(crate) fn stopping(&self) -> watch::Sender<bool> {
+        self.0.stopping.clone()
     }
 
     /// Asks for a run soon, without waiting for it.
@@ -95,8 +201,20 @@ impl Service {
 
     /// Runs every integration once. Failures are in the history; they do not stop the others.
     pub async fn run_all(&self) {
+        match self.0.store.every_tenant().await {
+            Ok(tenants) => self.run(&tenants).await,
+            Err(error) => tracing::error!(%error, hint = error.hint(), "could not list the businesses"),
+        }
+    }
+
+    /// The same for one business.
+    pub async fn run_all_of(&self, tenant: &Tenant) {
+        self.run(std::slice::from_ref(tenant)).await;
+    }
+
+    async fn run(&self, tenants: &[Tenant]) {
         let _one_at_a_time = self.0.running.lock().await;
-        let work = match self.work().await {
+        let work = match self.work(tenants).await {
             Ok(work) => work,
             Err(error) => {
                 tracing::error!(%error, hint = error.hint(), "could not list the integrations");
@@ -121,10 +239,10 @@ impl Service {
         }
     }
 
-    /// The integrations that can be synced, of all businesses.
-    async fn work(&self) -> Result<Vec<(Tenant, Integration)>, StoreError> {
+    /// The integrations that can be synced.
+    async fn work(&self, tenants: &[Tenant]) -> Result<Vec<(Tenant, Integration)>, StoreError> {
         let mut work = Vec::new();
-        for tenant in self.0.store.every_tenant().await? {
+        for tenant in tenants {
             let integrations = tenant.integrations().await?;
             let ready = integrations.into_iter().filter(|i| matches!(i.status, Status::Active | Status::Error));
             work.extend(ready.filter(|i| i.has_credentials).map(|integration| (tenant.clone(), integration)));
@@ -143,10 +261,9 @@ impl Service {
         };
         syncer.run(&mut |_| self.changed()).await?;
         if let Ok(token) = connection.credentials().token().await {
-            let config = serde_json::json!({
-                "instance_url": token.instance_url().as_str().trim_end_matches('/'),
-                "organization_id": token.organization_id(),
-            });
+            let mut config = integration.config.clone();
+            config["instance_url"] = token.instance_url().as_str().trim_end_matches('/').into();
+            config["organization_id"] = token.organization_id().into();
             if config != integration.config {
                 let now = self.0.clock.now();
                 tenant.note_integration(integration.id, Status::Active, None, Some(&config), now).await?;
@@ -155,19 +272,44 @@ impl Service {
         Ok(())
     }
 
-    /// The connection of an integration, opened at its first use.
+    /// The connection of an integration, opened at its first use. Where the integration's credentials name no app of
+    /// its own, it is the service's.
     ///
     /// # Errors
-    /// When its credentials cannot be opened or lead to no login.
+    /// When somebody has disconnected it, or its credentials cannot be opened or lead to no login.
     pub async fn connection(&self, tenant: &Tenant, integration: &Integration) -> Result<Connection, SyncError> {
-        let alias = integration.id.to_string();
+        if integration.status == Status::Inactive {
+            return Err(ConfigError::new(
+                format!("the integration `{}` is disconnected", integration.name),
+                "connect it again",
+            )
+            .into());
+        }
+        self.open(tenant, integration).await
+    }
+
+    /// The connection of an integration that may be shut already, to end its tokens at the org. `None`, if there are
+    /// none that could be ended: it has no login left.
+    pub(crate) async fn open_to_end(
+        &self,
+        tenant: &Tenant,
+        integration: &Integration,
+    ) -> Result<Option<Connection>, SyncError> {
+        let settings = credentials::open(tenant, integration.id).await?;
+        let logs_in = ["SF_REFRESH_TOKEN", "SF_USERNAME", "SF_ACCESS_TOKEN", "SF_GRANT"];
+        if !logs_in.iter().any(|name| settings.get(name).is_some()) && integration.status == Status::Inactive {
+            return Ok(None);
+        }
+        self.open(tenant, integration).await.map(Some)
+    }
+
+    async fn open(&self, tenant: &Tenant, integration: &Integration) -> Result<Connection, SyncError> {
+        // Another generation has other credentials: what was opened before is left to whoever still holds it.
+        let alias = connection_alias(integration);
         if let Some(connection) = self.0.connections.get(&alias) {
             return Ok(connection);
         }
-        let credentials = tenant.open_credentials(integration.id).await?;
-        let credentials = credentials.unwrap_or_else(|| tieline_store::Credentials::new(b"{}".to_vec()));
-        let mut login = integration::login_of(&integration.name, &credentials)?;
-        login.config.hosts.loopback = self.0.settings.allow_loopback;
+        let login = self.login(tenant, integration).await?;
         let mut tokens = self.0.settings.tokens.clone();
         if tokens.store.is_none() {
             tokens.store = Some(tenant.token_store(integration).await?);
@@ -175,12 +317,29 @@ impl Service {
         Ok(self.0.connections.get_or_open(&alias, || login.connect(tokens))?)
     }
 
+    async fn login(&self, tenant: &Tenant, integration: &Integration) -> Result<Login, SyncError> {
+        let mut settings = credentials::open(tenant, integration.id).await?;
+        settings.with_app_of(self.0.settings.app.as_ref(), integration)?;
+        let mut login = integration::login_of(&integration.name, &settings.to_credentials())?;
+        login.config.hosts.loopback = self.0.settings.allow_loopback;
+        Ok(login)
+    }
+
+    /// Forgets what was opened for an integration on this node.
+    pub(crate) fn forget(&self, integration: &Integration) {
+        self.0.connections.forget(&connection_alias(integration));
+    }
+
     /// The connection, if it was used already.
-    pub(crate) fn open_connection(&self, id: Uuid) -> Option<Connection> {
-        self.0.connections.get(&id.to_string())
+    pub(crate) fn open_connection(&self, integration: &Integration) -> Option<Connection> {
+        self.0.connections.get(&connection_alias(integration))
     }
 
     fn changed(&self) {
         self.0.changes.send_modify(|n| *n += 1);
     }
+}
+
+fn connection_alias(integration: &Integration) -> String {
+    format!("{}:{}", integration.id, integration.generation)
 }

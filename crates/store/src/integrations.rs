@@ -95,12 +95,12 @@ pub struct Integration {
     pub created_at: Timestamp,
     /// Its last change.
     pub updated_at: Timestamp,
-    /// Grows when access is revoked.
+    /// Grows when its credentials change or its access is taken away: what was opened before is out of date.
     #[serde(skip)]
-    pub(crate) generation: i64,
+    pub generation: i64,
 }
 
-const COLUMNS: &str = "id, business_id, name, type, status, status_reason, config, organization_id, credentials IS NOT NULL AS has_credentials,
+pub(crate) const COLUMNS: &str = "id, business_id, name, type, status, status_reason, config, organization_id, credentials IS NOT NULL AS has_credentials,
     generation, last_sync_at, created_at, updated_at";
 
 impl Tenant {
@@ -123,7 +123,7 @@ impl Tenant {
                 "INSERT INTO integrations (id, business_id, name, type, status, credentials, created_at, updated_at)
                  VALUES ($1, $2, $3, 'salesforce', 'active', $4, $5, $5)
                  ON CONFLICT (business_id, name) DO UPDATE SET credentials = excluded.credentials, status = 'active',
-                     status_reason = NULL, updated_at = excluded.updated_at
+                     status_reason = NULL, generation = integrations.generation + 1, updated_at = excluded.updated_at
                  RETURNING id",
             )
             .bind(id)
@@ -234,11 +234,11 @@ impl Tenant {
 }
 
 /// What the credentials' ciphertext is bound to.
-fn place(id: Uuid) -> Cell {
+pub(crate) fn place(id: Uuid) -> Cell {
     Cell { table: "integrations", column: "credentials", row: id, owner: id }
 }
 
-fn integration(row: &Row) -> Result<Integration, StoreError> {
+pub(crate) fn integration(row: &Row) -> Result<Integration, StoreError> {
     Ok(Integration {
         id: row.get("id")?,
         business_id: row.get("business_id")?,

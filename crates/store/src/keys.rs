@@ -91,12 +91,7 @@ impl Tenant {
 
     /// The key for the token entries of an integration.
     pub(crate) async fn token_key(&self, integration: Uuid) -> Result<MasterKey, StoreError> {
-        let refused = || StoreError::Sealed {
-            table: "integration_tokens",
-            row: integration.to_string(),
-            reason: "the data key was not accepted",
-        };
-        self.sealing_key(integration).await?.master_key().ok_or_else(refused)
+        Ok(self.sealing_key(integration).await?.master_key())
     }
 
     /// The data key in use of an owner.

@@ -17,7 +17,7 @@
 //! ```
 //!
 //! Reading order: [`open`](Store::open), `sql` (one way to speak to either database), [`tenancy`] (who sees which
-//! rows), `keys` (what seals them); then table by table: [`people`], [`invitations`], [`api_keys`], [`integrations`],
+//! rows), `keys` (what seals them); then table by table: [`people`], [`invitations`], [`api_keys`], [`integrations`], [`logins`],
 //! [`checkpoints`], [`contacts`], [`runs`], and [`integration_tokens`].
 //! Beside them, for fleets without a database of ours: [`token_stores`] (from a URL to a token store) and
 //! [`token_table`] (the one in PostgreSQL).
@@ -31,6 +31,7 @@ pub mod integration_tokens;
 pub mod integrations;
 pub mod invitations;
 mod keys;
+pub mod logins;
 mod migrations;
 mod open;
 pub mod people;
@@ -47,6 +48,7 @@ pub use digest::Digest;
 pub use error::StoreError;
 pub use integrations::{Credentials, Integration, Status};
 pub use invitations::{Invitation, Invited};
+pub use logins::{Connected, NewAccess, NewLogin, NoLogin, TakenLogin};
 pub use open::{Store, Tenant};
 pub use people::{Account, Member, Membership, NewUser, Role, Session, TeamChange, User};
 pub use runs::{Run, RunState, Step, StepOutcome};

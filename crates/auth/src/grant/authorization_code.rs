@@ -119,7 +119,32 @@ impl Authorize {
     }
 }
 
+/// What is kept of a begun login where another process may have to finish it. All of it is secret.
+pub struct Kept {
+    /// What the browser brings back. A place that many can read keeps its digest alone.
+    pub state: Secret,
+    /// The PKCE verifier.
+    pub verifier: Secret,
+    /// What the ID token must hold, where `openid` was asked for.
+    pub nonce: Option<Secret>,
+    /// When the login was begun.
+    pub begun: Timestamp,
+}
+
 impl Pending {
+    /// What to keep of it, to finish it elsewhere by [`Pending::resume`].
+    pub fn kept(&self) -> Kept {
+        let (state, verifier, nonce) = (self.state.clone(), self.verifier.clone(), self.nonce.clone());
+        Kept { state, verifier, nonce, begun: self.begun }
+    }
+
+    /// A login that was begun elsewhere. App and redirect URI must be the same ones.
+    pub fn resume(app: App, redirect_uri: Url, kept: Kept) -> Self {
+        let Kept { state, verifier, nonce, begun } = kept;
+        let url = app.as_ref().oauth_url("authorize");
+        Self { app, redirect_uri, url, state, verifier, nonce, begun }
+    }
+
     /// Where to send the person. It holds the `state`: not for logs.
     pub fn url(&self) -> &Url {
         &self.url

@@ -65,6 +65,35 @@ impl BegunLogin {
         &self.config
     }
 
+    /// The org that the person has logged in to, as its identity URL says: 18 characters. `None` if the org sent no such
+    /// URL.
+    pub fn organization_id(&self) -> Option<&str> {
+        self.access.id.as_deref()?.rsplit('/').nth(1)
+    }
+
+    /// Where the org's API is.
+    pub fn instance_url(&self) -> &url::Url {
+        &self.access.instance_url
+    }
+
+    /// The scopes that were granted, as the org names them.
+    pub fn scope(&self) -> Option<&str> {
+        self.access.scope.as_deref()
+    }
+
+    /// Ends what was just granted: for a login that is not to be kept.
+    ///
+    /// # Errors
+    /// What the org says, or that it cannot be reached.
+    pub async fn discard(self, http: &reqwest::Client) -> Result<(), AuthError> {
+        let token = match &self.config.grant {
+            Grant::RefreshToken { refresh_token } => refresh_token.expose(),
+            _ => self.access.access_token.expose(),
+        };
+        let ended = crate::revocation::revoke(http, self.config.app(), token).await;
+        ended.map_err(|failed| AuthError::new(&self.config.alias, failed.kind))
+    }
+
     /// The ID token (a JWT), where `openid` was among the scopes.
     pub fn id_token(&self) -> Option<&Secret> {
         self.access.id_token.as_ref()

@@ -133,12 +133,13 @@ async fn stay(listener: TcpListener, store: &Store, connection: Connection, repo
     let service = Service::new(
         store.clone(),
         Settings {
+            // Whoever runs a demo sits before it.
+            sign_in: false,
             every: Duration::from_secs(60),
-            window: Window::default(),
             allow_loopback: true,
-            ..Settings::default()
+            ..Settings::new(format!("http://{address}").parse().context("the page's address")?)
         },
-    );
+    )?;
     let changes = tokio::spawn(change_for_ever(connection, service.clone()));
     say!(
         "\nOpen http://{address}: the page follows the org, which changes every {} seconds. Ctrl-C stops it.",

@@ -1,35 +1,47 @@
-//! `tieline serve`: the service with its page.
+//! `tieline serve`: the integration service.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Context;
-use tieline_auth::SystemClock;
-use tieline_server::{Service, Settings};
+use tieline_auth::{Secret, SystemClock};
+use tieline_server::{SalesforceApp, Service, Settings};
+use tieline_store::Store;
 use tieline_sync::integration;
 use tokio::net::TcpListener;
+use url::Url;
 
 use crate::commands::{stopped, sync};
 use crate::failure::Failure;
 use crate::settings::{self, Care, Database};
 
-/// Keep the database in step and show it on a web page
+/// Run the integration service: connect orgs, keep a database in step, pages and API
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   tieline serve
   tieline serve --listen 127.0.0.1:8080 --every 60 --database-url sqlite:people.db
+  APP_URL=https://crm.example.com tieline serve --listen 0.0.0.0:7400 --database-url postgres://tieline@db/tieline
 
+The first start prints a token, with which the first user is made at /setup.
+SALESFORCE_CLIENT_ID and SALESFORCE_CLIENT_SECRET name the app that orgs are connected through, SALESFORCE_REDIRECT_URI its
+callback URL (default: APP_URL/api/integrations/salesforce/callback).
 The SF_* variables, if set, are saved (sealed) as the integration `default`; later starts need them no more.")]
 pub(crate) struct Serve {
-    /// Address of the page; port 0 takes a free one
+    /// Address to listen on; port 0 takes a free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7400")]
     listen: SocketAddr,
+    /// Where people reach it: https://… [default: APP_URL, NEXT_PUBLIC_APP_URL, or the address on loopback]
+    #[arg(long, value_name = "URL")]
+    public_url: Option<String>,
     /// Seconds between sync runs
     #[arg(long, value_name = "SECONDS", default_value_t = 900)]
     every: u64,
     /// Allow orgs on this machine over plain HTTP, such as a local one
     #[arg(long)]
     allow_loopback: bool,
+    /// Nobody signs in: for whoever sits at this machine alone
+    #[arg(long)]
+    no_sign_in: bool,
     #[command(flatten)]
     database: Database,
     #[command(flatten)]
@@ -38,29 +50,101 @@ pub(crate) struct Serve {
 
 impl Serve {
     pub(crate) async fn run(self) -> Result<(), Failure> {
-        if !self.listen.ip().is_loopback() {
-            return Err(Failure::usage(
-                format!("the page shows people's data and has no sign-in yet, so it cannot listen on {}", self.listen),
-                "listen on 127.0.0.1 and put a proxy that signs people in before it",
-            ));
-        }
+        let told = self.told_url()?;
+        self.check(told.as_ref())?;
         let store = self.database.open().await?;
-        // What the environment says must be right; nothing at all is fine when the database knows an org.
-        let told = integration::is_any_set(|name| std::env::var(name).ok());
-        if told {
+        // What the environment says must be right; nothing at all is fine.
+        if integration::is_any_set(|name| std::env::var(name).ok()) {
             sync::integration_from_environment(&store.own(), &SystemClock::default()).await?;
         }
         let listener =
             TcpListener::bind(self.listen).await.with_context(|| format!("could not listen on {}", self.listen))?;
-        say!("tieline is ready at http://{}", listener.local_addr()?);
+        let address = listener.local_addr()?;
+        let public_url = match told {
+            Some(url) => url,
+            None => Url::parse(&format!("http://{address}")).context("the address makes no URL")?,
+        };
         let settings = Settings {
+            sign_in: !self.no_sign_in,
+            app: app(),
+            redirect_uri: redirect_uri()?,
             every: Duration::from_secs(self.every),
             window: self.care.window(),
             allow_loopback: self.allow_loopback,
             tokens: settings::shared_tokens().await?,
+            ..Settings::new(public_url.clone())
         };
-        tieline_server::serve(listener, Service::new(store.clone(), settings), stopped()).await?;
+        let service = Service::new(store.clone(), settings)?;
+        say!("tieline is ready at http://{address}");
+        if !self.no_sign_in {
+            say_how_to_set_up(&service, &store, &public_url).await?;
+        }
+        tieline_server::serve(listener, service, stopped()).await?;
         store.close().await;
         Ok(())
     }
+
+    fn told_url(&self) -> Result<Option<Url>, Failure> {
+        let names = ["APP_URL", "NEXT_PUBLIC_APP_URL"];
+        let told = self.public_url.clone().or_else(|| names.iter().find_map(|name| variable(name)));
+        let Some(told) = told else { return Ok(None) };
+        let url = Url::parse(&told).ok().filter(|url| url.has_host() && matches!(url.scheme(), "https" | "http"));
+        url.map(Some).ok_or_else(|| {
+            Failure::usage(format!("the public URL `{told}` is no web address"), "write it like https://crm.example.com")
+        })
+    }
+
+    /// Signing in needs HTTPS, except on this machine; and without signing in it is for this machine alone.
+    fn check(&self, public_url: Option<&Url>) -> Result<(), Failure> {
+        let is_local = self.listen.ip().is_loopback();
+        if self.no_sign_in && !is_local {
+            return Err(Failure::usage(
+                format!("without sign-in the service shows people's data to everybody, so it cannot listen on {}", self.listen),
+                "leave --no-sign-in out, or listen on 127.0.0.1",
+            ));
+        }
+        match public_url {
+            None if !is_local => Err(Failure::usage(
+                format!("the service listens on {}, and does not know where people reach it", self.listen),
+                "set APP_URL=https://… (or --public-url): a proxy that speaks HTTPS stands before it",
+            )),
+            Some(url) if url.scheme() != "https" && !tieline_auth::host::is_loopback(url) => Err(Failure::usage(
+                format!("the public URL {url} is not https, and passwords and sessions would travel in the clear"),
+                "put a proxy that speaks HTTPS before it, and set APP_URL=https://…",
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.trim().is_empty())
+}
+
+fn app() -> Option<SalesforceApp> {
+    let client_id = variable("SALESFORCE_CLIENT_ID")?;
+    Some(SalesforceApp { client_id, client_secret: variable("SALESFORCE_CLIENT_SECRET").map(Secret::new) })
+}
+
+fn redirect_uri() -> Result<Option<Url>, Failure> {
+    let Some(text) = variable("SALESFORCE_REDIRECT_URI") else { return Ok(None) };
+    let url = Url::parse(&text).map_err(|e| {
+        Failure::usage(
+            format!("SALESFORCE_REDIRECT_URI `{text}` is not a URL: {e}"),
+            "copy it from the app's callback URLs, to the letter",
+        )
+    })?;
+    Ok(Some(url))
+}
+
+/// Whoever can read this may make the first user.
+async fn say_how_to_set_up(service: &Service, store: &Store, public_url: &Url) -> Result<(), Failure> {
+    if store.has_users().await? {
+        return Ok(());
+    }
+    let token = service.setup_token(variable("TIELINE_SETUP_TOKEN").map(Secret::new));
+    let token = token.map_err(|problem| Failure::new(problem.detail().to_owned(), problem.hint().to_owned()))?;
+    let page = public_url.join("/setup").unwrap_or_else(|_| public_url.clone());
+    say!("Nobody has an account yet. Make the first one at {page} with the setup token {}", token.expose());
+    Ok(())
 }

@@ -158,11 +158,15 @@ fn a_port_in_use_and_an_open_address_are_refused() {
         "choose another port",
     );
     fails(
-        &mut tieline(&org.login(), &["serve", "--listen", "0.0.0.0:0", "--database-url", database]),
+        &mut tieline(&org.login(), &["serve", "--no-sign-in", "--listen", "0.0.0.0:0", "--database-url", database]),
         2,
-        "no sign-in",
+        "without sign-in",
         "127.0.0.1",
     );
+    let serve = ["serve", "--listen", "0.0.0.0:0", "--database-url", database];
+    fails(&mut tieline(&org.login(), &serve), 2, "where people reach it", "APP_URL=https://");
+    let mut plain = tieline(&org.login(), &serve);
+    fails(plain.env("APP_URL", "http://crm.example.com"), 2, "is not https", "APP_URL=https://");
 }
 
 #[test]

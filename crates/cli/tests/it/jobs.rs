@@ -78,7 +78,7 @@ fn serve_says_where_it_is_and_keeps_the_sealed_login() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("t.db");
     let arguments =
-        ["serve", "--listen", "127.0.0.1:0", "--allow-loopback", "--database-url", database.to_str().unwrap()];
+        ["serve", "--listen", "127.0.0.1:0", "--no-sign-in", "--allow-loopback", "--database-url", database.to_str().unwrap()];
     // With the login in the environment, then without it.
     for environment in [org.login(), Default::default()] {
         let mut service = tieline(&environment, &arguments).stdout(Stdio::piped()).spawn().unwrap();
@@ -88,7 +88,7 @@ fn serve_says_where_it_is_and_keeps_the_sealed_login() {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let page = runtime.block_on(async {
             let get = async |path: &str| reqwest::get(format!("{address}{path}")).await.unwrap().text().await.unwrap();
-            assert_eq!(get("/health/ready").await, "ready\n");
+            assert_eq!(get("/health/ready").await, r#"{"status":"ready"}"#);
             for _ in 0..100 {
                 if get("/").await.matches("data-contact=").count() == 10 {
                     break;

@@ -20,6 +20,7 @@ fn the_page_shows_contacts_runs_and_a_change_that_arrives_while_one_looks() {
     let database = folder.path().join("t.db");
     let arguments = [
         "serve",
+        "--no-sign-in",
         "--listen",
         "127.0.0.1:0",
         "--allow-loopback",

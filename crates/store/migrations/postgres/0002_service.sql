@@ -150,6 +150,8 @@ CREATE TABLE login_attempts (
     business_id    uuid NOT NULL REFERENCES businesses (id) ON DELETE CASCADE,
     user_id        uuid NOT NULL REFERENCES users (id) ON DELETE CASCADE,
     integration_id uuid NOT NULL REFERENCES integrations (id) ON DELETE CASCADE,
+    -- The integration's, when the login was begun.
+    generation     bigint NOT NULL,
     -- Digests of what the org and the browser bring back.
     state_hash     bytea NOT NULL UNIQUE,
     browser_hash   bytea NOT NULL,

@@ -138,6 +138,8 @@ CREATE TABLE login_attempts (
     business_id    TEXT NOT NULL REFERENCES businesses (id) ON DELETE CASCADE,
     user_id        TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
     integration_id TEXT NOT NULL REFERENCES integrations (id) ON DELETE CASCADE,
+    -- The integration's, when the login was begun.
+    generation     INTEGER NOT NULL,
     -- Digests of what the org and the browser bring back.
     state_hash     BLOB NOT NULL UNIQUE,
     browser_hash   BLOB NOT NULL,

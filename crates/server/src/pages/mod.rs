@@ -1,18 +1,24 @@
-//! The one page, its live part, and what its button does.
+//! The pages: the overview with its live part, and what its button does; signing in.
+
+pub(crate) mod sign_in;
 
 use std::convert::Infallible;
 use std::time::Duration;
 
 use askama::Template;
-use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::Form;
+use axum::extract::{FromRequestParts, State};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use futures_util::{Stream, StreamExt};
 use jiff::Timestamp;
-use tieline_store::{Contact, Run, StoreError};
+use tieline_store::{Contact, Role, Run, StoreError, Tenant};
 use tokio_stream::wrappers::WatchStream;
 
+use crate::caller::{Caller, SignedIn};
+use crate::problem::Problem;
 use crate::service::Service;
 
 /// Rows of each table.
@@ -22,6 +28,12 @@ const SHOWN: u32 = 20;
 #[template(path = "page.html")]
 struct Page {
     overview: Overview,
+    signed_in: Option<SignedInView>,
+}
+
+struct SignedInView {
+    name: String,
+    csrf: String,
 }
 
 #[derive(Template)]
@@ -71,8 +83,7 @@ struct PersonView {
 }
 
 impl Overview {
-    async fn read(service: &Service) -> Result<Self, StoreError> {
-        let store = service.store().own();
+    async fn read(service: &Service, store: &Tenant) -> Result<Self, StoreError> {
         let integration = store.integrations().await?.into_iter().next();
         let (runs, runs_total) = match &integration {
             Some(integration) => (store.runs(integration.id, SHOWN).await?, store.count_runs(integration.id).await?),
@@ -80,7 +91,7 @@ impl Overview {
         };
         let connection = integration.map(|integration| {
             let text = |key: &str| integration.config[key].as_str().unwrap_or("").to_owned();
-            let usage = service.open_connection(integration.id).and_then(|c| c.api_usage());
+            let usage = service.open_connection(&integration).and_then(|c| c.api_usage());
             ConnectionView {
                 instance_url: text("instance_url"),
                 organization_id: text("organization_id"),
@@ -157,6 +168,28 @@ fn grouped(n: u64) -> String {
     out
 }
 
+/// Whoever asks for a page. A form's token stands in the form, not in a header; who is not signed in is sent to where one
+/// signs in.
+pub(crate) struct PageCaller(pub(crate) Caller);
+
+impl FromRequestParts<Service> for PageCaller {
+    type Rejection = Redirect;
+
+    async fn from_request_parts(parts: &mut Parts, service: &Service) -> Result<Self, Redirect> {
+        if crate::caller::same_origin(&parts.headers, service).is_err() {
+            return Err(Redirect::to("/"));
+        }
+        let method = std::mem::take(&mut parts.method);
+        let caller = Caller::from_request_parts(parts, service).await;
+        parts.method = method;
+        match caller {
+            Ok(caller) => Ok(Self(caller)),
+            Err(_) if service.store().has_users().await.is_ok_and(|has| !has) => Err(Redirect::to("/setup")),
+            Err(_) => Err(Redirect::to("/sign-in")),
+        }
+    }
+}
+
 /// An error as a page: a sentence for the reader, the chain in the log.
 pub(crate) struct Failed(String);
 
@@ -179,37 +212,71 @@ impl From<askama::Error> for Failed {
     }
 }
 
-pub(crate) async fn page(State(service): State<Service>) -> Result<Response, Failed> {
-    let page = Page { overview: Overview::read(&service).await? };
-    Ok(([(header::CACHE_CONTROL, "no-store")], Html(page.render()?)).into_response())
+pub(crate) async fn page(page: Result<PageCaller, Redirect>, State(service): State<Service>) -> Result<Response, Failed> {
+    let caller = match page {
+        Ok(PageCaller(caller)) => caller,
+        Err(redirect) => return Ok(redirect.into_response()),
+    };
+    let page = Page {
+        overview: Overview::read(&service, &caller.tenant).await?,
+        signed_in: caller.signed_in().ok().map(|s| SignedInView { name: s.user.name.clone(), csrf: s.csrf_token.clone() }),
+    };
+    Ok(Html(page.render()?).into_response())
 }
 
 /// The live part alone, which the script puts in place of the old one.
-pub(crate) async fn overview(State(service): State<Service>) -> Result<Response, Failed> {
-    let overview = Overview::read(&service).await?;
-    Ok(([(header::CACHE_CONTROL, "no-store")], Html(overview.render()?)).into_response())
+pub(crate) async fn overview(caller: Caller, State(service): State<Service>) -> Result<Response, Failed> {
+    let overview = Overview::read(&service, &caller.tenant).await?;
+    Ok(Html(overview.render()?).into_response())
+}
+
+/// What the forms of a page send along.
+#[derive(serde::Deserialize)]
+pub(crate) struct Sent {
+    #[serde(default)]
+    csrf: String,
 }
 
 /// Runs now and goes back to the page; without script this is all there is to it. A long run goes on after the
 /// answer.
-pub(crate) async fn sync_now(State(service): State<Service>) -> Redirect {
-    let run = tokio::spawn(async move { service.run_all().await });
+pub(crate) async fn sync_now(
+    page: Result<PageCaller, Redirect>,
+    State(service): State<Service>,
+    Form(sent): Form<Sent>,
+) -> Result<Response, Problem> {
+    let caller = match page {
+        Ok(PageCaller(caller)) => caller,
+        Err(redirect) => return Ok(redirect.into_response()),
+    };
+    caller.at_least(Role::Member)?;
+    if let Ok(signed_in) = caller.signed_in() {
+        check_csrf(signed_in, &sent.csrf)?;
+    }
+    let tenant = caller.tenant;
+    let run = tokio::spawn(async move { service.run_all_of(&tenant).await });
     let _ = tokio::time::timeout(Duration::from_secs(5), run).await;
-    Redirect::to("/")
+    Ok(Redirect::to("/").into_response())
+}
+
+pub(crate) fn check_csrf(signed_in: &SignedIn, sent: &str) -> Result<(), Problem> {
+    if crate::secrets::are_equal(sent, &signed_in.csrf_token) {
+        return Ok(());
+    }
+    Err(Problem::forbidden("csrf", "this form is not of this session", "open the page again, and send it once more"))
 }
 
 /// An event whenever there may be something new to show, at most four a second.
-pub(crate) async fn events(State(service): State<Service>) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+pub(crate) async fn events(
+    _caller: Caller,
+    State(service): State<Service>,
+) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     let changes = WatchStream::new(service.changes()).then(|n| async move {
         tokio::time::sleep(Duration::from_millis(250)).await;
         Ok(Event::default().event("changed").data(n.to_string()))
     });
-    Sse::new(changes).keep_alive(KeepAlive::default())
-}
-
-pub(crate) async fn ready(State(service): State<Service>) -> (StatusCode, &'static str) {
-    match service.store().ping().await {
-        Ok(_) => (StatusCode::OK, "ready\n"),
-        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n"),
-    }
+    let mut stopping = service.stopping().subscribe();
+    let until_stopped = changes.take_until(async move {
+        let _ = stopping.wait_for(|stopping| *stopping).await;
+    });
+    Sse::new(until_stopped).keep_alive(KeepAlive::default())
 }

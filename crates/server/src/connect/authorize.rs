@@ -1,0 +1,193 @@
+//! `GET /api/integrations/salesforce/authorize`
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::Json;
+use jiff::SignedDuration;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tieline_auth::grant::authorization_code::Authorize;
+use tieline_auth::App;
+use tieline_store::{Digest, Integration, NewLogin, Role, Uuid};
+use url::Url;
+use utoipa::{IntoParams, ToSchema};
+
+use crate::caller::Caller;
+use crate::connect::{CALLBACK, credentials, return_to};
+use crate::extract::Query;
+use crate::problem::Problem;
+use crate::secrets;
+use crate::service::Service;
+
+/// How long a login may take. The org's code lives 15 minutes.
+pub(super) const LIFE: SignedDuration = SignedDuration::from_mins(10);
+
+/// What to connect, and how.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Wanted {
+    /// Connect this integration again. Without it, the one that is pending or shut is taken; else a new one is made.
+    integration: Option<Uuid>,
+    /// Name of a new integration.
+    #[param(max_length = 100)]
+    name: Option<String>,
+    /// `production` (login.salesforce.com), `sandbox` (test.salesforce.com) or `custom` (then `domain` is needed).
+    environment: Option<Environment>,
+    /// A My Domain: `acme.my.salesforce.com`.
+    #[param(max_length = 300)]
+    domain: Option<String>,
+    /// The page to come back to: a path of this service.
+    #[param(max_length = 2000)]
+    return_to: Option<String>,
+}
+
+/// Where people of an org log in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Environment {
+    /// login.salesforce.com
+    Production,
+    /// test.salesforce.com
+    Sandbox,
+    /// The org's own domain.
+    Custom,
+}
+
+/// Where to send the browser.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct LoginPage {
+    /// The org's login page. It holds the login's `state`: for this browser alone.
+    #[schema(format = "uri")]
+    url: String,
+    /// What is being connected.
+    integration: Uuid,
+}
+
+/// Begin to connect an org
+///
+/// A browser is redirected to the org's login page; a program (`Accept: application/json`) gets its URL. Either way the
+/// browser gets a cookie without which nobody can finish the login. It must be finished within ten minutes.
+#[utoipa::path(
+    get,
+    path = "/api/integrations/salesforce/authorize",
+    tag = "connect",
+    params(Wanted),
+    responses(
+        (status = 200, description = "The login page", body = LoginPage),
+        (status = 302, description = "To the login page"),
+        (status = "4XX", description = "It cannot be begun", body = Problem, content_type = "application/problem+json"),
+        (status = "5XX", description = "The service failed", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub(crate) async fn authorize(
+    State(service): State<Service>,
+    caller: Caller,
+    headers: HeaderMap,
+    Query(wanted): Query<Wanted>,
+) -> Result<Response, Problem> {
+    caller.at_least(Role::Admin)?;
+    caller.signed_in()?;
+    let integration = integration(&service, &caller, &wanted).await?;
+    let settings = credentials::open(&caller.tenant, integration.id).await?;
+    let app = settings.app(service.settings().app.as_ref()).map_err(not_configured)?;
+    let login_url = login_url(&wanted, &integration)?;
+    let mut app = App { client_secret: app.client_secret, ..salesforce_app(&login_url, app.client_id)? };
+    app.hosts.loopback = service.settings().allow_loopback;
+
+    let redirect_uri = redirect_uri(&service)?;
+    let now = service.now();
+    let pending = Authorize::new(redirect_uri.clone()).begin(&app, now).map_err(invalid)?;
+    let kept = pending.kept();
+    let browser = match service.cookies().login(&headers) {
+        // Two tabs of one browser can both log in.
+        Some(value) if value.len() == 43 => tieline_auth::Secret::new(value),
+        _ => secrets::random("")?,
+    };
+    let secret = json!({"verifier": kept.verifier.expose()}).to_string();
+    let login = NewLogin {
+        integration: &integration,
+        state: Digest::of(kept.state.expose()),
+        browser: Digest::of(browser.expose()),
+        secrets: secret.as_bytes(),
+        login_url: app.login_url.as_str(),
+        redirect_uri: redirect_uri.as_str(),
+        return_to: &return_to::checked(wanted.return_to.as_deref().unwrap_or("/"), &service.settings().public_url),
+        expires_at: now + LIFE,
+    };
+    caller.tenant.begin_login(&login, now).await?;
+    let url = pending.url().to_string();
+    let mut response = if wants_page(&headers) {
+        (StatusCode::FOUND, [(header::LOCATION, url)]).into_response()
+    } else {
+        Json(LoginPage { url, integration: integration.id }).into_response()
+    };
+    let cookie = service.cookies().set_login(&browser, LIFE.as_secs());
+    response.headers_mut().append(header::SET_COOKIE, cookie);
+    Ok(response)
+}
+
+/// The one to connect: the one that is named; else one that waits for it; else a new one.
+async fn integration(service: &Service, caller: &Caller, wanted: &Wanted) -> Result<Integration, Problem> {
+    use tieline_store::Status::{Inactive, Pending};
+    if let Some(id) = wanted.integration {
+        return caller.tenant.integration(id).await?.ok_or_else(|| Problem::not_found("integration"));
+    }
+    let all = caller.tenant.integrations().await?;
+    if let Some(name) = &wanted.name {
+        if let Some(known) = all.into_iter().find(|i| i.name == *name) {
+            return Ok(known);
+        }
+        let name = crate::integrations::checked_name(name)?;
+        return Ok(caller.tenant.create_integration(&name, None, &json!({}), service.now()).await?);
+    }
+    if let Some(waiting) = all.iter().find(|i| i.status == Pending).or(all.iter().find(|i| i.status == Inactive)) {
+        return Ok(waiting.clone());
+    }
+    let taken = |name: &str| all.iter().any(|i| i.name == name);
+    let name = (1..)
+        .map(|n| if n == 1 { "Salesforce".to_owned() } else { format!("Salesforce {n}") })
+        .find(|name| !taken(name))
+        .unwrap_or_default();
+    Ok(caller.tenant.create_integration(&name, None, &json!({}), service.now()).await?)
+}
+
+fn login_url(wanted: &Wanted, integration: &Integration) -> Result<String, Problem> {
+    let before = integration.config["login_url"].as_str();
+    match (wanted.environment, wanted.domain.as_deref(), before) {
+        (Some(Environment::Production), _, _) => Ok("https://login.salesforce.com".to_owned()),
+        (Some(Environment::Sandbox), _, _) => Ok("https://test.salesforce.com".to_owned()),
+        (Some(Environment::Custom) | None, Some(domain), _) => Ok(domain.to_owned()),
+        (Some(Environment::Custom), None, _) => Err(Problem::invalid(
+            "environment is `custom`, and no domain is given",
+            "add domain=acme.my.salesforce.com",
+        )),
+        (None, None, before) => Ok(before.unwrap_or("https://login.salesforce.com").to_owned()),
+    }
+}
+
+pub(super) fn salesforce_app(login_url: &str, client_id: String) -> Result<App, Problem> {
+    App::new(login_url, client_id).map_err(invalid)
+}
+
+/// Where the org sends the browser back to. It must be among the app's callback URLs, to the letter.
+fn redirect_uri(service: &Service) -> Result<Url, Problem> {
+    if let Some(told) = &service.settings().redirect_uri {
+        return Ok(told.clone());
+    }
+    let url = service.settings().public_url.join(CALLBACK);
+    url.map_err(|e| Problem::internal("the public URL cannot carry a callback", &e))
+}
+
+fn invalid(error: tieline_auth::ConfigError) -> Problem {
+    Problem::invalid(error.to_string(), error.hint())
+}
+
+fn not_configured(error: tieline_auth::ConfigError) -> Problem {
+    Problem::conflict("app_missing", error.to_string(), error.hint())
+}
+
+/// Browsers ask for pages by name; programs do not.
+pub(crate) fn wants_page(headers: &HeaderMap) -> bool {
+    headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).is_some_and(|value| value.contains("text/html"))
+}

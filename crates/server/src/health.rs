@@ -1,0 +1,46 @@
+//! Whether the service lives, and whether it can work.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::service::Service;
+
+/// How it is.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Health {
+    /// `live`, `ready` or `unavailable`.
+    status: &'static str,
+    /// Why it is not ready.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+/// Whether the process lives
+///
+/// It looks at nothing but itself: a database that is away is no reason to start the process anew.
+#[utoipa::path(get, path = "/health/live", tag = "health", responses((status = 200, description = "It does", body = Health)))]
+pub(crate) async fn live() -> Json<Health> {
+    Json(Health { status: "live", reason: None })
+}
+
+/// Whether the service can work
+#[utoipa::path(get, path = "/health/ready", tag = "health", responses(
+    (status = 200, description = "It can", body = Health),
+    (status = 503, description = "It cannot, for now", body = Health),
+))]
+pub(crate) async fn ready(State(service): State<Service>) -> (StatusCode, Json<Health>) {
+    let asked = tokio::time::timeout(std::time::Duration::from_secs(2), service.store().ping()).await;
+    let reason = match asked {
+        Ok(Ok(())) => return (StatusCode::OK, Json(Health { status: "ready", reason: None })),
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "not ready: the database does not answer");
+            "the database does not answer"
+        }
+        Err(_) => "the database takes too long to answer",
+    };
+    let health = Health { status: "unavailable", reason: Some(reason.to_owned()) };
+    (StatusCode::SERVICE_UNAVAILABLE, Json(health))
+}

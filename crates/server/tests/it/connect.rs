@@ -1,0 +1,241 @@
+//! Connecting an org: authorize, consent at the local org, callback, active; and away again.
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::database::Db;
+use crate::world::{Browser, World};
+
+on_both!(
+    an_org_is_connected_and_the_browser_comes_back,
+    s36_a_login_is_finished_once_by_the_same_user_in_the_same_browser,
+    what_the_org_refuses_is_told_in_words_and_as_json,
+    connecting_again_makes_no_second_integration,
+    another_org_is_refused,
+    s38_what_is_revoked_stays_revoked,
+    an_app_of_the_integrations_own_comes_first_in_every_path,
+);
+
+/// Begins a login of the local org.
+async fn begin(world: &World, browser: &mut Browser, more: &str) -> Value {
+    let domain = world.org.info().login_url.replace(':', "%3A").replace('/', "%2F");
+    let path = format!("/api/integrations/salesforce/authorize?environment=custom&domain={domain}{more}");
+    let (status, begun) = browser.get(&path).await;
+    assert_eq!(status, 200, "{begun}");
+    begun
+}
+
+/// All of it. Answers the integration.
+async fn connect(world: &World, browser: &mut Browser) -> Value {
+    let begun = begin(world, browser, "").await;
+    let back = world.decide(begun["url"].as_str().unwrap(), "allow").await;
+    let answer = browser.send(Method::GET, &back, None).await;
+    assert_eq!(answer.status(), 302, "{}", answer.text().await.unwrap());
+    let (_, all) = browser.get("/api/integrations").await;
+    all["integrations"].as_array().unwrap().iter().find(|i| i["status"] == "active").unwrap().clone()
+}
+
+async fn an_org_is_connected_and_the_browser_comes_back(db: Db) {
+    let world = World::new(db).await;
+    let mut owner = world.owner().await;
+    let begun = begin(&world, &mut owner, "&return_to=/integrations%3Ftab%3Dlogs").await;
+    let url: url::Url = begun["url"].as_str().unwrap().parse().unwrap();
+    let query: std::collections::HashMap<_, _> = url.query_pairs().into_owned().collect();
+    assert_eq!((query["code_challenge_method"].as_str(), query["scope"].as_str()), ("S256", "api refresh_token"));
+    let (_, pending) = owner.get("/api/integrations").await;
+    assert_eq!(pending["integrations"][0]["status"], "pending");
+
+    let back = world.decide(url.as_str(), "allow").await;
+    let answer = owner.send(Method::GET, &back, None).await;
+    assert_eq!(answer.status(), 302);
+    let place = answer.headers()["location"].to_str().unwrap().to_owned();
+    let id = begun["integration"].as_str().unwrap();
+    assert_eq!(place, format!("/integrations?tab=logs&connected={id}"));
+    let (_, integration) = owner.get(&format!("/api/integrations/{id}")).await;
+    assert_eq!((integration["status"].as_str(), integration["organization_id"].as_str().map(str::len)), (Some("active"), Some(18)));
+    assert_eq!(integration["config"]["environment"], "custom");
+    assert_eq!(owner.get("/api/session").await.0, 200, "still signed in");
+    // The token at hand is used, and the connection works.
+    let before = world.ledger().await["token_requests"].clone();
+    world.nodes[0].service.run_all().await;
+    let (_, integration) = owner.get(&format!("/api/integrations/{id}")).await;
+    assert!(!integration["last_sync_at"].is_null(), "{integration}");
+    assert_eq!(world.ledger().await["token_requests"], before, "no second login was needed");
+    assert_eq!(world.db.store.own().count_contacts().await.unwrap(), 20);
+}
+
+async fn s36_a_login_is_finished_once_by_the_same_user_in_the_same_browser(db: Db) {
+    let world = World::new(db).await;
+    let mut owner = world.owner().await;
+    let begun = begin(&world, &mut owner, "").await;
+    let back = world.decide(begun["url"].as_str().unwrap(), "allow").await;
+    let before = world.ledger().await["token_requests"].clone();
+    let refused = async |mut browser: Browser, url: &str, code: &str| {
+        let (status, problem) = browser.get(url).await;
+        assert!(status.is_client_error(), "{problem}");
+        assert_eq!(problem["code"], code, "{problem}");
+    };
+    refused(world.browser(), &back, "unauthenticated").await;
+    let mut other_browser = world.browser();
+    other_browser.sign_in("owner@example.com", crate::world::PASSWORD).await;
+    refused(other_browser, &back, "invalid_state").await;
+    let mut other_user = owner.clone();
+    let (_, invitation) = owner.post("/api/invitations", json!({"email": "b@example.com", "role": "admin"})).await;
+    let token = invitation["link"].as_str().unwrap().split_once('#').unwrap().1;
+    let joined = json!({"token": token, "name": "B", "password": crate::world::PASSWORD});
+    assert_eq!(other_user.post("/api/invitations/accept", joined).await.0, 200);
+    refused(other_user, &back, "invalid_state").await;
+    let guessed = back.replace("state=", "state=x");
+    refused(owner.clone(), &guessed, "invalid_state").await;
+    assert_eq!(world.ledger().await["token_requests"], before, "no code was sent for any of them");
+    // None of that has used it up; but once it is, it is.
+    assert_eq!(owner.send(Method::GET, &back, None).await.status(), 302);
+    refused(owner.clone(), &back, "invalid_state").await;
+    let late = begin(&world, &mut owner, "").await;
+    let back = world.decide(late["url"].as_str().unwrap(), "allow").await;
+    world.clock.advance(std::time::Duration::from_secs(601));
+    refused(owner.clone(), &back, "invalid_state").await;
+}
+
+async fn what_the_org_refuses_is_told_in_words_and_as_json(db: Db) {
+    let world = World::new(db).await;
+    let mut owner = world.owner().await;
+    for (denied, code) in [
+        ("error=access_denied&error_description=end-user+denied+authorization", "access_denied"),
+        ("error=invalid_client_id&error_description=client+identifier+invalid", "invalid_client_id"),
+        ("error=redirect_uri_mismatch&error_description=redirect_uri+must+match+configuration", "redirect_uri_mismatch"),
+        ("error=OAUTH_APP_BLOCKED&error_description=this+app+is+blocked+by+admin", "token_exchange_failed"),
+        ("code=never-issued", "token_exchange_failed"),
+    ] {
+        for accept in ["application/json", "text/html"] {
+            let begun = begin(&world, &mut owner, "&return_to=/somewhere").await;
+            let url: url::Url = begun["url"].as_str().unwrap().parse().unwrap();
+            let state = url.query_pairs().find(|(k, _)| k == "state").unwrap().1.into_owned();
+            let mut browser = owner.clone();
+            browser.accept = accept;
+            let (status, told) =
+                browser.get(&format!("/api/integrations/salesforce/callback?{denied}&state={state}")).await;
+            assert!(status.is_client_error() || status.is_server_error(), "{told}");
+            if accept == "text/html" {
+                let page = told.as_str().unwrap();
+                assert!(page.contains(&format!("data-code=\"{code}\"")) && page.contains("What to do:"), "{page}");
+                assert!(page.contains("href=\"/somewhere\""), "{page}");
+            } else {
+                assert_eq!(told["code"], code, "{told}");
+                assert!(!told["hint"].as_str().unwrap().is_empty(), "{told}");
+            }
+        }
+    }
+    let (_, all) = owner.get("/api/integrations").await;
+    assert_eq!(all["integrations"].as_array().unwrap().len(), 1, "failed logins leave one pending integration");
+    assert_eq!(all["integrations"][0]["status"], "pending");
+    // A person who presses Deny.
+    let begun = begin(&world, &mut owner, "").await;
+    let back = world.decide(begun["url"].as_str().unwrap(), "deny").await;
+    assert_eq!(owner.get(&back).await.1["code"], "access_denied");
+}
+
+async fn connecting_again_makes_no_second_integration(db: Db) {
+    let world = World::new(db).await;
+    let mut owner = world.owner().await;
+    let first = connect(&world, &mut owner).await;
+    let id = first["id"].as_str().unwrap();
+    // The same integration, by its id.
+    let begun = begin(&world, &mut owner, &format!("&integration={id}")).await;
+    let back = world.decide(begun["url"].as_str().unwrap(), "allow").await;
+    assert_eq!(owner.send(Method::GET, &back, None).await.status(), 302);
+    // A new one, which turns out to be the same org.
+    let begun = begin(&world, &mut owner, "&name=Again").await;
+    assert_ne!(begun["integration"], first["id"]);
+    let back = world.decide(begun["url"].as_str().unwrap(), "allow").await;
+    let answer = owner.send(Method::GET, &back, None).await;
+    assert!(answer.headers()["location"].to_str().unwrap().ends_with(id), "the browser is told which one it is");
+    let (_, all) = owner.get("/api/integrations").await;
+    assert_eq!(all["integrations"].as_array().unwrap().len(), 1, "{all}");
+    assert_eq!((&all["integrations"][0]["id"], &all["integrations"][0]["status"]), (&first["id"], &json!("active")));
+    world.nodes[0].service.run_all().await;
+    let (_, again) = owner.get(&format!("/api/integrations/{id}")).await;
+    assert!(!again["last_sync_at"].is_null(), "{again}");
+}
+
+async fn another_org_is_refused(db: Db) {
+    let world = World::new(db).await;
+    let mut owner = world.owner().await;
+    let first = connect(&world, &mut owner).await;
+    let id = first["id"].as_str().unwrap();
+    // The same login, once the integration belongs to another org.
+    world.db.raw.run(&format!("UPDATE integrations SET organization_id = '00D000000000009AAA' WHERE id = '{id}'")).await;
+    let begun = begin(&world, &mut owner, &format!("&integration={id}")).await;
+    let back = world.decide(begun["url"].as_str().unwrap(), "allow").await;
+    let revoked_before = world.ledger().await["revoked"].clone();
+    let (status, problem) = owner.get(&back).await;
+    assert_eq!((status, &problem["code"]), (StatusCode::CONFLICT, &json!("other_org")), "{problem}");
+    assert!(problem["detail"].as_str().unwrap().contains("00D000000000009AAA"), "{problem}");
+    let (_, after) = owner.get(&format!("/api/integrations/{id}")).await;
+    assert_eq!((&after["organization_id"], &after["updated_at"]), (&json!("00D000000000009AAA"), &first["updated_at"]));
+    let _ = revoked_before;
+}
+
+async fn s38_what_is_revoked_stays_revoked(db: Db) {
+    let world = World::new(db).await;
+    let mut owner = world.owner().await;
+    let integration = connect(&world, &mut owner).await;
+    let id = integration["id"].as_str().unwrap();
+    let begun = begin(&world, &mut owner, &format!("&integration={id}")).await;
+    let back = world.decide(begun["url"].as_str().unwrap(), "allow").await;
+    let (status, report) = owner.post("/api/integrations/salesforce/revoke-all", json!({})).await;
+    assert_eq!(status, 200, "{report}");
+    assert_eq!(report["complete"], true, "{report}");
+    assert_eq!((&report["integrations"][0]["shut"], &report["integrations"][0]["ended_at_org"]), (&json!(true), &json!(true)));
+    // A login that was under way is gone with it.
+    assert_eq!(owner.get(&back).await.1["code"], "invalid_state");
+    let (_, after) = owner.get(&format!("/api/integrations/{id}")).await;
+    assert_eq!(after["status"], "inactive");
+    let tokens = world.db.raw.texts("SELECT name FROM integration_tokens").await;
+    assert_eq!(tokens, Vec::<String>::new());
+    let before = world.ledger().await;
+    world.nodes[0].service.run_all().await;
+    assert_eq!(world.ledger().await["api_calls"], before["api_calls"], "nothing uses it any more");
+    // Connecting it again is the same integration.
+    let again = connect(&world, &mut owner).await;
+    assert_eq!(again["id"], integration["id"]);
+    // An org that cannot be told is told so, and later.
+    world.control(Method::POST, "faults", json!({"path": "/services/oauth2/revoke", "status": 503, "times": 50})).await;
+    let (_, shut) = owner.post(&format!("/api/integrations/{id}/disconnect"), json!({})).await;
+    assert_eq!((&shut["shut"], &shut["ended_at_org"]), (&json!(true), &json!(false)), "{shut}");
+    assert!(shut["error"].is_string());
+    world.control(Method::DELETE, "faults", json!({})).await;
+    let (_, shut) = owner.post(&format!("/api/integrations/{id}/disconnect"), json!({})).await;
+    assert_eq!(shut["ended_at_org"], true, "{shut}");
+}
+
+async fn an_app_of_the_integrations_own_comes_first_in_every_path(db: Db) {
+    let world = World::new(db).await;
+    let mut owner = world.owner().await;
+    let own = json!({"name": "own", "app": {"client_id": "3MVG9.own", "client_secret": "own-secret"}});
+    let (status, made) = owner.post("/api/integrations", own).await;
+    assert_eq!((status, &made["own_app"]), (StatusCode::CREATED, &json!(true)), "{made}");
+    assert!(!made.to_string().contains("own-secret"));
+    let id = made["id"].as_str().unwrap();
+    let begun = begin(&world, &mut owner, &format!("&integration={id}")).await;
+    assert!(begun["url"].as_str().unwrap().contains("client_id=3MVG9.own"), "{begun}");
+    // The org knows the other app: once the integration names that, it connects, and keeps it.
+    let info = world.org.info().clone();
+    let app = json!({"app": {"client_id": info.client_id, "client_secret": info.client_secret}});
+    let (status, changed) = owner.call(Method::PATCH, &format!("/api/integrations/{id}"), Some(app)).await;
+    assert_eq!(status, 200, "{changed}");
+    let begun = begin(&world, &mut owner, &format!("&integration={id}")).await;
+    let back = world.decide(begun["url"].as_str().unwrap(), "allow").await;
+    assert_eq!(owner.send(Method::GET, &back, None).await.status(), 302);
+    let tenant = world.db.store.own();
+    let integration = tenant.integrations().await.unwrap().remove(0);
+    let kept = tenant.open_credentials(integration.id).await.unwrap().unwrap();
+    let kept: Value = serde_json::from_slice(kept.expose()).unwrap();
+    assert_eq!((&kept["SF_CLIENT_ID"], &kept["SF_CLIENT_SECRET"]), (&json!(info.client_id), &json!(info.client_secret)));
+    // A refresh goes through it, too: the first access token is refused, the next one is asked for.
+    world.control(Method::POST, "tokens/revoke", json!({"kind": "access"})).await;
+    world.nodes[0].service.run_all().await;
+    let (_, after) = owner.get(&format!("/api/integrations/{id}")).await;
+    assert!(!after["last_sync_at"].is_null(), "{after}");
+    assert_eq!(world.ledger().await["token_requests"]["refresh_token"], 1);
+}
