@@ -33,8 +33,7 @@ impl Cookies {
 
     fn write(self, plain: &str, value: &str, seconds: i64) -> HeaderValue {
         let secure = if self.is_https { "; Secure" } else { "" };
-        let text =
-            format!("{}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}", self.name(plain));
+        let text = format!("{}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}", self.name(plain));
         // What is written is base64 and digits.
         let mut header = HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static(""));
         header.set_sensitive(true);

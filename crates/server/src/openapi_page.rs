@@ -78,7 +78,8 @@ impl Operation {
             description: text(&parameter["description"]),
         });
         let schema = resolved(document, &operation["requestBody"]["content"]["application/json"]["schema"]);
-        let required: Vec<&str> = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let required: Vec<&str> =
+            schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         let body = schema["properties"].as_object().into_iter().flatten().map(|(name, property)| Field {
             name: name.clone(),
             place: "body".to_owned(),
@@ -89,7 +90,10 @@ impl Operation {
         let responses = operation["responses"].as_object().into_iter().flatten().map(|(status, response)| Answer {
             status: status.clone(),
             description: text(&response["description"]),
-            kind: response["content"].as_object().and_then(|all| all.values().next()).map_or_else(String::new, |c| kind(&c["schema"])),
+            kind: response["content"]
+                .as_object()
+                .and_then(|all| all.values().next())
+                .map_or_else(String::new, |c| kind(&c["schema"])),
         });
         Self {
             id: text(&operation["operationId"]),

@@ -113,10 +113,19 @@ mod tests {
 
     #[test]
     fn short_long_and_common_passwords_are_refused() {
-        for bad in ["short", "aaaaaaaaaaaaaaaa", "Password12345", "salesforce2026!", "qwertyuiop[]", "ada.lovelace1", &"x1".repeat(200)] {
+        for bad in [
+            "short",
+            "aaaaaaaaaaaaaaaa",
+            "Password12345",
+            "salesforce2026!",
+            "qwertyuiop[]",
+            "ada.lovelace1",
+            &"x1".repeat(200),
+        ] {
             assert!(check(&Secret::new(bad), "Ada.Lovelace@example.com").is_err(), "{bad}");
         }
-        for good in ["correct horse battery", "мой пароль длинный", "密码密码密码密码密码密码"] {
+        for good in ["correct horse battery", "мой пароль длинный", "密码密码密码密码密码密码"]
+        {
             check(&Secret::new(good), "ada@example.com").unwrap();
         }
     }

@@ -151,11 +151,19 @@ impl From<StoreError> for Problem {
             StoreError::Revoked { .. } => Problem::conflict("revoked", error.to_string(), hint),
             StoreError::Keyring(key) if key.passing() => {
                 tracing::error!(%error, "the key service is out of reach");
-                Problem::unavailable("key_service_unavailable", "the service that holds the keys cannot be reached", "try again in a moment; nothing was changed")
+                Problem::unavailable(
+                    "key_service_unavailable",
+                    "the service that holds the keys cannot be reached",
+                    "try again in a moment; nothing was changed",
+                )
             }
             _ if error.is_passing() => {
                 tracing::error!(%error, "the database is out of reach");
-                Problem::unavailable("database_unavailable", "the database does not answer", "try again in a moment; nothing was changed")
+                Problem::unavailable(
+                    "database_unavailable",
+                    "the database does not answer",
+                    "try again in a moment; nothing was changed",
+                )
             }
             _ => Problem::internal("the database failed", &error),
         }

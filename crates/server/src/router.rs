@@ -48,11 +48,7 @@ fn api() -> OpenApiRouter<Service> {
         .routes(routes!(api_keys::keys, api_keys::create_key))
         .routes(routes!(api_keys::revoke_key))
         .routes(routes!(integrations::integrations, integrations::create_integration))
-        .routes(routes!(
-            integrations::integration,
-            integrations::change_integration,
-            integrations::delete_integration
-        ))
+        .routes(routes!(integrations::integration, integrations::change_integration, integrations::delete_integration))
         .routes(routes!(connect::disconnect))
         .routes(routes!(connect::revoke_all))
         .routes(routes!(connect::authorize))

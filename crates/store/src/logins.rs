@@ -166,7 +166,9 @@ impl Tenant {
             .bind(id)
             .optional()
             .await
-            .map_err(|e| e.or_taken(|| format!("there is an integration named `{}` already", name.unwrap_or_default())))?;
+            .map_err(|e| {
+                e.or_taken(|| format!("there is an integration named `{}` already", name.unwrap_or_default()))
+            })?;
         tx.commit().await?;
         row.as_ref().map(integration).transpose()
     }
@@ -281,8 +283,16 @@ impl Tenant {
             return Box::pin(self.keep_access(id, generation, access, now)).await;
         }
         if there.is_some() {
-            tx.query("DELETE FROM data_keys WHERE business_id = $1 AND owner_id = $2").bind(self.business()).bind(id).execute().await?;
-            tx.query("DELETE FROM integrations WHERE business_id = $1 AND id = $2").bind(self.business()).bind(id).execute().await?;
+            tx.query("DELETE FROM data_keys WHERE business_id = $1 AND owner_id = $2")
+                .bind(self.business())
+                .bind(id)
+                .execute()
+                .await?;
+            tx.query("DELETE FROM integrations WHERE business_id = $1 AND id = $2")
+                .bind(self.business())
+                .bind(id)
+                .execute()
+                .await?;
         }
         tx.query("DELETE FROM integration_tokens WHERE integration_id = $1").bind(target).execute().await?;
         let row = tx

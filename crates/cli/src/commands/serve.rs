@@ -90,7 +90,10 @@ impl Serve {
         let Some(told) = told else { return Ok(None) };
         let url = Url::parse(&told).ok().filter(|url| url.has_host() && matches!(url.scheme(), "https" | "http"));
         url.map(Some).ok_or_else(|| {
-            Failure::usage(format!("the public URL `{told}` is no web address"), "write it like https://crm.example.com")
+            Failure::usage(
+                format!("the public URL `{told}` is no web address"),
+                "write it like https://crm.example.com",
+            )
         })
     }
 
@@ -99,7 +102,10 @@ impl Serve {
         let is_local = self.listen.ip().is_loopback();
         if self.no_sign_in && !is_local {
             return Err(Failure::usage(
-                format!("without sign-in the service shows people's data to everybody, so it cannot listen on {}", self.listen),
+                format!(
+                    "without sign-in the service shows people's data to everybody, so it cannot listen on {}",
+                    self.listen
+                ),
                 "leave --no-sign-in out, or listen on 127.0.0.1",
             ));
         }

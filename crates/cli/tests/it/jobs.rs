@@ -77,8 +77,15 @@ fn serve_says_where_it_is_and_keeps_the_sealed_login() {
     let org = Org::start(&["--contacts", "10"]);
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("t.db");
-    let arguments =
-        ["serve", "--listen", "127.0.0.1:0", "--no-sign-in", "--allow-loopback", "--database-url", database.to_str().unwrap()];
+    let arguments = [
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--no-sign-in",
+        "--allow-loopback",
+        "--database-url",
+        database.to_str().unwrap(),
+    ];
     // With the login in the environment, then without it.
     for environment in [org.login(), Default::default()] {
         let mut service = tieline(&environment, &arguments).stdout(Stdio::piped()).spawn().unwrap();

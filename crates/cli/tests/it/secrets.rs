@@ -110,7 +110,8 @@ fn s37_the_program_shows_no_secret_in_logs_files_pages_or_arguments() {
     check("a sync's output", (out + &err).as_bytes(), &secrets);
 
     // The service: page, log, files and arguments while it runs.
-    let arguments = ["serve", "--listen", "127.0.0.1:0", "--no-sign-in", "--allow-loopback", "--database-url", &database];
+    let arguments =
+        ["serve", "--listen", "127.0.0.1:0", "--no-sign-in", "--allow-loopback", "--database-url", &database];
     let log = std::fs::File::create(folder.path().join("serve.log")).unwrap();
     let mut service = tieline(&logins[1], &arguments).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
     let mut line = String::new();

@@ -69,7 +69,11 @@ pub(crate) fn checked_email(text: &str) -> Result<String, Problem> {
         })
         && !text.chars().any(|c| c.is_whitespace() || c.is_control() || "<>,;:\"\\".contains(c))
         && text.matches('@').count() == 1;
-    if fits { Ok(text.to_lowercase()) } else { Err(Problem::invalid("email is no address", "write it like ada@example.com")) }
+    if fits {
+        Ok(text.to_lowercase())
+    } else {
+        Err(Problem::invalid("email is no address", "write it like ada@example.com"))
+    }
 }
 
 /// A name of something, trimmed; refused when it is empty, too long, or holds control characters.
@@ -90,7 +94,17 @@ mod tests {
         for good in ["ada@example.com", " Ada.Lovelace+x@mail.example.co.uk "] {
             assert_eq!(checked_email(good).unwrap(), good.trim().to_lowercase());
         }
-        for bad in ["", "ada", "@example.com", "ada@", "ada@localhost", "a@b@c.de", "a b@c.de", "a@c.de\r\nBcc: x@y.de", "<a@c.de>"] {
+        for bad in [
+            "",
+            "ada",
+            "@example.com",
+            "ada@",
+            "ada@localhost",
+            "a@b@c.de",
+            "a b@c.de",
+            "a@c.de\r\nBcc: x@y.de",
+            "<a@c.de>",
+        ] {
             assert!(checked_email(bad).is_err(), "{bad}");
         }
     }

@@ -84,7 +84,11 @@ pub(crate) async fn setup(
     let new = NewUser { email: &email, name: &name, password_hash: Some(&hash) };
     let made = service.store().set_up(&new, &business, service.now()).await?;
     let user = made.ok_or_else(|| {
-        Problem::conflict("already_set_up", "the service has its first user already", "sign in, or ask for an invitation")
+        Problem::conflict(
+            "already_set_up",
+            "the service has its first user already",
+            "sign in, or ask for an invitation",
+        )
     })?;
     let (signed_in, cookie) = begin(&service, user, &headers, &address).await?;
     let body = told(&service, &signed_in).await?;

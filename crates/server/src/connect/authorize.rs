@@ -1,14 +1,14 @@
 //! `GET /api/integrations/salesforce/authorize`
 
+use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::Json;
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tieline_auth::grant::authorization_code::Authorize;
 use tieline_auth::App;
+use tieline_auth::grant::authorization_code::Authorize;
 use tieline_store::{Digest, Integration, NewLogin, Role, Uuid};
 use url::Url;
 use utoipa::{IntoParams, ToSchema};

@@ -91,7 +91,9 @@ async fn take(
     let membership = service.store().membership(user, taken.tenant.business()).await.map_err(Problem::from)?;
     if membership.is_none_or(|membership| membership.role() < Role::Admin) {
         let hint = "ask an owner or admin of the business";
-        return Err(Problem::forbidden("role_required", "you may not connect orgs for this business any more", hint).into());
+        return Err(
+            Problem::forbidden("role_required", "you may not connect orgs for this business any more", hint).into()
+        );
     }
     Ok(taken)
 }
@@ -143,11 +145,7 @@ async fn finish(service: &Service, begun: TakenLogin, query: &str) -> Result<Int
         "scope": login.scope(),
         "own_app": settings.get("SF_CLIENT_ID").is_some(),
     });
-    let access = NewAccess {
-        credentials: &settings.to_credentials(),
-        organization_id: &organization,
-        config: &config,
-    };
+    let access = NewAccess { credentials: &settings.to_credentials(), organization_id: &organization, config: &config };
     let kept = tenant.keep_access(begun.integration, begun.generation, &access, service.now()).await;
     let integration = match kept.map_err(Problem::from) {
         Ok(Connected::Done(integration) | Connected::Known(integration)) => integration,
@@ -170,7 +168,12 @@ async fn finish(service: &Service, begun: TakenLogin, query: &str) -> Result<Int
 }
 
 /// The access token at hand is kept with the others; without it, the refresh token is good for the next one.
-async fn keep_token(service: &Service, integration: &Integration, tenant: &tieline_store::Tenant, mut login: BegunLogin) {
+async fn keep_token(
+    service: &Service,
+    integration: &Integration,
+    tenant: &tieline_store::Tenant,
+    mut login: BegunLogin,
+) {
     integration.name.clone_into(&mut login.config_mut().alias);
     let mut tokens = service.settings().tokens.clone();
     if tokens.store.is_none() {

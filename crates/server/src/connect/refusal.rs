@@ -51,9 +51,7 @@ impl Refusal {
             try_again: self.try_again,
         };
         match page.render() {
-            Ok(html) => {
-                (self.problem.status(), [(header::CACHE_CONTROL, "no-store")], Html(html)).into_response()
-            }
+            Ok(html) => (self.problem.status(), [(header::CACHE_CONTROL, "no-store")], Html(html)).into_response(),
             Err(error) => Problem::internal("a page could not be made", &error).into_response(),
         }
     }
@@ -91,7 +89,10 @@ impl From<NoLogin> for Refusal {
                 "sign in as the user who began it, or connect the org once more",
             ),
         };
-        Self::new("This login is not waiting any more", Problem::new(StatusCode::BAD_REQUEST, "invalid_state", detail, hint))
+        Self::new(
+            "This login is not waiting any more",
+            Problem::new(StatusCode::BAD_REQUEST, "invalid_state", detail, hint),
+        )
     }
 }
 

@@ -8,8 +8,8 @@ use tieline_store::{Integration, Role, Status, Tenant, Uuid};
 use utoipa::ToSchema;
 
 use crate::caller::Caller;
-use crate::extract::Path;
 use crate::connect::credentials;
+use crate::extract::Path;
 use crate::problem::Problem;
 use crate::service::Service;
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use askama::Template;
 use axum::Form;
+use axum::extract::rejection::FormRejection;
 use axum::extract::{FromRequestParts, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
@@ -212,14 +213,20 @@ impl From<askama::Error> for Failed {
     }
 }
 
-pub(crate) async fn page(page: Result<PageCaller, Redirect>, State(service): State<Service>) -> Result<Response, Failed> {
+pub(crate) async fn page(
+    page: Result<PageCaller, Redirect>,
+    State(service): State<Service>,
+) -> Result<Response, Failed> {
     let caller = match page {
         Ok(PageCaller(caller)) => caller,
         Err(redirect) => return Ok(redirect.into_response()),
     };
     let page = Page {
         overview: Overview::read(&service, &caller.tenant).await?,
-        signed_in: caller.signed_in().ok().map(|s| SignedInView { name: s.user.name.clone(), csrf: s.csrf_token.clone() }),
+        signed_in: caller
+            .signed_in()
+            .ok()
+            .map(|s| SignedInView { name: s.user.name.clone(), csrf: s.csrf_token.clone() }),
     };
     Ok(Html(page.render()?).into_response())
 }
@@ -231,7 +238,7 @@ pub(crate) async fn overview(caller: Caller, State(service): State<Service>) -> 
 }
 
 /// What the forms of a page send along.
-#[derive(serde::Deserialize)]
+#[derive(Default, serde::Deserialize)]
 pub(crate) struct Sent {
     #[serde(default)]
     csrf: String,
@@ -242,8 +249,9 @@ pub(crate) struct Sent {
 pub(crate) async fn sync_now(
     page: Result<PageCaller, Redirect>,
     State(service): State<Service>,
-    Form(sent): Form<Sent>,
+    sent: Result<Form<Sent>, FormRejection>,
 ) -> Result<Response, Problem> {
+    let sent = sent.map_or_else(|_| Sent::default(), |Form(sent)| sent);
     let caller = match page {
         Ok(PageCaller(caller)) => caller,
         Err(redirect) => return Ok(redirect.into_response()),

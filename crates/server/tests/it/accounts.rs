@@ -19,9 +19,7 @@ async fn the_first_user_needs_the_token_and_comes_once(db: Db) {
     let world = World::new(db).await;
     let mut browser = world.browser();
     assert_eq!(browser.get("/api/setup").await.1, json!({"needed": true}));
-    let first = |token: &str, password: &str| {
-        json!({"token": token, "email": "Owner@Example.com", "name": "Ada", "password": password, "business": "Acme"})
-    };
+    let first = |token: &str, password: &str| json!({"token": token, "email": "Owner@Example.com", "name": "Ada", "password": password, "business": "Acme"});
     let (status, problem) = browser.post("/api/setup", first("guessed", PASSWORD)).await;
     assert_eq!((status, &problem["code"]), (StatusCode::FORBIDDEN, &json!("setup_token")), "{problem}");
     let (status, problem) = browser.post("/api/setup", first("setup-token", "short")).await;
@@ -72,14 +70,26 @@ async fn a_change_needs_the_sessions_token_and_our_own_pages(db: Db) {
     let (status, problem) = forged.post("/api/businesses", json!({"name": "Forged"})).await;
     assert_eq!((status, &problem["code"]), (StatusCode::FORBIDDEN, &json!("csrf")));
     let cookies: Vec<String> = owner.cookies.iter().map(|(k, v)| format!("{k}={v}")).collect();
-    for (name, value) in [("sec-fetch-site", "cross-site"), ("sec-fetch-site", "same-site"), ("origin", "https://evil.example"), ("origin", "null")] {
+    for (name, value) in [
+        ("sec-fetch-site", "cross-site"),
+        ("sec-fetch-site", "same-site"),
+        ("origin", "https://evil.example"),
+        ("origin", "null"),
+    ] {
         let http = reqwest::Client::builder().build().unwrap();
         let request = http.post(format!("{}/api/businesses", owner.url)).header("cookie", cookies.join("; "));
-        let answer = request.header("x-csrf-token", &owner.csrf).header(name, value).json(&json!({"name": "Forged"})).send().await.unwrap();
+        let answer = request
+            .header("x-csrf-token", &owner.csrf)
+            .header(name, value)
+            .json(&json!({"name": "Forged"}))
+            .send()
+            .await
+            .unwrap();
         let problem: Value = answer.json().await.unwrap();
         assert_eq!(problem["code"], "foreign_origin", "{name}: {value}");
         let login = json!({"email": "owner@example.com", "password": PASSWORD});
-        let answer = http.post(format!("{}/api/session", owner.url)).header(name, value).json(&login).send().await.unwrap();
+        let answer =
+            http.post(format!("{}/api/session", owner.url)).header(name, value).json(&login).send().await.unwrap();
         assert_eq!(answer.status(), 403, "another site signs somebody in: {name}: {value}");
     }
     let mut owner = owner;
@@ -181,14 +191,24 @@ async fn an_invited_person_joins_with_the_role_that_was_meant(db: Db) {
         let http = reqwest::Client::builder().build().unwrap();
         let cookies: Vec<String> = owner.cookies.iter().map(|(k, v)| format!("{k}={v}")).collect();
         let request = http.post(format!("{}/api/invitations", owner.url)).header("cookie", cookies.join("; "));
-        let request = request.header("x-csrf-token", &owner.csrf).header("x-tieline-business", other["id"].as_str().unwrap());
-        request.json(&json!({"email": "new@example.com", "role": "viewer"})).send().await.unwrap().json::<Value>().await.unwrap()
+        let request =
+            request.header("x-csrf-token", &owner.csrf).header("x-tieline-business", other["id"].as_str().unwrap());
+        request
+            .json(&json!({"email": "new@example.com", "role": "viewer"}))
+            .send()
+            .await
+            .unwrap()
+            .json::<Value>()
+            .await
+            .unwrap()
     };
     let token = answer["link"].take().as_str().unwrap().split_once('#').unwrap().1.to_owned();
     let (status, problem) = owner.post("/api/invitations/accept", json!({"token": token})).await;
     assert_eq!((status, &problem["code"]), (StatusCode::FORBIDDEN, &json!("other_address")), "{problem}");
-    let (status, problem) =
-        world.browser().post("/api/invitations/accept", json!({"token": token, "name": "X", "password": PASSWORD})).await;
+    let (status, problem) = world
+        .browser()
+        .post("/api/invitations/accept", json!({"token": token, "name": "X", "password": PASSWORD}))
+        .await;
     assert_eq!((status, &problem["code"]), (StatusCode::CONFLICT, &json!("taken")), "{problem}");
     let (status, session) = joined.post("/api/invitations/accept", json!({"token": token})).await;
     assert_eq!(status, 200, "{session}");

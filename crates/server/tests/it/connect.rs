@@ -52,7 +52,10 @@ async fn an_org_is_connected_and_the_browser_comes_back(db: Db) {
     let id = begun["integration"].as_str().unwrap();
     assert_eq!(place, format!("/integrations?tab=logs&connected={id}"));
     let (_, integration) = owner.get(&format!("/api/integrations/{id}")).await;
-    assert_eq!((integration["status"].as_str(), integration["organization_id"].as_str().map(str::len)), (Some("active"), Some(18)));
+    assert_eq!(
+        (integration["status"].as_str(), integration["organization_id"].as_str().map(str::len)),
+        (Some("active"), Some(18))
+    );
     assert_eq!(integration["config"]["environment"], "custom");
     assert_eq!(owner.get("/api/session").await.0, 200, "still signed in");
     // The token at hand is used, and the connection works.
@@ -103,7 +106,10 @@ async fn what_the_org_refuses_is_told_in_words_and_as_json(db: Db) {
     for (denied, code) in [
         ("error=access_denied&error_description=end-user+denied+authorization", "access_denied"),
         ("error=invalid_client_id&error_description=client+identifier+invalid", "invalid_client_id"),
-        ("error=redirect_uri_mismatch&error_description=redirect_uri+must+match+configuration", "redirect_uri_mismatch"),
+        (
+            "error=redirect_uri_mismatch&error_description=redirect_uri+must+match+configuration",
+            "redirect_uri_mismatch",
+        ),
         ("error=OAUTH_APP_BLOCKED&error_description=this+app+is+blocked+by+admin", "token_exchange_failed"),
         ("code=never-issued", "token_exchange_failed"),
     ] {
@@ -164,16 +170,18 @@ async fn another_org_is_refused(db: Db) {
     let first = connect(&world, &mut owner).await;
     let id = first["id"].as_str().unwrap();
     // The same login, once the integration belongs to another org.
-    world.db.raw.run(&format!("UPDATE integrations SET organization_id = '00D000000000009AAA' WHERE id = '{id}'")).await;
+    world
+        .db
+        .raw
+        .run(&format!("UPDATE integrations SET organization_id = '00D000000000009AAA' WHERE id = '{id}'"))
+        .await;
     let begun = begin(&world, &mut owner, &format!("&integration={id}")).await;
     let back = world.decide(begun["url"].as_str().unwrap(), "allow").await;
-    let revoked_before = world.ledger().await["revoked"].clone();
     let (status, problem) = owner.get(&back).await;
     assert_eq!((status, &problem["code"]), (StatusCode::CONFLICT, &json!("other_org")), "{problem}");
     assert!(problem["detail"].as_str().unwrap().contains("00D000000000009AAA"), "{problem}");
     let (_, after) = owner.get(&format!("/api/integrations/{id}")).await;
     assert_eq!((&after["organization_id"], &after["updated_at"]), (&json!("00D000000000009AAA"), &first["updated_at"]));
-    let _ = revoked_before;
 }
 
 async fn s38_what_is_revoked_stays_revoked(db: Db) {
@@ -186,7 +194,10 @@ async fn s38_what_is_revoked_stays_revoked(db: Db) {
     let (status, report) = owner.post("/api/integrations/salesforce/revoke-all", json!({})).await;
     assert_eq!(status, 200, "{report}");
     assert_eq!(report["complete"], true, "{report}");
-    assert_eq!((&report["integrations"][0]["shut"], &report["integrations"][0]["ended_at_org"]), (&json!(true), &json!(true)));
+    assert_eq!(
+        (&report["integrations"][0]["shut"], &report["integrations"][0]["ended_at_org"]),
+        (&json!(true), &json!(true))
+    );
     // A login that was under way is gone with it.
     assert_eq!(owner.get(&back).await.1["code"], "invalid_state");
     let (_, after) = owner.get(&format!("/api/integrations/{id}")).await;
@@ -207,6 +218,33 @@ async fn s38_what_is_revoked_stays_revoked(db: Db) {
     world.control(Method::DELETE, "faults", json!({})).await;
     let (_, shut) = owner.post(&format!("/api/integrations/{id}/disconnect"), json!({})).await;
     assert_eq!(shut["ended_at_org"], true, "{shut}");
+}
+
+/// The state is in the database: whichever node the browser comes back to knows it.
+#[tokio::test]
+async fn a_login_begun_on_one_node_is_finished_on_another() {
+    let Some(db) = Db::postgres().await else { return };
+    let world = World::with_nodes(db, 2).await;
+    let mut owner = world.owner().await;
+    let begun = begin(&world, &mut owner, "").await;
+    let back = world.decide(begun["url"].as_str().unwrap(), "allow").await;
+    let mut elsewhere = owner.clone();
+    elsewhere.url = world.nodes[1].url.clone();
+    let there = back.replace(&world.nodes[0].url, &world.nodes[1].url);
+    assert_eq!(elsewhere.send(Method::GET, &there, None).await.status(), 302);
+    assert_eq!(owner.get(&back).await.1["code"], "invalid_state", "and only once for both");
+    // Both use the one token.
+    let before = world.ledger().await["token_requests"].clone();
+    for node in &world.nodes {
+        node.service.run_all().await;
+    }
+    assert_eq!(world.ledger().await["token_requests"], before);
+    // What one takes away is gone for the other.
+    let (_, report) = elsewhere.post("/api/integrations/salesforce/revoke-all", json!({})).await;
+    assert_eq!(report["complete"], true, "{report}");
+    let calls = world.ledger().await["api_calls"].clone();
+    world.nodes[0].service.run_all().await;
+    assert_eq!(world.ledger().await["api_calls"], calls);
 }
 
 async fn an_app_of_the_integrations_own_comes_first_in_every_path(db: Db) {
@@ -231,9 +269,12 @@ async fn an_app_of_the_integrations_own_comes_first_in_every_path(db: Db) {
     let integration = tenant.integrations().await.unwrap().remove(0);
     let kept = tenant.open_credentials(integration.id).await.unwrap().unwrap();
     let kept: Value = serde_json::from_slice(kept.expose()).unwrap();
-    assert_eq!((&kept["SF_CLIENT_ID"], &kept["SF_CLIENT_SECRET"]), (&json!(info.client_id), &json!(info.client_secret)));
-    // A refresh goes through it, too: the first access token is refused, the next one is asked for.
-    world.control(Method::POST, "tokens/revoke", json!({"kind": "access"})).await;
+    assert_eq!(
+        (&kept["SF_CLIENT_ID"], &kept["SF_CLIENT_SECRET"]),
+        (&json!(info.client_id), &json!(info.client_secret))
+    );
+    // A refresh goes through it, too: the access token at hand is gone, and the next one is asked for.
+    world.db.raw.run("DELETE FROM integration_tokens").await;
     world.nodes[0].service.run_all().await;
     let (_, after) = owner.get(&format!("/api/integrations/{id}")).await;
     assert!(!after["last_sync_at"].is_null(), "{after}");

@@ -45,9 +45,8 @@ impl World {
         let callback = format!("{public_url}/api/integrations/salesforce/callback");
         let options = Options { contacts: 20, callback_urls: vec![callback], ..Options::default() };
         let org = Emulator::start(options).await.unwrap();
-        let clock = Arc::new(ManualClock::at(crate::database::now()));
         // The org's own clock is the machine's: tokens live by it, and the service's must not be far from it.
-        clock.set(server_time(&org).await);
+        let clock = Arc::new(ManualClock::at(server_time(&org).await));
         let app = SalesforceApp {
             client_id: org.info().client_id.clone(),
             client_secret: Some(Secret::new(&org.info().client_secret)),
