@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 
-use sqlx::postgres::PgPoolOptions;
-use sqlx::{ConnectOptions, PgPool, Row};
+use sqlx::postgres::{PgArguments, PgPoolOptions, PgRow};
+use sqlx::{ConnectOptions, PgPool, Postgres, Row, Transaction};
 use tieline_auth::token_store::{Answer, Entry, Lease, Swap, Take, TokenStore, TokenStoreError};
 
 use crate::migrations;
@@ -35,6 +35,8 @@ const SWAP: &str = "
 UPDATE tieline_tokens SET sealed = $4, version = version + 1
 WHERE key = $1 AND version = $2 AND fence = $3
 RETURNING version";
+
+type PgQuery<'q> = sqlx::query::Query<'q, Postgres, PgArguments>;
 
 /// Tokens in the table `tieline_tokens`.
 #[derive(Clone)]
@@ -70,10 +72,10 @@ impl TokenTable {
         );
         // Not through the pool, which would try until its time is up and then say no more than that.
         let mut connection = options.connect().await.map_err(|e| failed(&address, e.to_string()))?;
-        let there: bool = sqlx::query_scalar("SELECT to_regclass('tieline_tokens') IS NOT NULL")
-            .persistent(false)
+        let there: bool = sqlx::raw_sql("SELECT to_regclass('tieline_tokens') IS NOT NULL")
             .fetch_one(&mut connection)
             .await
+            .and_then(|row| row.try_get(0))
             .map_err(|e| failed(&address, e.to_string()))?;
         drop(connection);
         let pool = PgPoolOptions::new().max_connections(CONNECTIONS).idle_timeout(IDLE).acquire_timeout(ACQUIRE);
@@ -84,6 +86,23 @@ impl TokenTable {
             made.map_err(|e| failed(&table.address, e.to_string()))?;
         }
         Ok(table)
+    }
+
+    /// Each operation is a transaction: only within one a pooler leaves a statement's two halves on one connection.
+    async fn begin(&self) -> Result<Transaction<'static, Postgres>, TokenStoreError> {
+        self.pool.begin().await.map_err(|e| self.failed(&e))
+    }
+
+    async fn commit(&self, tx: Transaction<'static, Postgres>) -> Result<(), TokenStoreError> {
+        tx.commit().await.map_err(|e| self.failed(&e))
+    }
+
+    fn prepared<'q>(&self, query: PgQuery<'q>) -> PgQuery<'q> {
+        query.persistent(self.prepared)
+    }
+
+    fn first(&self, row: &PgRow) -> Result<i64, TokenStoreError> {
+        row.try_get(0).map_err(|e| self.failed(&e))
     }
 
     fn failed(&self, error: &sqlx::Error) -> TokenStoreError {
@@ -110,13 +129,15 @@ impl TokenStore for TokenTable {
 
     fn load<'a>(&'a self, key: &'a str) -> Answer<'a, Option<Entry>> {
         Box::pin(async move {
-            let row = sqlx::query("SELECT version, sealed FROM tieline_tokens WHERE key = $1 AND version > 0")
-                .persistent(self.prepared)
+            let mut tx = self.begin().await?;
+            let row = self
+                .prepared(sqlx::query("SELECT version, sealed FROM tieline_tokens WHERE key = $1 AND version > 0"))
                 .bind(key)
-                .fetch_optional(&self.pool)
+                .fetch_optional(&mut *tx)
                 .await
                 .map_err(|e| self.failed(&e))?;
-            let entry = |row: sqlx::postgres::PgRow| -> Result<Entry, sqlx::Error> {
+            self.commit(tx).await?;
+            let entry = |row: PgRow| -> Result<Entry, sqlx::Error> {
                 Ok(Entry { version: unsigned(row.try_get(0)?), sealed: row.try_get(1)? })
             };
             row.map(entry).transpose().map_err(|e| self.failed(&e))
@@ -125,54 +146,60 @@ impl TokenStore for TokenTable {
 
     fn lease<'a>(&'a self, key: &'a str, owner: &'a str, time: Duration, take: Take) -> Answer<'a, Lease> {
         Box::pin(async move {
-            let fence: Option<i64> = sqlx::query_scalar(LEASE)
-                .persistent(self.prepared)
+            let mut tx = self.begin().await?;
+            let fence = self
+                .prepared(sqlx::query(LEASE))
                 .bind(key)
                 .bind(owner)
                 .bind(i64::try_from(time.as_millis()).unwrap_or(i64::MAX))
                 .bind(take == Take::ByForce)
-                .fetch_optional(&self.pool)
+                .fetch_optional(&mut *tx)
                 .await
                 .map_err(|e| self.failed(&e))?;
-            if let Some(fence) = fence {
-                return Ok(Lease::Held { fence: unsigned(fence) });
-            }
-            let remaining: Option<i64> = sqlx::query_scalar(REMAINING)
-                .persistent(self.prepared)
-                .bind(key)
-                .fetch_optional(&self.pool)
-                .await
-                .map_err(|e| self.failed(&e))?
-                .flatten();
-            Ok(Lease::Busy { remaining: Duration::from_millis(unsigned(remaining.unwrap_or(0))) })
+            let lease = match fence {
+                Some(row) => Lease::Held { fence: unsigned(self.first(&row)?) },
+                None => {
+                    let remaining = self.prepared(sqlx::query(REMAINING)).bind(key).fetch_optional(&mut *tx).await;
+                    let remaining = remaining.map_err(|e| self.failed(&e))?.map(|row| self.first(&row)).transpose()?;
+                    Lease::Busy { remaining: Duration::from_millis(unsigned(remaining.unwrap_or(0))) }
+                }
+            };
+            self.commit(tx).await?;
+            Ok(lease)
         })
     }
 
     fn compare_and_swap<'a>(&'a self, key: &'a str, expected: u64, fence: u64, sealed: &'a [u8]) -> Answer<'a, Swap> {
         Box::pin(async move {
-            let version: Option<i64> = sqlx::query_scalar(SWAP)
-                .persistent(self.prepared)
+            let mut tx = self.begin().await?;
+            let version = self
+                .prepared(sqlx::query(SWAP))
                 .bind(key)
                 .bind(number(expected))
                 .bind(number(fence))
                 .bind(sealed)
-                .fetch_optional(&self.pool)
+                .fetch_optional(&mut *tx)
                 .await
                 .map_err(|e| self.failed(&e))?;
-            Ok(version.map_or(Swap::Refused, |version| Swap::Done(unsigned(version))))
+            let swap = match version {
+                Some(row) => Swap::Done(unsigned(self.first(&row)?)),
+                None => Swap::Refused,
+            };
+            self.commit(tx).await?;
+            Ok(swap)
         })
     }
 
     fn release<'a>(&'a self, key: &'a str, owner: &'a str) -> Answer<'a, ()> {
         Box::pin(async move {
-            sqlx::query("UPDATE tieline_tokens SET owner = NULL WHERE key = $1 AND owner = $2")
-                .persistent(self.prepared)
+            let mut tx = self.begin().await?;
+            self.prepared(sqlx::query("UPDATE tieline_tokens SET owner = NULL WHERE key = $1 AND owner = $2"))
                 .bind(key)
                 .bind(owner)
-                .execute(&self.pool)
+                .execute(&mut *tx)
                 .await
                 .map_err(|e| self.failed(&e))?;
-            Ok(())
+            self.commit(tx).await
         })
     }
 }

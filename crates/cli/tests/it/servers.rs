@@ -111,3 +111,51 @@ impl Drop for Postgres {
 fn is_root() -> bool {
     std::fs::read_to_string("/proc/self/status").is_ok_and(|s| s.lines().any(|l| l.starts_with("Uid:\t0\t")))
 }
+
+/// PgBouncer before a PostgreSQL server, giving every transaction whichever connection is free.
+pub(crate) struct PgBouncer {
+    folder: tempfile::TempDir,
+    /// Of the database `postgres`.
+    pub(crate) url: String,
+}
+
+impl PgBouncer {
+    pub(crate) fn start(postgres: &Postgres) -> Option<Self> {
+        let program = part("pgbouncer", "TIELINE_TEST_PGBOUNCER")?;
+        let folder = tempfile::Builder::new().prefix("tieline-pgb-").tempdir_in("/tmp").unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let server = postgres.url.rsplit(':').next().unwrap().split('/').next().unwrap();
+        let file = |name: &str| folder.path().join(name).display().to_string();
+        std::fs::write(file("users.txt"), "\"postgres\" \"\"\n").unwrap();
+        // Two connections to the server: everybody gets everybody else's.
+        let settings = format!(
+            "[databases]\n* = host=127.0.0.1 port={server}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\
+             unix_socket_dir =\nauth_type = trust\nauth_file = {}\npool_mode = transaction\ndefault_pool_size = 2\n\
+             max_client_conn = 300\nignore_startup_parameters = extra_float_digits\nlogfile = {}\npidfile = {}\n",
+            file("users.txt"),
+            file("log"),
+            file("pid"),
+        );
+        std::fs::write(file("pgbouncer.ini"), settings).unwrap();
+        let mut command = if is_root() {
+            assert!(Command::new("chown").args(["-R", "postgres"]).arg(folder.path()).status().unwrap().success());
+            let mut command = Command::new("runuser");
+            command.args(["-u", "postgres", "--"]).arg(program);
+            command
+        } else {
+            Command::new(program)
+        };
+        let started = command.arg("-d").arg(file("pgbouncer.ini")).stderr(Stdio::null()).status().unwrap();
+        assert!(started.success(), "see {}", file("log"));
+        wait_for("PgBouncer", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
+        Some(PgBouncer { folder, url: format!("postgres://postgres@127.0.0.1:{port}/postgres") })
+    }
+}
+
+impl Drop for PgBouncer {
+    fn drop(&mut self) {
+        let pid = std::fs::read_to_string(self.folder.path().join("pid")).unwrap_or_default();
+        let _ = Command::new("kill").arg(pid.trim()).status();
+        wait_for("the end of PgBouncer", || !std::path::Path::new("/proc").join(pid.trim()).exists());
+    }
+}

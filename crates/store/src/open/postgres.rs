@@ -29,6 +29,9 @@ const ROLES: [&str; 3] = [
     "GRANT tieline_app, tieline_system TO CURRENT_USER",
 ];
 
+// Before a transaction there are plain texts only (`raw_sql`): of a prepared statement, even one without a name, the halves
+// could reach two connections of a pooler's.
+
 /// Where the server is, and whether a transaction pooler is in between.
 pub(crate) struct Address {
     pub(crate) options: PgConnectOptions,
@@ -57,7 +60,7 @@ pub(super) async fn prepared(url: &str) -> Result<(Database, String), StoreError
     let failed = |error: sqlx::Error| StoreError::Open { place: place.clone(), reason: error.to_string() };
     // Not through the pool, which would try until its time is up and then say no more than that.
     let mut connection = options.clone().connect().await.map_err(failed)?;
-    let state = sqlx::query(STATE).persistent(false).fetch_one(&mut connection).await.map_err(failed)?;
+    let state = sqlx::raw_sql(STATE).fetch_one(&mut connection).await.map_err(failed)?;
     let (there, roles): (bool, bool) = (state.get("there"), state.get("roles"));
     if !roles {
         make_roles(&mut connection, &place).await?;
@@ -84,11 +87,11 @@ pub(super) async fn prepared(url: &str) -> Result<(Database, String), StoreError
 
 async fn make_roles(connection: &mut PgConnection, place: &str) -> Result<(), StoreError> {
     for statement in ROLES {
-        let made = sqlx::query(statement).persistent(false).execute(&mut *connection).await;
+        let made = sqlx::raw_sql(statement).execute(&mut *connection).await;
         // Two processes that grant at once: "tuple concurrently updated", or the same row twice.
         let made = match made {
             Err(sqlx::Error::Database(e)) if matches!(e.code().as_deref(), Some("XX000" | "23505")) => {
-                sqlx::query(statement).persistent(false).execute(&mut *connection).await
+                sqlx::raw_sql(statement).execute(&mut *connection).await
             }
             made => made,
         };
@@ -100,7 +103,7 @@ async fn make_roles(connection: &mut PgConnection, place: &str) -> Result<(), St
 /// The schema's version.
 async fn refuse_newer(connection: &mut PgConnection, place: &str) -> Result<i64, StoreError> {
     let doing = StoreError::doing("reading the schema's version");
-    let row = sqlx::query(migrations::VERSIONS).persistent(false).fetch_one(connection).await.map_err(doing)?;
+    let row = sqlx::raw_sql(migrations::VERSIONS).fetch_one(connection).await.map_err(doing)?;
     let found = row.get("found");
     migrations::check(found, row.get("needed"), place)?;
     Ok(found)
