@@ -1,47 +1,57 @@
 //! What requests hold, read so that whatever is wrong with it is answered as a [`Problem`].
 
 use axum::Json;
+use axum::body::Bytes;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Request};
-use axum::http::StatusCode;
 use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
 use serde::de::DeserializeOwned;
 
 use crate::problem::Problem;
 
-/// A JSON body.
+const HINT: &str = "see GET /openapi.json for what this takes";
+
+/// A JSON object as body.
 pub(crate) struct Body<T>(pub(crate) T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        match Json::<T>::from_request(request, state).await {
+        if !is_json(&request) {
+            return Err(Problem::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_media_type",
+                "the body is not said to be JSON",
+                "send the header Content-Type: application/json",
+            ));
+        }
+        let bytes = Bytes::from_request(request, state).await.map_err(|_| {
+            Problem::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "body_too_large",
+                "the body is longer than this takes, or ended early",
+                "send less at once",
+            )
+        })?;
+        // serde would take a list for an object, member by member in the order that ours happen to have.
+        if bytes.trim_ascii_start().first() != Some(&b'{') {
+            return Err(Problem::invalid("the body is not a JSON object", HINT));
+        }
+        match Json::<T>::from_bytes(&bytes) {
             Ok(Json(body)) => Ok(Self(body)),
-            Err(rejection) => Err(body_problem(&rejection)),
+            // Never the value itself, which may be a secret.
+            Err(JsonRejection::JsonDataError(error)) => Err(Problem::invalid(without_values(&error.body_text()), HINT)),
+            Err(_) => Err(Problem::invalid("the body is not JSON", HINT)),
         }
     }
 }
 
-fn body_problem(rejection: &JsonRejection) -> Problem {
-    let hint = "see GET /openapi.json for what this takes";
-    match rejection {
-        JsonRejection::MissingJsonContentType(_) => Problem::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "unsupported_media_type",
-            "the body is not said to be JSON",
-            "send the header Content-Type: application/json",
-        ),
-        JsonRejection::BytesRejection(_) => Problem::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "body_too_large",
-            "the body is longer than this takes, or ended early",
-            "send less at once",
-        ),
-        // Never the value itself, which may be a secret.
-        JsonRejection::JsonDataError(error) => Problem::invalid(without_values(&error.body_text()), hint),
-        _ => Problem::invalid("the body is not JSON", hint),
-    }
+fn is_json(request: &Request) -> bool {
+    let kind = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
 }
 
 /// serde names values in its messages: `invalid type: string "…", expected …`.
@@ -65,10 +75,9 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
             axum::extract::Query::from_request_parts(parts, state).await;
         match read {
             Ok(axum::extract::Query(query)) => Ok(Self(query)),
-            Err(rejection) => Err(Problem::invalid(
-                format!("a query parameter cannot be read: {}", rejection.body_text()),
-                "see GET /openapi.json for what this takes",
-            )),
+            Err(rejection) => {
+                Err(Problem::invalid(format!("a query parameter cannot be read: {}", rejection.body_text()), HINT))
+            }
         }
     }
 }

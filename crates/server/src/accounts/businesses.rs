@@ -33,7 +33,7 @@ pub(crate) struct MadeBusiness {
 /// Make a business
 ///
 /// Whoever makes it is its owner.
-#[utoipa::path(post, path = "/api/businesses", tag = "accounts", request_body = NewBusiness, responses(
+#[utoipa::path(post, path = "/api/businesses", tag = "accounts", security(("session" = [], "csrf" = [])), request_body = NewBusiness, responses(
     (status = 201, description = "It is there", body = MadeBusiness),
     (status = "4XX", description = "It is not", body = Problem, content_type = "application/problem+json"),
     (status = "5XX", description = "The service failed", body = Problem, content_type = "application/problem+json"),

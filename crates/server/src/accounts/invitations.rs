@@ -139,7 +139,7 @@ pub(crate) async fn take_back(caller: Caller, Path(id): Path<Uuid>) -> Result<St
 ///
 /// Whoever is signed in with the invited address joins with that account; somebody new gives name and password, and is
 /// signed in.
-#[utoipa::path(post, path = "/api/invitations/accept", tag = "team", request_body = Acceptance, responses(
+#[utoipa::path(post, path = "/api/invitations/accept", tag = "team", security(()), request_body = Acceptance, responses(
     (status = 200, description = "Joined", body = crate::accounts::session::SessionView),
     (status = "4XX", description = "Not joined", body = Problem, content_type = "application/problem+json"),
     (status = "5XX", description = "The service failed", body = Problem, content_type = "application/problem+json"),
@@ -160,6 +160,10 @@ pub(crate) async fn accept(
             "ask for a new one",
         )
     };
+    let name = given.name.as_deref().map(|name| checked_name("name", name)).transpose()?;
+    if let Some(password) = &given.password {
+        passwords::check(&password.0, "")?;
+    }
     let token = Digest::of(given.token.0.expose());
     let (invitation, _) = service.store().invitation(token, service.now()).await?.ok_or_else(gone)?;
     let now = service.now();
@@ -175,7 +179,7 @@ pub(crate) async fn accept(
         service.store().accept_invitation(token, Invited::User(signed_in.user.id), now).await?.ok_or_else(gone)?;
         return Ok(Json(told(&service, &signed_in).await?).into_response());
     };
-    let name = checked_name("name", given.name.as_deref().unwrap_or_default())?;
+    let name = name.ok_or_else(|| Problem::invalid("somebody new needs a name", "send `name` along"))?;
     passwords::check(&password.0, &invitation.email)?;
     let hash = passwords::hash(password.0).await?;
     let new = NewUser { email: &invitation.email, name: &name, password_hash: Some(&hash) };

@@ -153,7 +153,7 @@ pub(crate) async fn told(service: &Service, signed_in: &SignedIn) -> Result<Sess
 /// Sign in
 ///
 /// The session is a cookie that scripts cannot read.
-#[utoipa::path(post, path = "/api/session", tag = "accounts", request_body = Credentials, responses(
+#[utoipa::path(post, path = "/api/session", tag = "accounts", security(()), request_body = Credentials, responses(
     (status = 200, description = "Signed in", body = SessionView),
     (status = "4XX", description = "Not signed in", body = Problem, content_type = "application/problem+json"),
     (status = "5XX", description = "The service failed", body = Problem, content_type = "application/problem+json"),
@@ -184,7 +184,7 @@ pub(crate) async fn sign_in(
 }
 
 /// Who is signed in
-#[utoipa::path(get, path = "/api/session", tag = "accounts", responses(
+#[utoipa::path(get, path = "/api/session", tag = "accounts", security(("session" = [])), responses(
     (status = 200, description = "The session", body = SessionView),
     (status = "4XX", description = "Nobody is", body = Problem, content_type = "application/problem+json"),
     (status = "5XX", description = "The service failed", body = Problem, content_type = "application/problem+json"),
@@ -194,7 +194,7 @@ pub(crate) async fn session(State(service): State<Service>, signed_in: SignedIn)
 }
 
 /// Sign out
-#[utoipa::path(delete, path = "/api/session", tag = "accounts", responses(
+#[utoipa::path(delete, path = "/api/session", tag = "accounts", security(("session" = [], "csrf" = [])), responses(
     (status = 204, description = "Signed out"),
     (status = "4XX", description = "Nobody was signed in", body = Problem, content_type = "application/problem+json"),
     (status = "5XX", description = "The service failed", body = Problem, content_type = "application/problem+json"),
@@ -205,7 +205,7 @@ pub(crate) async fn sign_out(State(service): State<Service>, signed_in: SignedIn
 }
 
 /// The sessions of the user
-#[utoipa::path(get, path = "/api/sessions", tag = "accounts", responses(
+#[utoipa::path(get, path = "/api/sessions", tag = "accounts", security(("session" = [])), responses(
     (status = 200, description = "All that have not ended", body = Sessions),
     (status = "4XX", description = "Nobody is signed in", body = Problem, content_type = "application/problem+json"),
     (status = "5XX", description = "The service failed", body = Problem, content_type = "application/problem+json"),
@@ -225,7 +225,7 @@ pub(crate) async fn sessions(State(service): State<Service>, signed_in: SignedIn
 }
 
 /// End a session of the user
-#[utoipa::path(delete, path = "/api/sessions/{id}", tag = "accounts", params(("id" = Uuid, Path, description = "The session")), responses(
+#[utoipa::path(delete, path = "/api/sessions/{id}", tag = "accounts", security(("session" = [], "csrf" = [])), params(("id" = Uuid, Path, description = "The session")), responses(
     (status = 204, description = "It has ended"),
     (status = "4XX", description = "There is none", body = Problem, content_type = "application/problem+json"),
     (status = "5XX", description = "The service failed", body = Problem, content_type = "application/problem+json"),
@@ -244,7 +244,7 @@ pub(crate) async fn end_session(
 /// Change the password
 ///
 /// All other sessions of the user end.
-#[utoipa::path(post, path = "/api/password", tag = "accounts", request_body = NewPassword, responses(
+#[utoipa::path(post, path = "/api/password", tag = "accounts", security(("session" = [], "csrf" = [])), request_body = NewPassword, responses(
     (status = 204, description = "It is changed"),
     (status = "4XX", description = "It is not", body = Problem, content_type = "application/problem+json"),
     (status = "5XX", description = "The service failed", body = Problem, content_type = "application/problem+json"),

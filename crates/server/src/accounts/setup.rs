@@ -45,7 +45,7 @@ pub(crate) struct FirstUser {
 }
 
 /// Whether the service still waits for its first user
-#[utoipa::path(get, path = "/api/setup", tag = "accounts", responses(
+#[utoipa::path(get, path = "/api/setup", tag = "accounts", security(()), responses(
     (status = 200, description = "Whether it does", body = SetupState),
     (status = "5XX", description = "The service failed", body = Problem, content_type = "application/problem+json"),
 ))]
@@ -57,7 +57,7 @@ pub(crate) async fn setup_state(State(service): State<Service>) -> Result<Json<S
 /// Make the first user
 ///
 /// It works once, for whoever can read the service's log: the token stands there.
-#[utoipa::path(post, path = "/api/setup", tag = "accounts", request_body = FirstUser, responses(
+#[utoipa::path(post, path = "/api/setup", tag = "accounts", security(()), request_body = FirstUser, responses(
     (status = 201, description = "Signed in", body = crate::accounts::session::SessionView),
     (status = "4XX", description = "Nothing was made", body = Problem, content_type = "application/problem+json"),
     (status = "5XX", description = "The service failed", body = Problem, content_type = "application/problem+json"),

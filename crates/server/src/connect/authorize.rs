@@ -33,6 +33,7 @@ pub(crate) struct Wanted {
     #[param(max_length = 100)]
     name: Option<String>,
     /// `production` (login.salesforce.com), `sandbox` (test.salesforce.com) or `custom` (then `domain` is needed).
+    #[param(inline)]
     environment: Option<Environment>,
     /// A My Domain: `acme.my.salesforce.com`.
     #[param(max_length = 300)]
@@ -72,6 +73,7 @@ pub(crate) struct LoginPage {
     get,
     path = "/api/integrations/salesforce/authorize",
     tag = "connect",
+    security(("session" = [])),
     params(Wanted),
     responses(
         (status = 200, description = "The login page", body = LoginPage),
@@ -88,6 +90,13 @@ pub(crate) async fn authorize(
 ) -> Result<Response, Problem> {
     caller.at_least(Role::Admin)?;
     caller.signed_in()?;
+    let longest = |text: &Option<String>, most: usize| text.as_ref().is_none_or(|text| text.chars().count() <= most);
+    if !longest(&wanted.return_to, 2000) || !longest(&wanted.domain, 300) {
+        return Err(Problem::invalid(
+            "return_to or domain is longer than such a thing is",
+            "send a path, and a host name",
+        ));
+    }
     let integration = integration(&service, &caller, &wanted).await?;
     let settings = credentials::open(&caller.tenant, integration.id).await?;
     let app = settings.app(service.settings().app.as_ref()).map_err(not_configured)?;

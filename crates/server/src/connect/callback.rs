@@ -49,6 +49,7 @@ pub(crate) struct Answer {
     get,
     path = "/api/integrations/salesforce/callback",
     tag = "connect",
+    security(("session" = [])),
     params(Answer),
     responses(
         (status = 302, description = "Connected: back to where the browser was, with `connected=<integration>`"),
