@@ -65,6 +65,7 @@ fn pages() -> Router<Service> {
         .route("/overview", get(pages::overview))
         .route("/sync", axum::routing::post(pages::sync_now))
         .route("/events", get(pages::events))
+        .route("/connect", get(pages::connect::connect))
         .route("/setup", get(pages::sign_in::setup_page).post(pages::sign_in::set_up))
         .route("/sign-in", get(pages::sign_in::sign_in_page).post(pages::sign_in::sign_in))
         .route("/sign-out", axum::routing::post(pages::sign_in::sign_out))

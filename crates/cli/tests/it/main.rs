@@ -32,6 +32,7 @@ mod project;
 mod records;
 mod secrets;
 mod servers;
+mod service;
 mod setup;
 mod setup_clients;
 mod setup_interrupted;

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
@@ -28,19 +28,19 @@ pub(super) const LIFE: SignedDuration = SignedDuration::from_mins(10);
 #[into_params(parameter_in = Query)]
 pub(crate) struct Wanted {
     /// Connect this integration again. Without it, the one that is pending or shut is taken; else a new one is made.
-    integration: Option<Uuid>,
+    pub(crate) integration: Option<Uuid>,
     /// Name of a new integration.
     #[param(max_length = 100)]
-    name: Option<String>,
+    pub(crate) name: Option<String>,
     /// `production` (login.salesforce.com), `sandbox` (test.salesforce.com) or `custom` (then `domain` is needed).
     #[param(inline)]
-    environment: Option<Environment>,
+    pub(crate) environment: Option<Environment>,
     /// A My Domain: `acme.my.salesforce.com`.
     #[param(max_length = 300)]
-    domain: Option<String>,
+    pub(crate) domain: Option<String>,
     /// The page to come back to: a path of this service.
     #[param(max_length = 2000)]
-    return_to: Option<String>,
+    pub(crate) return_to: Option<String>,
 }
 
 /// Where people of an org log in.
@@ -60,7 +60,7 @@ pub(crate) enum Environment {
 pub(crate) struct LoginPage {
     /// The org's login page. It holds the login's `state`: for this browser alone.
     #[schema(format = "uri")]
-    url: String,
+    pub(crate) url: String,
     /// What is being connected.
     integration: Uuid,
 }
@@ -88,6 +88,23 @@ pub(crate) async fn authorize(
     headers: HeaderMap,
     Query(wanted): Query<Wanted>,
 ) -> Result<Response, Problem> {
+    let (page, cookie) = begin(&service, &caller, &headers, &wanted).await?;
+    let mut response = if wants_page(&headers) {
+        (StatusCode::FOUND, [(header::LOCATION, page.url)]).into_response()
+    } else {
+        Json(page).into_response()
+    };
+    response.headers_mut().append(header::SET_COOKIE, cookie);
+    Ok(response)
+}
+
+/// Writes the login down. Answers the login page, and the cookie without which nobody can finish it.
+pub(crate) async fn begin(
+    service: &Service,
+    caller: &Caller,
+    headers: &HeaderMap,
+    wanted: &Wanted,
+) -> Result<(LoginPage, HeaderValue), Problem> {
     caller.at_least(Role::Admin)?;
     caller.signed_in()?;
     let longest = |text: &Option<String>, most: usize| text.as_ref().is_none_or(|text| text.chars().count() <= most);
@@ -97,18 +114,18 @@ pub(crate) async fn authorize(
             "send a path, and a host name",
         ));
     }
-    let integration = integration(&service, &caller, &wanted).await?;
+    let integration = integration(service, caller, wanted).await?;
     let settings = credentials::open(&caller.tenant, integration.id).await?;
     let app = settings.app(service.settings().app.as_ref()).map_err(not_configured)?;
-    let login_url = login_url(&wanted, &integration)?;
+    let login_url = login_url(wanted, &integration)?;
     let mut app = App { client_secret: app.client_secret, ..salesforce_app(&login_url, app.client_id)? };
     app.hosts.loopback = service.settings().allow_loopback;
 
-    let redirect_uri = redirect_uri(&service)?;
+    let redirect_uri = redirect_uri(service)?;
     let now = service.now();
     let pending = Authorize::new(redirect_uri.clone()).begin(&app, now).map_err(invalid)?;
     let kept = pending.kept();
-    let browser = match service.cookies().login(&headers) {
+    let browser = match service.cookies().login(headers) {
         // Two tabs of one browser can both log in.
         Some(value) if value.len() == 43 => tieline_auth::Secret::new(value),
         _ => secrets::random("")?,
@@ -126,14 +143,8 @@ pub(crate) async fn authorize(
     };
     caller.tenant.begin_login(&login, now).await?;
     let url = pending.url().to_string();
-    let mut response = if wants_page(&headers) {
-        (StatusCode::FOUND, [(header::LOCATION, url)]).into_response()
-    } else {
-        Json(LoginPage { url, integration: integration.id }).into_response()
-    };
     let cookie = service.cookies().set_login(&browser, LIFE.as_secs());
-    response.headers_mut().append(header::SET_COOKIE, cookie);
-    Ok(response)
+    Ok((LoginPage { url, integration: integration.id }, cookie))
 }
 
 /// The one to connect: the one that is named; else one that waits for it; else a new one.

@@ -7,7 +7,7 @@
 //!    goes back to where it was.
 //! 3. `disconnect` and `revoke-all` end the tokens at the org and shut the integration.
 
-mod authorize;
+pub(crate) mod authorize;
 mod callback;
 pub(crate) mod credentials;
 mod refusal;

@@ -1,5 +1,6 @@
 //! The pages: the overview with its live part, and what its button does; signing in.
 
+pub(crate) mod connect;
 pub(crate) mod sign_in;
 
 use std::convert::Infallible;
