@@ -34,6 +34,7 @@ mod keys;
 mod migrations;
 mod open;
 pub mod people;
+pub mod rate_limits;
 pub mod runs;
 mod sql;
 pub mod tenancy;
