@@ -23,10 +23,13 @@
 //! [`token_table`] (the one in PostgreSQL).
 
 pub mod api_keys;
+pub mod audit;
 pub mod checkpoints;
+mod cleaned;
 pub mod contacts;
 pub mod digest;
 mod error;
+pub mod integration_logs;
 pub mod integration_tokens;
 pub mod integrations;
 pub mod invitations;

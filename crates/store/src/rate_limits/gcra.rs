@@ -104,7 +104,8 @@ mod tests {
 
     /// A client's day: limit, and requests with the time before each and their cost.
     fn days() -> impl Strategy<Value = (Limit, Vec<(i64, u32)>)> {
-        let limit = (1u32..50, 1u64..100_000).prop_map(|(burst, us)| Limit { burst, period: Duration::from_micros(us) });
+        let limit =
+            (1u32..50, 1u64..100_000).prop_map(|(burst, us)| Limit { burst, period: Duration::from_micros(us) });
         (limit, prop::collection::vec((prop_oneof![Just(0i64), 0i64..10_000], 1u32..4), 1..200))
     }
 
@@ -178,7 +179,9 @@ mod tests {
 
     #[test]
     fn odd_limits_are_limits() {
-        for (burst, period) in [(0, Duration::ZERO), (u32::MAX, Duration::MAX), (u32::MAX, Duration::ZERO), (7, Duration::from_secs(1))] {
+        for (burst, period) in
+            [(0, Duration::ZERO), (u32::MAX, Duration::MAX), (u32::MAX, Duration::ZERO), (7, Duration::from_secs(1))]
+        {
             let limit = Limit { burst, period };
             let (full_at, allowed) = take(limit, 1, None, i64::MAX / 4);
             let told = told(limit, 1, full_at, i64::MAX / 4, allowed);
