@@ -5,7 +5,9 @@
 //!
 //! Reading order: [`service`] (what runs), [`router`] (the table of contents), `pages`, `guard`.
 
+pub mod client_address;
 mod guard;
+pub mod limits;
 pub mod outbound;
 mod pages;
 pub mod router;
