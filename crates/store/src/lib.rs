@@ -19,6 +19,7 @@
 //! Reading order: [`open`](Store::open), `sql` (one way to speak to either database), [`tenancy`] (who sees which
 //! rows), `keys` (what seals them); then table by table: [`people`], [`invitations`], [`api_keys`], [`integrations`],
 //! [`checkpoints`], [`contacts`], [`runs`], and [`integration_tokens`].
+//! Around them: [`audit`] (who did what), [`integration_logs`] (what happened), [`rate_limits`] (how much at once).
 //! Beside them, for fleets without a database of ours: [`token_stores`] (from a URL to a token store) and
 //! [`token_table`] (the one in PostgreSQL).
 

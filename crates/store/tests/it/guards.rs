@@ -9,9 +9,9 @@ use tieline_auth::ManualClock;
 use tieline_store::audit::{Action, Actor, AuditFilter, Entry, Outcome, Verification};
 use tieline_store::integration_logs::{Event, Level, LogFilter};
 use tieline_store::rate_limits::{Limit, RateLimits};
-use tieline_store::{Credentials, NewUser, Store, Tenant, Uuid};
+use tieline_store::{Credentials, NewUser, Tenant, Uuid};
 
-use crate::database::{Db, Place, Raw, now};
+use crate::database::{Db, now};
 
 on_both!(
     a_limit_is_exact_for_all_who_share_it,
@@ -444,17 +444,19 @@ async fn integration_logs_are_listed_in_pages_filtered_and_swept(db: Db) {
     assert_eq!(count(any).await, 8);
 }
 
-/// What a decision costs on PostgreSQL: p50 and p99, one client after the other and ten at once.
+/// A row that is written for every request must not make its table grow, nor need a vacuum for it. What a decision
+/// costs is told: run it alone, with `--release` and `--nocapture`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_cost_of_a_decision_is_told() {
+#[expect(clippy::print_stderr, reason = "it tells a figure, to whoever runs it for that")]
+async fn counting_writes_within_the_page_on_postgres() {
     let Some(db) = Db::postgres().await else { return };
     let limit = Limit { burst: 1_000_000, period: A_DAY };
-    let spent = async |store: Store, name: String, n: usize| {
+    let spent = async |name: String, n: usize| {
         let mut spent = Vec::with_capacity(n);
         for i in 0..n {
-            let key = tieline_store::rate_limits::key("api", &format!("{name}{}", i % 100));
+            let key = tieline_store::rate_limits::key("api", &format!("{name}{}", i % 20));
             let begun = std::time::Instant::now();
-            store.take(&key, limit, 1).await.unwrap();
+            db.store.take(&key, limit, 1).await.unwrap();
             spent.push(begun.elapsed());
         }
         spent
@@ -463,17 +465,25 @@ async fn the_cost_of_a_decision_is_told() {
         spent.sort_unstable();
         eprintln!("{what}: p50 {:?}, p99 {:?}", spent[spent.len() / 2], spent[spent.len() * 99 / 100]);
     };
-    let n = if cfg!(debug_assertions) { 200 } else { 5_000 };
-    spent(db.store.clone(), "warm".to_owned(), 200).await;
-    tell("one client", spent(db.store.clone(), "one".to_owned(), n).await);
+    let n = if cfg!(debug_assertions) { 300 } else { 5_000 };
+    spent("warm".to_owned(), 200).await;
+    tell("one client", spent("one".to_owned(), n).await);
     let begun = std::time::Instant::now();
-    let ten = (0..10).map(|c| spent(db.store.clone(), format!("c{c}-"), n));
-    let ten = futures_util::future::join_all(ten).await.concat();
+    let ten = futures_util::future::join_all((0..10).map(|c| spent(format!("c{c}-"), n))).await.concat();
     eprintln!("ten at once: {:.0} a second", ten.len() as f64 / begun.elapsed().as_secs_f64());
     tell("ten at once", ten);
-    let Raw::Postgres(_) = &db.raw else { unreachable!() };
-    let hot = "SELECT (n_tup_hot_upd >= n_tup_upd * 0.9 OR n_tup_upd = 0)::text || ' ' || n_tup_hot_upd || ' of ' || n_tup_upd || ', ' || pg_relation_size(relid) || ' bytes' FROM pg_stat_user_tables WHERE relname = 'rate_limits'";
-    let told = db.raw.texts(hot).await;
+    // A session hands in what it has counted when it ends. A few rows move until each has room beside it.
+    db.store.close().await;
+    let counted = "SELECT (n_tup_upd - n_tup_hot_upd < 600 AND pg_relation_size(relid) < 1000000)::text || ': ' || n_tup_hot_upd || ' of ' || n_tup_upd
+        || ', ' || pg_relation_size(relid) || ' bytes' FROM pg_stat_user_tables WHERE relname = 'rate_limits' AND n_tup_upd > 1000";
+    let mut told = Vec::new();
+    for _ in 0..100 {
+        told = db.raw.texts(counted).await;
+        if !told.is_empty() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     eprintln!("new versions within their page: {told:?}");
-    assert!(matches!(db.place, Place::Server(..)) && told[0].starts_with("true"), "{told:?}");
+    assert!(told.len() == 1 && told[0].starts_with("true"), "{told:?}");
 }
