@@ -11,12 +11,14 @@
 
 mod accounts;
 pub mod caller;
+pub mod client_address;
 mod connect;
 mod cookies;
 mod extract;
 mod guard;
 mod health;
 mod integrations;
+pub mod limits;
 mod openapi;
 mod openapi_page;
 pub mod outbound;

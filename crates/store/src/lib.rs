@@ -19,14 +19,18 @@
 //! Reading order: [`open`](Store::open), `sql` (one way to speak to either database), [`tenancy`] (who sees which
 //! rows), `keys` (what seals them); then table by table: [`people`], [`invitations`], [`api_keys`], [`integrations`], [`logins`],
 //! [`checkpoints`], [`contacts`], [`runs`], and [`integration_tokens`].
+//! Around them: [`audit`] (who did what), [`integration_logs`] (what happened), [`rate_limits`] (how much at once).
 //! Beside them, for fleets without a database of ours: [`token_stores`] (from a URL to a token store) and
 //! [`token_table`] (the one in PostgreSQL).
 
 pub mod api_keys;
+pub mod audit;
 pub mod checkpoints;
+mod cleaned;
 pub mod contacts;
 pub mod digest;
 mod error;
+pub mod integration_logs;
 pub mod integration_tokens;
 pub mod integrations;
 pub mod invitations;
@@ -35,6 +39,7 @@ pub mod logins;
 mod migrations;
 mod open;
 pub mod people;
+pub mod rate_limits;
 pub mod runs;
 mod sql;
 pub mod tenancy;

@@ -56,7 +56,20 @@ const TENANT_TABLES: [Tenants; 15] = [
 ];
 
 /// Tables whose rows belong to a business or to none: only the system writes and reads the latter.
-const AUDIT: Tenants = Tenants { table: "audit_log", business: "business_id", person: None };
+const AUDIT_TABLES: [Tenants; 2] = [tenants("audit_log"), tenants("audit_chains")];
+
+/// What a business may not do with its own rows of these either, as rights see to it on PostgreSQL: take an entry out
+/// (other than with the business itself), or move the beginning of the chain. The schema's own triggers keep everybody
+/// from changing an entry.
+const AUDIT_RULES: &str = "CREATE TEMP TRIGGER audit_log_kept BEFORE DELETE ON main.audit_log
+        WHEN (SELECT business FROM temp.scope) = old.business_id AND EXISTS (SELECT 1 FROM main.businesses WHERE id = old.business_id)
+        BEGIN SELECT RAISE(ABORT, 'the audit log is never changed'); END;
+     CREATE TEMP TRIGGER audit_chains_kept BEFORE DELETE ON main.audit_chains
+        WHEN (SELECT business FROM temp.scope) = old.business_id AND EXISTS (SELECT 1 FROM main.businesses WHERE id = old.business_id)
+        BEGIN SELECT RAISE(ABORT, 'the audit log is never changed'); END;
+     CREATE TEMP TRIGGER audit_chains_anchored BEFORE UPDATE OF anchor_position, anchor_digest ON main.audit_chains
+        WHEN (SELECT business FROM temp.scope) = old.business_id
+        BEGIN SELECT RAISE(ABORT, 'the audit log is never changed'); END;\n";
 
 /// Tables with nothing of a business in them.
 const SHARED_TABLES: [&str; 5] = ["users", "sessions", "key_canaries", "rate_limits", "schema_support"];
@@ -67,7 +80,7 @@ pub(crate) fn is_table(word: &str) -> bool {
 }
 
 fn tenant_tables() -> impl Iterator<Item = &'static Tenants> {
-    TENANT_TABLES.iter().chain([&AUDIT])
+    TENANT_TABLES.iter().chain(&AUDIT_TABLES)
 }
 
 /// The tables of tenants.
@@ -105,5 +118,6 @@ pub(crate) async fn prepare(connection: &mut SqliteConnection) -> Result<(), sql
             old = foreign("old"),
         ));
     }
+    script.push_str(AUDIT_RULES);
     sqlx::Executor::execute(connection, sqlx::AssertSqlSafe(script)).await.map(drop)
 }

@@ -293,12 +293,14 @@ CREATE INDEX import_rows_left ON import_rows (import_id, position) WHERE outcome
 CREATE TABLE integration_logs (
     id             uuid PRIMARY KEY,
     business_id    uuid NOT NULL REFERENCES businesses (id) ON DELETE CASCADE,
-    integration_id uuid REFERENCES integrations (id) ON DELETE CASCADE,
+    integration_id uuid,
     event          text NOT NULL,
     level          text NOT NULL CHECK (level IN ('info', 'warning', 'error')),
     message        text NOT NULL,
     detail         jsonb NOT NULL DEFAULT '{}',
-    at             timestamptz NOT NULL
+    at             timestamptz NOT NULL,
+    -- An integration of the same business.
+    FOREIGN KEY (business_id, integration_id) REFERENCES integrations (business_id, id) ON DELETE CASCADE
 );
 CREATE INDEX integration_logs_in_order ON integration_logs (business_id, at, id);
 CREATE INDEX integration_logs_of_one ON integration_logs (integration_id, at, id);
@@ -316,25 +318,46 @@ CREATE TABLE audit_log (
     outcome     text NOT NULL CHECK (outcome IN ('success', 'failure', 'denied')),
     target_type text,
     target_id   text,
-    detail      jsonb NOT NULL DEFAULT '{}',
+    -- JSON, as text: the digest is over its very bytes, which jsonb would not keep.
+    detail      text NOT NULL,
     address     text,
     digest      bytea NOT NULL
 );
-CREATE UNIQUE INDEX audit_log_in_order ON audit_log (coalesce(business_id::text, '-'), position);
+CREATE UNIQUE INDEX audit_log_in_order ON audit_log (business_id, position);
+CREATE UNIQUE INDEX audit_log_of_the_service ON audit_log (position) WHERE business_id IS NULL;
+
+-- Where each chain of the audit log begins and ends. The row is the lock of whoever appends, shows that the newest
+-- entries are gone, and keeps the digest of the last entry that was thinned out.
+CREATE TABLE audit_chains (
+    -- None: the service's.
+    business_id     uuid UNIQUE REFERENCES businesses (id) ON DELETE CASCADE,
+    anchor_position bigint NOT NULL DEFAULT 0,
+    anchor_digest   bytea NOT NULL,
+    head_position   bigint NOT NULL DEFAULT 0,
+    head_digest     bytea NOT NULL
+);
+CREATE UNIQUE INDEX audit_chain_of_the_service ON audit_chains ((business_id IS NULL)) WHERE business_id IS NULL;
 
 -- Counters that all nodes share. `full_at`: when the bucket of this client is full again (GCRA).
-CREATE TABLE rate_limits (
-    key     text PRIMARY KEY,
-    full_at timestamptz NOT NULL
-);
-CREATE INDEX rate_limits_full ON rate_limits (full_at);
+-- A row is written for every request. Unlogged: no write-ahead log, and no wait for the disk; after a crash of the
+-- server all buckets are full. Nothing but the key is indexed, and half of each page is left free, so that a new
+-- version of a row stays in its page (HOT) and the old one is pruned there, without a vacuum.
+CREATE UNLOGGED TABLE rate_limits (
+    key      text PRIMARY KEY,
+    -- By the database's clock, in microseconds since 1970.
+    full_at  bigint NOT NULL,
+    -- When the last decision was made, and how it fell: a statement tells its own outcome by them.
+    asked_at bigint NOT NULL,
+    allowed  boolean NOT NULL
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000,
+    autovacuum_vacuum_cost_delay = 0);
 
 -- The tables of tenants.
 DO $$
 DECLARE name text;
 BEGIN
     FOREACH name IN ARRAY ARRAY['team_members', 'invitations', 'api_keys', 'data_keys', 'integrations', 'integration_tokens', 'login_attempts',
-        'contacts', 'checkpoints', 'runs', 'leads', 'imports', 'import_rows', 'integration_logs', 'audit_log'] LOOP
+        'contacts', 'checkpoints', 'runs', 'leads', 'imports', 'import_rows', 'integration_logs', 'audit_log', 'audit_chains'] LOOP
         EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', name);
         EXECUTE format('CREATE POLICY business ON %I TO tieline_app
             USING (business_id = tieline_business()) WITH CHECK (business_id = tieline_business())', name);
@@ -356,6 +379,9 @@ CREATE POLICY own ON businesses FOR SELECT TO tieline_app
 -- The audit log is never changed, and thinned out by the service alone.
 REVOKE UPDATE, DELETE ON audit_log FROM tieline_app;
 REVOKE UPDATE ON audit_log FROM tieline_system;
+-- A business moves the end of its chain, and never the beginning.
+REVOKE UPDATE, DELETE ON audit_chains FROM tieline_app;
+GRANT UPDATE (head_position, head_digest) ON audit_chains TO tieline_app;
 
 -- Nothing of a business is in these.
 GRANT SELECT, INSERT, UPDATE, DELETE ON users, sessions, key_canaries, rate_limits TO tieline_app, tieline_system;

@@ -225,12 +225,14 @@ CREATE INDEX import_rows_left ON import_rows (import_id, position) WHERE outcome
 CREATE TABLE integration_logs (
     id             TEXT PRIMARY KEY,
     business_id    TEXT NOT NULL REFERENCES businesses (id) ON DELETE CASCADE,
-    integration_id TEXT REFERENCES integrations (id) ON DELETE CASCADE,
+    integration_id TEXT,
     event          TEXT NOT NULL,
     level          TEXT NOT NULL CHECK (level IN ('info', 'warning', 'error')),
     message        TEXT NOT NULL,
     detail         TEXT NOT NULL DEFAULT '{}',
-    at             INTEGER NOT NULL
+    at             INTEGER NOT NULL,
+    -- An integration of the same business.
+    FOREIGN KEY (business_id, integration_id) REFERENCES integrations (business_id, id) ON DELETE CASCADE
 );
 CREATE INDEX integration_logs_in_order ON integration_logs (business_id, at, id);
 CREATE INDEX integration_logs_of_one ON integration_logs (integration_id, at, id);
@@ -248,17 +250,40 @@ CREATE TABLE audit_log (
     outcome     TEXT NOT NULL CHECK (outcome IN ('success', 'failure', 'denied')),
     target_type TEXT,
     target_id   TEXT,
-    detail      TEXT NOT NULL DEFAULT '{}',
+    -- JSON.
+    detail      TEXT NOT NULL,
     address     TEXT,
     digest      BLOB NOT NULL
 );
-CREATE UNIQUE INDEX audit_log_in_order ON audit_log (coalesce(business_id, '-'), position);
+CREATE UNIQUE INDEX audit_log_in_order ON audit_log (business_id, position);
+CREATE UNIQUE INDEX audit_log_of_the_service ON audit_log (position) WHERE business_id IS NULL;
 CREATE TRIGGER audit_log_is_never_changed BEFORE UPDATE ON audit_log
     BEGIN SELECT RAISE(ABORT, 'the audit log is never changed'); END;
+-- INSERT OR REPLACE would take the row before out, and ask no trigger that watches over deletion.
+CREATE TRIGGER audit_log_is_only_appended_to BEFORE INSERT ON audit_log
+    WHEN EXISTS (SELECT 1 FROM audit_log WHERE id = new.id)
+        OR EXISTS (SELECT 1 FROM audit_log WHERE business_id = new.business_id AND position = new.position)
+        OR EXISTS (SELECT 1 FROM audit_log WHERE business_id IS NULL AND new.business_id IS NULL AND position = new.position)
+    BEGIN SELECT RAISE(ABORT, 'the audit log is never changed'); END;
 
--- Counters that all nodes share. `full_at`: when the bucket of this client is full again (GCRA).
-CREATE TABLE rate_limits (
-    key     TEXT PRIMARY KEY,
-    full_at INTEGER NOT NULL
+-- Where each chain of the audit log begins and ends. The row is the lock of whoever appends, shows that the newest
+-- entries are gone, and keeps the digest of the last entry that was thinned out.
+CREATE TABLE audit_chains (
+    -- None: the service's.
+    business_id     TEXT UNIQUE REFERENCES businesses (id) ON DELETE CASCADE,
+    anchor_position INTEGER NOT NULL DEFAULT 0,
+    anchor_digest   BLOB NOT NULL,
+    head_position   INTEGER NOT NULL DEFAULT 0,
+    head_digest     BLOB NOT NULL
 );
-CREATE INDEX rate_limits_full ON rate_limits (full_at);
+CREATE UNIQUE INDEX audit_chain_of_the_service ON audit_chains ((business_id IS NULL)) WHERE business_id IS NULL;
+
+-- Counters of clients. `full_at`: when the bucket of this client is full again (GCRA).
+CREATE TABLE rate_limits (
+    key      TEXT PRIMARY KEY,
+    -- By the database's clock, in microseconds since 1970.
+    full_at  INTEGER NOT NULL,
+    -- When the last decision was made, and how it fell: a statement tells its own outcome by them.
+    asked_at INTEGER NOT NULL,
+    allowed  INTEGER NOT NULL
+) WITHOUT ROWID;

@@ -7,6 +7,7 @@ mod servers;
 
 #[macro_use]
 mod database;
+mod guards;
 mod keys;
 mod opening;
 mod people;
