@@ -10,7 +10,7 @@ use askama::Template;
 use axum::Form;
 use axum::extract::rejection::FormRejection;
 use axum::extract::{FromRequestParts, State};
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use axum::http::request::Parts;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{Html, IntoResponse, Redirect, Response};
@@ -178,7 +178,9 @@ impl FromRequestParts<Service> for PageCaller {
     type Rejection = Redirect;
 
     async fn from_request_parts(parts: &mut Parts, service: &Service) -> Result<Self, Redirect> {
-        if crate::caller::same_origin(&parts.headers, service).is_err() {
+        // Pages may be come to from anywhere, the org's login page for one.
+        let changes = !matches!(parts.method, Method::GET | Method::HEAD);
+        if changes && crate::caller::same_origin(&parts.headers, service).is_err() {
             return Err(Redirect::to("/"));
         }
         let method = std::mem::take(&mut parts.method);
