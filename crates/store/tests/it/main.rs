@@ -7,7 +7,10 @@ mod servers;
 
 #[macro_use]
 mod database;
+mod import_cost;
+mod imports;
 mod keys;
+mod leads;
 mod opening;
 mod people;
 mod steps;
