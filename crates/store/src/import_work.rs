@@ -285,22 +285,6 @@ impl Claim {
         tx.commit().await?;
         Ok(held > 0)
     }
-
-    /// Whether this claim still holds the import: asked before what is long or costs something.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn is_held(&self) -> Result<bool, StoreError> {
-        let mut tx = self.tenant.read("looking after an import").await?;
-        let row = tx
-            .query("SELECT id FROM imports WHERE business_id = $1 AND id = $2 AND fence = $3 AND state = 'running'")
-            .bind(self.tenant.business())
-            .bind(self.import.id)
-            .bind(self.fence)
-            .optional()
-            .await?;
-        Ok(row.is_some())
-    }
 }
 
 /// PostgreSQL keeps no NUL, in text or JSON; what one database refuses, the other does not take either.
