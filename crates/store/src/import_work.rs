@@ -17,7 +17,7 @@ use crate::lead_upsert::{Outcomes, upsert_leads};
 use crate::open::{Store, Tenant};
 use crate::sql::{Tx, Value};
 
-/// Rows of one UPDATE of outcomes; four values each.
+/// Rows of one statement that notes outcomes; four values each.
 const CHUNK: usize = 1_000;
 
 /// The right to work on an import, until somebody else has it.
@@ -106,6 +106,7 @@ impl Claim {
     /// [`StoreError`].
     pub async fn pending_rows(&self, after: i64, limit: u32) -> Result<Vec<ImportRow>, StoreError> {
         let mut tx = self.tenant.read("reading the next rows of an import").await?;
+        tx.plan_anew().await?;
         let rows = tx
             .query(
                 "SELECT * FROM import_rows WHERE business_id = $1 AND import_id = $2 AND outcome = 'pending'
@@ -148,7 +149,10 @@ impl Claim {
             }
         }
         let mut tx = self.tenant.write("writing a batch of an import").await?;
+        tx.plan_anew().await?;
         if let Some(refused) = self.refused(&mut tx).await? {
+            // Nothing was written; but its lock is to be gone at once, or the next claim passes this import by.
+            tx.commit().await?;
             return Ok(Some(refused));
         }
         let Some(mut leads) = upsert_leads(&mut tx, business, &self.import, &contacts, now).await? else {
@@ -201,14 +205,16 @@ impl Claim {
         counted: &mut BatchOutcome,
     ) -> Result<(), StoreError> {
         let mut sql = String::with_capacity(rows.len() * 30 + 300);
+        // Every row is there. An UPDATE joined with the values is planned by statistics, which a fresh import has none
+        // of, and then may go through all its rows for each batch.
         sql.push_str(
-            "UPDATE import_rows SET outcome = v.column2, lead_id = v.column3, error = v.column4 FROM (VALUES ",
+            "INSERT INTO import_rows (business_id, import_id, source_id, position, outcome, lead_id, error) VALUES ",
         );
         let mut values: Vec<Value> = vec![self.tenant.business().into(), self.import.id.into()];
-        for row in rows {
+        for row in rows.iter().filter(|row| (0..self.import.total).contains(&row.position)) {
             let n = values.len();
             let comma = if n == 2 { "" } else { ", " };
-            let _ = write!(sql, "{comma}(${}, ${}, ${}, ${})", n + 1, n + 2, n + 3, n + 4);
+            let _ = write!(sql, "{comma}($1, $2, '', ${}, ${}, ${}, ${})", n + 1, n + 2, n + 3, n + 4);
             let (outcome, lead, error) = match &row.contact {
                 Ok(_) if unkept.contains(&row.position) => {
                     (RowOutcome::Failed, None, Some("the contact holds the character U+0000, which cannot be kept"))
@@ -224,10 +230,10 @@ impl Claim {
             values.extend::<[Value; 4]>([row.position.into(), outcome.name().into(), lead.into(), error.into()]);
         }
         sql.push_str(
-            ") AS v WHERE import_rows.business_id = $1 AND import_rows.import_id = $2
-             AND import_rows.position = v.column1 AND import_rows.outcome = 'pending' RETURNING outcome",
+            " ON CONFLICT (import_id, position) DO UPDATE SET outcome = excluded.outcome, lead_id = excluded.lead_id,
+             error = excluded.error WHERE import_rows.outcome = 'pending' RETURNING outcome",
         );
-        if rows.is_empty() {
+        if values.len() == 2 {
             return Ok(());
         }
         for row in tx.query(sql).bind_all(values).all().await? {
