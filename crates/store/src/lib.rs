@@ -18,7 +18,7 @@
 //!
 //! Reading order: [`open`](Store::open), `sql` (one way to speak to either database), [`tenancy`] (who sees which
 //! rows), `keys` (what seals them); then table by table: [`people`], [`invitations`], [`api_keys`], [`integrations`], [`logins`],
-//! [`checkpoints`], [`contacts`], [`runs`], and [`integration_tokens`].
+//! [`checkpoints`], [`contacts`], [`runs`], [`integration_tokens`], [`leads`] and [`imports`].
 //! Around them: [`audit`] (who did what), [`integration_logs`] (what happened), [`rate_limits`] (how much at once).
 //! Beside them, for fleets without a database of ours: [`token_stores`] (from a URL to a token store) and
 //! [`token_table`] (the one in PostgreSQL).
@@ -30,14 +30,19 @@ mod cleaned;
 pub mod contacts;
 pub mod digest;
 mod error;
+mod import_work;
+pub mod imports;
 pub mod integration_logs;
 pub mod integration_tokens;
 pub mod integrations;
 pub mod invitations;
 mod keys;
+mod lead_upsert;
+pub mod leads;
 pub mod logins;
 mod migrations;
 mod open;
+pub mod pages;
 pub mod people;
 pub mod rate_limits;
 pub mod runs;
@@ -51,10 +56,14 @@ pub use checkpoints::{Checkpoint, Position};
 pub use contacts::{Contact, ContactRow};
 pub use digest::Digest;
 pub use error::StoreError;
+pub use import_work::{Batch, BatchOutcome, Claim, Fetched};
+pub use imports::{Creation, Import, ImportRow, ImportState, NewImport, RowOutcome};
 pub use integrations::{Credentials, Integration, Status};
 pub use invitations::{Invitation, Invited};
+pub use leads::{Lead, LeadFilter, SourceType, SyncStatus};
 pub use logins::{Connected, NewAccess, NewLogin, NoLogin, TakenLogin};
 pub use open::{Store, Tenant};
+pub use pages::{Cursor, MalformedCursor, Page};
 pub use people::{Account, Member, Membership, NewUser, Role, Session, TeamChange, User};
 pub use runs::{Run, RunState, Step, StepOutcome};
 pub use uuid::Uuid;

@@ -15,17 +15,24 @@
 //!   the middle.
 //! - A record that changes while a scan passes gets a later stamp, and is read again.
 //!
+//! Beside it, for people who choose contacts by hand: [`contact_page`] shows the org's contacts live, and [`importer`]
+//! makes leads of the chosen ones.
+//!
 //! Reading order: [`scan`] (the arithmetic, without I/O), [`syncer`], [`contact`], [`compare`],
-//! [`integration`].
+//! [`integration`], [`contact_page`], [`importer`].
 
 pub mod compare;
 pub mod contact;
+pub mod contact_page;
 mod error;
+pub mod importer;
 pub mod integration;
 pub mod scan;
 pub mod syncer;
 
 pub use compare::{Comparison, compare_contacts};
+pub use contact_page::{ContactPage, ContactPageError, ContactRequest, OrgContact, contact_page};
 pub use error::SyncError;
+pub use importer::{Ended, Importer, Worked};
 pub use scan::Window;
 pub use syncer::{Progress, Report, Syncer};

@@ -244,6 +244,10 @@ CREATE TABLE leads (
     tags            jsonb NOT NULL DEFAULT '[]',
     custom_fields   jsonb NOT NULL DEFAULT '{}',
     campaign        text,
+    -- Name, e-mail and company in lower case, one a line: what is searched, alike in both databases.
+    search_text     text NOT NULL DEFAULT '',
+    -- The source's stamp of the version held here, if it has any: an older one never replaces it.
+    source_stamp    timestamptz,
     sync_status     text NOT NULL CHECK (sync_status IN ('synced', 'pending', 'error')),
     last_synced_at  timestamptz NOT NULL,
     created_at      timestamptz NOT NULL,
@@ -257,7 +261,7 @@ CREATE INDEX leads_by_email ON leads (business_id, email);
 CREATE TABLE imports (
     id              uuid PRIMARY KEY,
     business_id     uuid NOT NULL REFERENCES businesses (id) ON DELETE CASCADE,
-    integration_id  uuid NOT NULL REFERENCES integrations (id) ON DELETE CASCADE,
+    integration_id  uuid NOT NULL,
     -- The caller's: the same key is the same import.
     idempotency_key text,
     -- SHA-256 of what was asked for.
@@ -266,27 +270,35 @@ CREATE TABLE imports (
     tags            jsonb NOT NULL DEFAULT '[]',
     state           text NOT NULL CHECK (state IN ('waiting', 'running', 'success', 'failed', 'cancelled')),
     error           text,
+    -- Rows, by what became of them; the rest is pending.
     total           bigint NOT NULL,
+    created         bigint NOT NULL DEFAULT 0,
+    updated         bigint NOT NULL DEFAULT 0,
+    unchanged       bigint NOT NULL DEFAULT 0,
+    failed          bigint NOT NULL DEFAULT 0,
     created_by      text,
     created_at      timestamptz NOT NULL,
     finished_at     timestamptz,
     -- Who works on it, and until when; the fence refuses whoever came before.
     leased_until    timestamptz,
     fence           bigint NOT NULL DEFAULT 0,
-    UNIQUE (business_id, idempotency_key)
+    UNIQUE (business_id, idempotency_key),
+    UNIQUE (business_id, id),
+    FOREIGN KEY (business_id, integration_id) REFERENCES integrations (business_id, id) ON DELETE CASCADE
 );
 CREATE INDEX imports_in_order ON imports (business_id, created_at, id);
 CREATE INDEX imports_unfinished ON imports (created_at) WHERE state IN ('waiting', 'running');
 
 CREATE TABLE import_rows (
-    business_id uuid NOT NULL REFERENCES businesses (id) ON DELETE CASCADE,
-    import_id   uuid NOT NULL REFERENCES imports (id) ON DELETE CASCADE,
+    business_id uuid NOT NULL,
+    import_id   uuid NOT NULL,
     position    bigint NOT NULL,
     source_id   text NOT NULL,
     outcome     text NOT NULL CHECK (outcome IN ('pending', 'created', 'updated', 'unchanged', 'failed')),
     lead_id     uuid,
     error       text,
-    PRIMARY KEY (import_id, position)
+    PRIMARY KEY (import_id, position),
+    FOREIGN KEY (business_id, import_id) REFERENCES imports (business_id, id) ON DELETE CASCADE
 );
 CREATE INDEX import_rows_left ON import_rows (import_id, position) WHERE outcome = 'pending';
 

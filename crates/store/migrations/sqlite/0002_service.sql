@@ -176,6 +176,10 @@ CREATE TABLE leads (
     tags            TEXT NOT NULL DEFAULT '[]',
     custom_fields   TEXT NOT NULL DEFAULT '{}',
     campaign        TEXT,
+    -- Name, e-mail and company in lower case, one a line: what is searched, alike in both databases.
+    search_text     TEXT NOT NULL DEFAULT '',
+    -- The source's stamp of the version held here, if it has any: an older one never replaces it.
+    source_stamp    INTEGER,
     sync_status     TEXT NOT NULL CHECK (sync_status IN ('synced', 'pending', 'error')),
     last_synced_at  INTEGER NOT NULL,
     created_at      INTEGER NOT NULL,
@@ -189,7 +193,7 @@ CREATE INDEX leads_by_email ON leads (business_id, email);
 CREATE TABLE imports (
     id              TEXT PRIMARY KEY,
     business_id     TEXT NOT NULL REFERENCES businesses (id) ON DELETE CASCADE,
-    integration_id  TEXT NOT NULL REFERENCES integrations (id) ON DELETE CASCADE,
+    integration_id  TEXT NOT NULL,
     -- The caller's: the same key is the same import.
     idempotency_key TEXT,
     -- SHA-256 of what was asked for.
@@ -198,27 +202,35 @@ CREATE TABLE imports (
     tags            TEXT NOT NULL DEFAULT '[]',
     state           TEXT NOT NULL CHECK (state IN ('waiting', 'running', 'success', 'failed', 'cancelled')),
     error           TEXT,
+    -- Rows, by what became of them; the rest is pending.
     total           INTEGER NOT NULL,
+    created         INTEGER NOT NULL DEFAULT 0,
+    updated         INTEGER NOT NULL DEFAULT 0,
+    unchanged       INTEGER NOT NULL DEFAULT 0,
+    failed          INTEGER NOT NULL DEFAULT 0,
     created_by      TEXT,
     created_at      INTEGER NOT NULL,
     finished_at     INTEGER,
     -- Who works on it, and until when; the fence refuses whoever came before.
     leased_until    INTEGER,
     fence           INTEGER NOT NULL DEFAULT 0,
-    UNIQUE (business_id, idempotency_key)
+    UNIQUE (business_id, idempotency_key),
+    UNIQUE (business_id, id),
+    FOREIGN KEY (business_id, integration_id) REFERENCES integrations (business_id, id) ON DELETE CASCADE
 );
 CREATE INDEX imports_in_order ON imports (business_id, created_at, id);
 CREATE INDEX imports_unfinished ON imports (created_at) WHERE state IN ('waiting', 'running');
 
 CREATE TABLE import_rows (
-    business_id TEXT NOT NULL REFERENCES businesses (id) ON DELETE CASCADE,
-    import_id   TEXT NOT NULL REFERENCES imports (id) ON DELETE CASCADE,
+    business_id TEXT NOT NULL,
+    import_id   TEXT NOT NULL,
     position    INTEGER NOT NULL,
     source_id   TEXT NOT NULL,
     outcome     TEXT NOT NULL CHECK (outcome IN ('pending', 'created', 'updated', 'unchanged', 'failed')),
     lead_id     TEXT,
     error       TEXT,
-    PRIMARY KEY (import_id, position)
+    PRIMARY KEY (import_id, position),
+    FOREIGN KEY (business_id, import_id) REFERENCES imports (business_id, id) ON DELETE CASCADE
 ) WITHOUT ROWID;
 CREATE INDEX import_rows_left ON import_rows (import_id, position) WHERE outcome = 'pending';
 

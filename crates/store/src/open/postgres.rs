@@ -16,7 +16,7 @@ const IDLE: Duration = Duration::from_secs(300);
 const ACQUIRE: Duration = Duration::from_secs(10);
 
 /// Any number that no other program takes: under it one process at a time changes the schema.
-const MIGRATION_LOCK: i64 = 0x7469_656c_696e_65;
+const MIGRATION_LOCK: i64 = 0x0074_6965_6c69_6e65;
 
 /// Whether the schema is there, and whether the user may take the two roles.
 const STATE: &str = "SELECT to_regclass('schema_support') IS NOT NULL AS there,

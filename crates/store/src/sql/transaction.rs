@@ -124,6 +124,16 @@ impl Tx {
         matches!(self.inner, Inner::Postgres { .. })
     }
 
+    /// Has each statement of this transaction planned for its values and for the tables as they are. PostgreSQL keeps the
+    /// plan of a prepared statement until it has new statistics; one that was made when a table was empty goes through
+    /// all of it, and an import fills a table faster than statistics follow.
+    pub(crate) async fn plan_anew(&mut self) -> Result<(), StoreError> {
+        if self.is_postgres() {
+            self.query("SET LOCAL plan_cache_mode = force_custom_plan").execute().await?;
+        }
+        Ok(())
+    }
+
     pub(crate) async fn commit(self) -> Result<(), StoreError> {
         let committed = match self.inner {
             Inner::Sqlite(transaction) => transaction.commit().await,

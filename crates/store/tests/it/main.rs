@@ -1,4 +1,5 @@
 //! The store, on a real SQLite file and on a real PostgreSQL server: one suite for both.
+#![expect(clippy::print_stderr, reason = "a test says aloud what it skips and what it measured")]
 
 #[path = "../../../cli/tests/it/parts.rs"]
 mod parts;
@@ -8,7 +9,10 @@ mod servers;
 #[macro_use]
 mod database;
 mod guards;
+mod import_cost;
+mod imports;
 mod keys;
+mod leads;
 mod opening;
 mod people;
 mod pooler;

@@ -2,7 +2,9 @@
 //! correctness traps that the design names.
 
 mod commits;
+mod contact_pages;
 mod deletes;
+mod importing;
 mod moving;
 mod ties;
 mod world;

@@ -26,7 +26,20 @@ pub(crate) struct World {
     http: reqwest::Client,
     pub(crate) connection: Connection,
     pub(crate) syncer: Syncer,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
+}
+
+/// A connection that loses no time.
+pub(crate) fn connect(login_url: &str, client_id: &str, client_secret: &str, refresh_token: &str) -> Connection {
+    let grant = Grant::RefreshToken { refresh_token: Secret::new(refresh_token) };
+    let mut config = OrgConfig::new(login_url, client_id, grant).unwrap();
+    config.client_secret = Some(Secret::new(client_secret));
+    let quick = RetryPolicy { attempts: 3, base: Duration::from_millis(1), cap: Duration::from_millis(5) };
+    Connection::with(
+        Credentials::new(config).unwrap(),
+        tieline_client::Options { api_version: "67.0".into(), retry: quick, ..Default::default() },
+    )
+    .unwrap()
 }
 
 impl World {
@@ -45,24 +58,25 @@ impl World {
         });
         let org = Emulator::start(Options { contacts: 0, data, ..Options::default() }).await.unwrap();
         let info = org.info();
-        let grant = Grant::RefreshToken { refresh_token: Secret::new(&info.refresh_token) };
-        let mut config = OrgConfig::new(&info.login_url, &info.client_id, grant).unwrap();
-        config.client_secret = Some(Secret::new(&info.client_secret));
-        let quick = RetryPolicy { attempts: 3, base: Duration::from_millis(1), cap: Duration::from_millis(5) };
-        let connection = Connection::with(
-            Credentials::new(config).unwrap(),
-            tieline_client::Options { api_version: "67.0".into(), retry: quick, ..Default::default() },
-        )
-        .unwrap();
+        let connection = connect(&info.login_url, &info.client_id, &info.client_secret, &info.refresh_token);
         let store = Store::open(&folder.path().join("t.db")).await.unwrap().own();
         let integration =
             store.save_integration("t", &tieline_store::Credentials::new(b"{}".to_vec()), start()).await.unwrap();
         let clock = Arc::new(ManualClock::at(start()));
         let syncer = Syncer { connection: connection.clone(), store, integration, window, clock };
-        let world =
-            World { org, http: reqwest::Client::builder().build().unwrap(), connection, syncer, _folder: folder };
+        let world = World { org, http: reqwest::Client::builder().build().unwrap(), connection, syncer, folder };
         world.at(0).await;
         world
+    }
+
+    /// How to log in.
+    pub(crate) fn info(&self) -> &tieline_emulator::OrgInfo {
+        self.org.info()
+    }
+
+    /// The database's file.
+    pub(crate) fn database(&self) -> PathBuf {
+        self.folder.path().join("t.db")
     }
 
     pub(crate) async fn control(&self, method: reqwest::Method, path: &str, body: Value) {
