@@ -2,14 +2,15 @@
 //!
 //! A handler that takes a [`Caller`] runs for nobody else, and sees the rows of that business alone.
 
-use std::net::SocketAddr;
-
-use axum::extract::{ConnectInfo, FromRequestParts};
+use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use jiff::SignedDuration;
+use tieline_store::audit::{Action, Actor, Entry, Target};
 use tieline_store::{Digest, Role, Session, Tenant, User, Uuid};
 
+use crate::client_address::ClientAddress;
+use crate::limits::{Guarded, Identity, Limits};
 use crate::problem::Problem;
 use crate::secrets;
 use crate::service::Service;
@@ -32,6 +33,8 @@ pub struct Caller {
     pub role: Role,
     /// Who it is.
     pub who: Who,
+    /// Where from.
+    pub address: String,
 }
 
 /// A person or a program.
@@ -43,6 +46,16 @@ pub enum Who {
     ApiKey(Uuid),
     /// Whoever sits at this machine: where there is no sign-in, as in the demo.
     Local,
+}
+
+impl std::fmt::Display for Who {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Who::User(signed_in) => write!(f, "user {}", signed_in.user.id),
+            Who::ApiKey(id) => write!(f, "api_key {id}"),
+            Who::Local => f.write_str("local"),
+        }
+    }
 }
 
 /// A signed-in user, in whatever business.
@@ -72,6 +85,40 @@ impl Caller {
         ))
     }
 
+    /// Who it is, for the audit log.
+    pub fn actor(&self) -> Actor {
+        match &self.who {
+            Who::User(signed_in) => Actor::User(signed_in.user.id),
+            Who::ApiKey(id) => Actor::ApiKey(*id),
+            Who::Local => Actor::System,
+        }
+    }
+
+    /// Writes down what was done, and to what.
+    ///
+    /// # Errors
+    /// When it could not be written down.
+    pub async fn audit(&self, service: &Service, action: Action, target: Option<(&str, &str)>) -> Result<(), Problem> {
+        self.audit_with(service, action, target, serde_json::json!({})).await
+    }
+
+    /// The same with more to say. Nothing secret.
+    ///
+    /// # Errors
+    /// When it could not be written down.
+    pub async fn audit_with(
+        &self,
+        service: &Service,
+        action: Action,
+        target: Option<(&str, &str)>,
+        detail: serde_json::Value,
+    ) -> Result<(), Problem> {
+        let target = target.map(|(kind, id)| Target { kind, id });
+        let entry = Entry { target, detail, address: Some(&self.address), ..Entry::new(self.actor(), action) };
+        self.tenant.audit(&entry, service.now()).await?;
+        Ok(())
+    }
+
     /// The user; programs have none.
     ///
     /// # Errors
@@ -88,34 +135,62 @@ impl Caller {
     }
 }
 
+/// What was found out about a request before its handler asks.
+#[derive(Clone)]
+struct Found(Result<Caller, Problem>);
+
 impl FromRequestParts<Service> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, service: &Service) -> Result<Self, Problem> {
-        if !service.settings().sign_in {
-            return Ok(Self { tenant: service.store().own(), role: Role::Owner, who: Who::Local });
+        if let Some(Found(found)) = parts.extensions.get::<Found>() {
+            return found.clone();
         }
-        if let Some(key) = bearer(&parts.headers)? {
-            let found = service.store().api_key(Digest::of(key), service.now()).await?;
-            let (key, tenant) = found.ok_or_else(Problem::unauthenticated)?;
-            return Ok(Self { tenant, role: key.role, who: Who::ApiKey(key.id) });
-        }
-        let signed_in = SignedIn::from_request_parts(parts, service).await?;
-        let memberships = service.store().memberships(signed_in.user.id).await?;
-        let membership = match business(&parts.headers)? {
-            Some(wanted) => memberships.into_iter().find(|m| m.business() == wanted),
-            None => memberships.into_iter().next(),
-        };
-        let membership = membership.ok_or_else(|| {
-            Problem::forbidden(
-                "no_business",
-                "you are no member of this business",
-                "take up an invitation, or name another business in X-Tieline-Business",
-            )
-        })?;
-        let tenant = service.store().as_member(&membership);
-        Ok(Self { tenant, role: membership.role(), who: Who::User(Box::new(signed_in)) })
+        let found = find(parts, service).await;
+        parts.extensions.insert(Found(found.clone()));
+        found
     }
+}
+
+impl Guarded for Service {
+    fn limits(&self) -> &Limits {
+        self.limits_of_node()
+    }
+
+    async fn identify(&self, parts: &mut Parts) -> Option<Identity> {
+        match Caller::from_request_parts(parts, self).await.ok()?.who {
+            Who::User(signed_in) => Some(Identity::User(signed_in.user.id)),
+            Who::ApiKey(id) => Some(Identity::ApiKey(id)),
+            Who::Local => None,
+        }
+    }
+}
+
+async fn find(parts: &mut Parts, service: &Service) -> Result<Caller, Problem> {
+    let Ok(Address(address)) = Address::from_request_parts(parts, service).await;
+    if !service.settings().sign_in {
+        return Ok(Caller { tenant: service.store().own(), role: Role::Owner, who: Who::Local, address });
+    }
+    if let Some(key) = bearer(&parts.headers)? {
+        let found = service.store().api_key(Digest::of(key), service.now()).await?;
+        let (key, tenant) = found.ok_or_else(Problem::unauthenticated)?;
+        return Ok(Caller { tenant, role: key.role, who: Who::ApiKey(key.id), address });
+    }
+    let signed_in = SignedIn::from_request_parts(parts, service).await?;
+    let memberships = service.store().memberships(signed_in.user.id).await?;
+    let membership = match business(&parts.headers)? {
+        Some(wanted) => memberships.into_iter().find(|m| m.business() == wanted),
+        None => memberships.into_iter().next(),
+    };
+    let membership = membership.ok_or_else(|| {
+        Problem::forbidden(
+            "no_business",
+            "you are no member of this business",
+            "take up an invitation, or name another business in X-Tieline-Business",
+        )
+    })?;
+    let tenant = service.store().as_member(&membership);
+    Ok(Caller { tenant, role: membership.role(), who: Who::User(Box::new(signed_in)), address })
 }
 
 impl FromRequestParts<Service> for SignedIn {
@@ -185,14 +260,14 @@ fn business(headers: &HeaderMap) -> Result<Option<Uuid>, Problem> {
     id.map(Some).ok_or_else(|| Problem::invalid("X-Tieline-Business is no id", "send the id of GET /api/session"))
 }
 
-/// Where a request comes from, as far as the socket tells.
+/// Where a request comes from: the socket's address, or what a trusted proxy says.
 pub(crate) struct Address(pub(crate) String);
 
-impl<S: Send + Sync> FromRequestParts<S> for Address {
+impl FromRequestParts<Service> for Address {
     type Rejection = std::convert::Infallible;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
-        let socket = parts.extensions.get::<ConnectInfo<SocketAddr>>();
-        Ok(Self(socket.map_or_else(|| "unknown".to_owned(), |ConnectInfo(address)| address.ip().to_string())))
+    async fn from_request_parts(parts: &mut Parts, service: &Service) -> Result<Self, Self::Rejection> {
+        let ClientAddress(address) = service.limits_of_node().trusted().client_of(parts);
+        Ok(Self(address.map_or_else(|| "unknown".to_owned(), |address| address.to_string())))
     }
 }

@@ -6,6 +6,7 @@ use axum::http::StatusCode;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tieline_store::audit::Action;
 use tieline_store::{Integration, Role, Status, Uuid};
 use utoipa::ToSchema;
 
@@ -187,6 +188,7 @@ pub(crate) async fn create_integration(
     }
     let sealed = own.then(|| settings.to_credentials());
     let made = caller.tenant.create_integration(&name, sealed.as_ref(), &config, service.now()).await?;
+    caller.audit(&service, Action::ConnectionCreated, Some(("integration", &made.id.to_string()))).await?;
     Ok((StatusCode::CREATED, Json(made.into())))
 }
 
@@ -235,6 +237,8 @@ pub(crate) async fn change_integration(
     if credentials.is_some() {
         service.forget(&before);
     }
+    let detail = json!({"renamed": name.is_some(), "app_changed": credentials.is_some()});
+    caller.audit_with(&service, Action::ConnectionUpdated, Some(("integration", &id.to_string())), detail).await?;
     Ok(Json(changed.into()))
 }
 
@@ -257,5 +261,6 @@ pub(crate) async fn delete_integration(
         crate::connect::shut(&service, &caller.tenant, integration).await?;
     }
     caller.tenant.delete_integration(id).await?;
+    caller.audit(&service, Action::ConnectionDeleted, Some(("integration", &id.to_string()))).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -20,6 +20,7 @@ use crate::service::Service;
     tags(
         (name = "connect", description = "Connecting orgs, and taking the connection away"),
         (name = "integrations", description = "What is connected"),
+        (name = "contacts", description = "Contacts of orgs, and the leads that are made of them"),
         (name = "accounts", description = "People and their sessions"),
         (name = "team", description = "The members of a business"),
         (name = "keys", description = "API keys"),

@@ -8,7 +8,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::get;
+use axum::routing::{get, post};
 use tokio::net::TcpListener;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::TimeoutLayer;
@@ -17,9 +17,10 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::accounts::{api_keys, businesses, invitations, session, setup, team};
+use crate::limits::{Class, rate_limited};
 use crate::problem::Problem;
 use crate::service::Service;
-use crate::{connect, guard, health, integrations, openapi, pages};
+use crate::{connect, contacts, guard, health, imports, integrations, leads, logs, openapi, pages};
 
 /// Longest body, unless a route says otherwise.
 const LONGEST_BODY: usize = 256 * 1024;
@@ -29,59 +30,96 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How long requests may go on once the service is being stopped.
 const LAST_WORDS: Duration = Duration::from_secs(10);
 
-/// The API, with its description.
-fn api() -> OpenApiRouter<Service> {
-    OpenApiRouter::with_openapi(openapi::Document::openapi())
-        .routes(routes!(health::live))
-        .routes(routes!(health::ready))
-        .routes(routes!(setup::setup_state, setup::setup))
-        .routes(routes!(session::session, session::sign_in, session::sign_out))
+/// The API, with its description. `limited` puts the limit of a class before its routes.
+fn api(limited: impl Fn(OpenApiRouter<Service>, Class) -> OpenApiRouter<Service>) -> OpenApiRouter<Service> {
+    let guessed = OpenApiRouter::new()
+        .routes(routes!(setup::setup))
+        .routes(routes!(session::sign_in))
+        .routes(routes!(session::change_password))
+        .routes(routes!(invitations::accept));
+    let people = OpenApiRouter::new()
+        .routes(routes!(session::session, session::sign_out))
         .routes(routes!(session::sessions))
         .routes(routes!(session::end_session))
-        .routes(routes!(session::change_password))
         .routes(routes!(businesses::create_business))
         .routes(routes!(team::members))
         .routes(routes!(team::change_role, team::remove_member))
         .routes(routes!(invitations::invitations, invitations::invite))
         .routes(routes!(invitations::take_back))
-        .routes(routes!(invitations::accept))
         .routes(routes!(api_keys::keys, api_keys::create_key))
         .routes(routes!(api_keys::revoke_key))
+        .routes(routes!(logs::audit))
+        .routes(routes!(logs::verify_audit));
+    let work = OpenApiRouter::new()
         .routes(routes!(integrations::integrations, integrations::create_integration))
         .routes(routes!(integrations::integration, integrations::change_integration, integrations::delete_integration))
+        .routes(routes!(logs::logs))
         .routes(routes!(connect::disconnect))
         .routes(routes!(connect::revoke_all))
         .routes(routes!(connect::authorize))
-        .routes(routes!(connect::callback))
+        .routes(routes!(contacts::contacts, contacts::import_contacts))
+        .routes(routes!(imports::imports))
+        .routes(routes!(imports::import))
+        .routes(routes!(imports::import_rows))
+        .routes(routes!(imports::cancel_import))
+        .routes(routes!(imports::retry_import))
+        .routes(routes!(leads::leads))
+        .routes(routes!(leads::lead));
+    let back = OpenApiRouter::new().routes(routes!(connect::callback));
+    OpenApiRouter::with_openapi(openapi::Document::openapi())
+        .routes(routes!(health::live))
+        .routes(routes!(health::ready))
+        .routes(routes!(setup::setup_state))
+        .merge(limited(guessed, Class::SignIn))
+        .merge(limited(people, Class::Pages))
+        .merge(limited(work, Class::Api))
+        .merge(limited(back, Class::Callback))
 }
 
-/// The pages: not part of the API, and free to change.
-fn pages() -> Router<Service> {
+/// Static files: nothing is counted there.
+fn assets() -> Router<Service> {
     let css = ([(CONTENT_TYPE, "text/css; charset=utf-8")], include_str!("../assets/page.css"));
     let js = |text: &'static str| ([(CONTENT_TYPE, "text/javascript; charset=utf-8")], text);
     let (live, join) = (js(include_str!("../assets/live.js")), js(include_str!("../assets/join.js")));
     Router::new()
-        .route("/", get(pages::page))
-        .route("/overview", get(pages::overview))
-        .route("/sync", axum::routing::post(pages::sync_now))
-        .route("/events", get(pages::events))
-        .route("/connect", get(pages::connect::connect))
-        .route("/setup", get(pages::sign_in::setup_page).post(pages::sign_in::set_up))
-        .route("/sign-in", get(pages::sign_in::sign_in_page).post(pages::sign_in::sign_in))
-        .route("/sign-out", axum::routing::post(pages::sign_in::sign_out))
-        .route("/join", get(pages::sign_in::join_page).post(pages::sign_in::join))
         .route("/assets/page.css", get(async move || css))
         .route("/assets/live.js", get(async move || live))
         .route("/assets/join.js", get(async move || join))
 }
 
+/// The pages: not part of the API, and free to change.
+fn pages() -> Router<Service> {
+    Router::new()
+        .route("/", get(pages::page))
+        .route("/overview", get(pages::overview))
+        .route("/sync", post(pages::sync_now))
+        .route("/events", get(pages::events))
+        .route("/connect", get(pages::connect::connect))
+        .route("/setup", get(pages::sign_in::setup_page))
+        .route("/sign-in", get(pages::sign_in::sign_in_page))
+        .route("/sign-out", post(pages::sign_in::sign_out))
+        .route("/join", get(pages::sign_in::join_page))
+}
+
+/// Where somebody proves who they are.
+fn forms() -> Router<Service> {
+    Router::new()
+        .route("/setup", post(pages::sign_in::set_up))
+        .route("/sign-in", post(pages::sign_in::sign_in))
+        .route("/join", post(pages::sign_in::join))
+}
+
 /// All routes.
 pub fn router(service: Service) -> Router {
-    let (api, document) = api().split_for_parts();
+    let limits = service.clone();
+    let limited = move |routes: OpenApiRouter<Service>, class| routes.route_layer(rate_limited(limits.clone(), class));
+    let (api, document) = api(limited).split_for_parts();
     let document = openapi::Described::new(&document);
     Router::new()
         .merge(api)
-        .merge(pages())
+        .merge(assets())
+        .merge(pages().route_layer(rate_limited(service.clone(), Class::Pages)))
+        .merge(forms().route_layer(rate_limited(service.clone(), Class::SignIn)))
         .merge(document.routes())
         .fallback(async || Problem::not_found("page or resource"))
         .method_not_allowed_fallback(async || {
@@ -101,7 +139,7 @@ pub fn router(service: Service) -> Router {
 
 /// The description of the API, as JSON.
 pub fn openapi_json() -> String {
-    openapi::Described::new(&api().into_openapi()).json().to_owned()
+    openapi::Described::new(&api(|routes, _| routes).into_openapi()).json().to_owned()
 }
 
 /// Serves pages and API, and keeps the integrations in step, until `stop` resolves.
@@ -115,6 +153,8 @@ pub async fn serve(
 ) -> std::io::Result<()> {
     let keeper = service.clone();
     let keeping_up = tokio::spawn(async move { keeper.keep_up().await });
+    let importer = service.clone();
+    let importing = tokio::spawn(async move { importer.work_imports().await });
     let stopping = service.stopping();
     let mut stopped = stopping.subscribe();
     let router = router(service).into_make_service_with_connect_info::<SocketAddr>();
@@ -131,7 +171,8 @@ pub async fn serve(
             tokio::time::sleep(LAST_WORDS).await;
         } => Ok(()),
     };
-    // A run that is cut off here goes on where it stopped.
+    // A run or an import that is cut off here goes on where it stopped.
     keeping_up.abort();
+    importing.abort();
     served
 }

@@ -9,15 +9,23 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tieline_auth::{Clock, ConfigError, Secret, SystemClock};
 use tieline_client::{Connection, Connections};
-use tieline_store::{Integration, Status, Store, StoreError, Tenant};
+use tieline_store::audit::{Action, Actor, Entry};
+use tieline_store::integration_logs::{Event, Level};
+use tieline_store::rate_limits::RateLimits;
+use tieline_store::{Integration, Status, Store, StoreError, Tenant, Uuid};
 use tieline_sync::integration::Login;
-use tieline_sync::{SyncError, Syncer, Window, integration};
+use tieline_sync::{Ended, Importer, SyncError, Syncer, Window, Worked, integration};
 use tokio::sync::{Mutex, Notify, watch};
 use url::Url;
 
+use crate::client_address::Trusted;
 use crate::connect::credentials;
 use crate::cookies::Cookies;
+use crate::limits::{Classes, Limits};
 use crate::problem::Problem;
+
+/// How often a node looks for imports that another one has left behind.
+const IMPORTS_EVERY: Duration = Duration::from_secs(5);
 
 /// How long a browser stays signed in without a request, and at most.
 const SESSION_IDLE: SignedDuration = SignedDuration::from_hours(14 * 24);
@@ -34,6 +42,10 @@ pub struct Settings {
     pub app: Option<SalesforceApp>,
     /// Where orgs send browsers back to, if it is not the usual place under `public_url`.
     pub redirect_uri: Option<Url>,
+    /// How often clients may ask.
+    pub classes: Classes,
+    /// Which proxies are believed when they say who asks.
+    pub trusted: Trusted,
     /// Time between runs.
     pub every: Duration,
     /// How carefully to read.
@@ -61,6 +73,8 @@ impl Settings {
             sign_in: true,
             app: None,
             redirect_uri: None,
+            classes: Classes::default(),
+            trusted: Trusted::default(),
             every: Duration::from_secs(15 * 60),
             window: Window::default(),
             allow_loopback: false,
@@ -84,6 +98,8 @@ struct Inner {
     /// One run at a time: a second one would take the checkpoint from the first.
     running: Mutex<()>,
     nudge: Notify,
+    imports: Notify,
+    limits: Limits,
     /// Counts changes that a page may want to show.
     changes: watch::Sender<u64>,
     /// True once the service is being stopped.
@@ -107,7 +123,11 @@ impl Service {
         let http = tieline_auth::http::token_client().map_err(|e| {
             ConfigError::new(format!("HTTPS cannot be prepared: {e}"), "check this machine's certificates")
         })?;
+        let counters = RateLimits::new(store.clone(), clock.clone());
+        let limits = Limits::new(counters, settings.classes.clone(), settings.trusted.clone());
         Ok(Self(Arc::new(Inner {
+            limits,
+            imports: Notify::new(),
             store,
             settings,
             clock,
@@ -136,6 +156,75 @@ impl Service {
 
     pub(crate) fn now(&self) -> Timestamp {
         self.0.clock.now()
+    }
+
+    pub(crate) fn limits_of_node(&self) -> &Limits {
+        &self.0.limits
+    }
+
+    /// Asks for imports to be looked at soon.
+    pub(crate) fn nudge_imports(&self) {
+        self.0.imports.notify_one();
+    }
+
+    /// Works imports off until dropped. Every node does: each import has one worker at a time.
+    pub async fn work_imports(&self) {
+        let connect = |tenant: Tenant, id: Uuid| {
+            let service = self.clone();
+            async move { service.connection_for_import(&tenant, id).await }
+        };
+        let importer = Importer::new(self.0.store.clone(), connect, self.0.clock.clone());
+        loop {
+            match importer.run_once().await {
+                Ok(Some(worked)) => self.tell_of_import(&worked).await,
+                Ok(None) => {
+                    tokio::select! {
+                        () = self.0.imports.notified() => {}
+                        () = tokio::time::sleep(IMPORTS_EVERY) => {}
+                    }
+                }
+                Err(error) => {
+                    tracing::error!(%error, hint = error.hint(), "imports cannot be worked on");
+                    tokio::time::sleep(IMPORTS_EVERY).await;
+                }
+            }
+        }
+    }
+
+    async fn connection_for_import(&self, tenant: &Tenant, id: Uuid) -> Result<Connection, SyncError> {
+        let integration = tenant.integration(id).await?;
+        let gone = || ConfigError::new("the integration is gone", "import from another one");
+        self.connection(tenant, &integration.ok_or_else(gone)?).await
+    }
+
+    async fn tell_of_import(&self, worked: &Worked) {
+        self.changed();
+        let (event, level, message) = match &worked.ended {
+            Ended::Success => (Event::ImportSuccess, Level::Info, "an import ended".to_owned()),
+            Ended::Failed(reason) => (Event::ImportError, Level::Error, reason.clone()),
+            Ended::Postponed(reason, _) => (Event::ImportError, Level::Warning, reason.clone()),
+            Ended::Cancelled | Ended::Fenced => return,
+        };
+        let Ok(tenants) = self.0.store.every_tenant().await else { return };
+        let Some(tenant) = tenants.into_iter().find(|tenant| tenant.business() == worked.business) else { return };
+        let detail = serde_json::json!({"import": worked.import, "created": worked.outcome.created,
+            "updated": worked.outcome.updated, "unchanged": worked.outcome.unchanged, "failed": worked.outcome.failed});
+        self.log(&tenant, None, event, level, &message, detail).await;
+    }
+
+    /// Notes what happened to an integration. That it could not be noted is no reason to stop.
+    pub(crate) async fn log(
+        &self,
+        tenant: &Tenant,
+        integration: Option<Uuid>,
+        event: Event,
+        level: Level,
+        message: &str,
+        detail: serde_json::Value,
+    ) {
+        if let Err(error) = tenant.log(integration, event, level, message, detail, self.now()).await {
+            tracing::error!(%error, event = event.name(), "what happened to an integration could not be noted");
+        }
     }
 
     /// The client for token requests: it follows no redirects.
@@ -234,6 +323,9 @@ impl Service {
                 if let Err(error) = noted {
                     tracing::error!(%error, "could not note the failure");
                 }
+                let event = if error.needs_person() { Event::AuthFailure } else { Event::SyncError };
+                let detail = serde_json::json!({"hint": error.hint()});
+                self.log(&tenant, Some(integration.id), event, Level::Error, &reason, detail).await;
             }
             self.changed();
         }
@@ -319,6 +411,8 @@ impl Service {
 
     async fn login(&self, tenant: &Tenant, integration: &Integration) -> Result<Login, SyncError> {
         let mut settings = credentials::open(tenant, integration.id).await?;
+        let (id, entry) = (integration.id.to_string(), Entry::new(Actor::System, Action::CredentialRead));
+        tenant.audit(&entry.on("integration", &id), self.now()).await?;
         settings.with_app_of(self.0.settings.app.as_ref(), integration)?;
         let mut login = integration::login_of(&integration.name, &settings.to_credentials())?;
         login.config.hosts.loopback = self.0.settings.allow_loopback;

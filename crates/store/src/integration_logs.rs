@@ -8,6 +8,7 @@ use uuid::Uuid;
 use crate::cleaned;
 use crate::error::StoreError;
 use crate::open::{Store, Tenant};
+use crate::pages::{Cursor, Page};
 use crate::sql::{self, Row};
 
 /// Longest message, and longest text within a detail, in characters: an org's answer may be a page of HTML.
@@ -131,22 +132,6 @@ pub struct IntegrationLog {
     pub at: Timestamp,
 }
 
-impl IntegrationLog {
-    /// Where the page after this entry begins.
-    pub fn cursor(&self) -> LogCursor {
-        LogCursor { at: self.at, id: self.id }
-    }
-}
-
-/// A place in the list: behind the entry of this time and id.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize)]
-pub struct LogCursor {
-    /// Its time.
-    pub at: Timestamp,
-    /// Its id.
-    pub id: Uuid,
-}
-
 /// Which entries to list. All conditions must hold; none lists all.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct LogFilter {
@@ -192,17 +177,16 @@ impl Tenant {
         Ok(id)
     }
 
-    /// The entries, newest first, at most `limit`; the next page begins after the [`cursor`](IntegrationLog::cursor) of
-    /// the last.
+    /// A page of the entries, newest first: at most `limit`, from behind the cursor.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn integration_logs(
         &self,
         filter: &LogFilter,
-        after: Option<LogCursor>,
+        after: Option<Cursor>,
         limit: u32,
-    ) -> Result<Vec<IntegrationLog>, StoreError> {
+    ) -> Result<Page<IntegrationLog>, StoreError> {
         let mut tx = self.read("reading the integrations' log").await?;
         let conditions: [(&str, Option<sql::Value>); 3] = [
             ("integration_id", filter.integration.map(Into::into)),
@@ -217,13 +201,15 @@ impl Tenant {
                 sql.push_str(&format!(" AND {column} = ${}", values.len()));
             }
         }
-        if let Some(LogCursor { at, id }) = after {
+        if let Some(Cursor { at, id }) = after {
             sql.push_str(&format!(" AND (at, id) < (${}, ${})", values.len() + 1, values.len() + 2));
             values.extend([at.into(), id.into()]);
         }
-        values.push(limit.into());
+        values.push(i64::from(limit).saturating_add(1).into());
         sql.push_str(&format!(" ORDER BY at DESC, id DESC LIMIT ${}", values.len()));
-        tx.query(sql).bind_all(values).all().await?.iter().map(integration_log).collect()
+        let rows = tx.query(sql).bind_all(values).all().await?;
+        let logs = rows.iter().map(integration_log).collect::<Result<Vec<_>, _>>()?;
+        Ok(Page::of(logs, limit, |log| Cursor { at: log.at, id: log.id }))
     }
 }
 

@@ -94,6 +94,16 @@ pub enum ContactPageError {
     Soql(#[from] SoqlError),
 }
 
+impl ContactRequest<'_> {
+    /// Whether it can be asked, before anybody is.
+    ///
+    /// # Errors
+    /// [`ContactPageError`], of which the caller is the cause.
+    pub fn check(&self) -> Result<(), ContactPageError> {
+        query(self).map(drop)
+    }
+}
+
 impl ContactPageError {
     /// Whether the request is at fault, and not the org or the database.
     pub fn is_the_callers(&self) -> bool {

@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use tieline_store::Uuid;
+use tieline_store::audit::{Action, Actor, Entry};
 use utoipa::ToSchema;
 
 use crate::accounts::checked_name;
@@ -45,5 +46,9 @@ pub(crate) async fn create_business(
 ) -> Result<(StatusCode, Json<MadeBusiness>), Problem> {
     let name = checked_name("name", &new.name)?;
     let id = service.store().create_business(&name, signed_in.user.id, service.now()).await?;
+    if let Some(membership) = service.store().membership(signed_in.user.id, id).await? {
+        let entry = Entry::new(Actor::User(signed_in.user.id), Action::BusinessCreated);
+        service.store().as_member(&membership).audit(&entry, service.now()).await?;
+    }
     Ok((StatusCode::CREATED, Json(MadeBusiness { id, name })))
 }

@@ -6,6 +6,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use tieline_store::audit::{Action, Actor, Entry, Outcome};
 use tieline_store::{Digest, Session, User, Uuid};
 use utoipa::ToSchema;
 
@@ -128,10 +129,19 @@ pub(crate) async fn begin(
         user_agent: user_agent.chars().take(200).collect(),
     };
     service.store().begin_session(Digest::of(token.expose()), &session).await?;
+    noted(service, Actor::User(user.id), Action::SessionStarted, address).await?;
     let seconds = session.expires_at.duration_since(now).as_secs();
     let cookie = service.cookies().set_session(&token, seconds);
     let csrf_token = secrets::csrf_token(token.expose());
     Ok((SignedIn { user, session, csrf_token }, cookie))
+}
+
+/// Notes what a person did with their account, which is no single business's.
+pub(crate) async fn noted(service: &Service, actor: Actor, action: Action, address: &str) -> Result<(), Problem> {
+    let outcome = if action == Action::SessionFailed { Outcome::Failure } else { Outcome::Success };
+    let entry = Entry { outcome, address: Some(address), ..Entry::new(actor, action) };
+    service.store().audit(&entry, service.now()).await?;
+    Ok(())
 }
 
 /// What a session's owner is told of it.
@@ -165,10 +175,14 @@ pub(crate) async fn sign_in(
     Body(given): Body<Credentials>,
 ) -> Result<Response, Problem> {
     same_origin(&headers, &service)?;
+    if let Err(refusal) = service.limits_of_node().take_account(&given.email).await {
+        return Ok(*refusal);
+    }
     let account = service.store().account(given.email.trim()).await?.filter(|account| !account.is_disabled);
     let hash = account.as_ref().and_then(|account| account.password_hash.clone());
     let fits = passwords::verify(given.password.0, hash).await?;
     let Some(account) = account.filter(|_| fits) else {
+        noted(&service, Actor::Anonymous, Action::SessionFailed, &address).await?;
         // The same answer, after the same time, whether there is such a user or not.
         let hint = "check both; who has lost the password asks an owner for a new invitation";
         return Err(Problem::new(StatusCode::UNAUTHORIZED, "wrong_credentials", "address or password is wrong", hint));
@@ -199,8 +213,13 @@ pub(crate) async fn session(State(service): State<Service>, signed_in: SignedIn)
     (status = "4XX", description = "Nobody was signed in", body = Problem, content_type = "application/problem+json"),
     (status = "5XX", description = "The service failed", body = Problem, content_type = "application/problem+json"),
 ))]
-pub(crate) async fn sign_out(State(service): State<Service>, signed_in: SignedIn) -> Result<Response, Problem> {
+pub(crate) async fn sign_out(
+    State(service): State<Service>,
+    signed_in: SignedIn,
+    Address(address): Address,
+) -> Result<Response, Problem> {
     service.store().end_session(signed_in.user.id, signed_in.session.id).await?;
+    noted(&service, Actor::User(signed_in.user.id), Action::SessionEnded, &address).await?;
     Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, service.cookies().end_session())]).into_response())
 }
 
@@ -252,6 +271,7 @@ pub(crate) async fn end_session(
 pub(crate) async fn change_password(
     State(service): State<Service>,
     signed_in: SignedIn,
+    Address(address): Address,
     Body(given): Body<NewPassword>,
 ) -> Result<StatusCode, Problem> {
     let account = service.store().account_of(signed_in.user.id).await?.ok_or_else(Problem::unauthenticated)?;
@@ -261,5 +281,6 @@ pub(crate) async fn change_password(
     passwords::check(&given.new.0, &signed_in.user.email)?;
     let hash = passwords::hash(given.new.0).await?;
     service.store().set_password(signed_in.user.id, &hash, Some(signed_in.session.id)).await?;
+    noted(&service, Actor::User(signed_in.user.id), Action::PasswordChanged, &address).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -5,6 +5,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tieline_store::audit::Action;
 use tieline_store::{Member, Role, TeamChange, Uuid};
 use utoipa::ToSchema;
 
@@ -96,7 +98,6 @@ pub(crate) async fn remove_member(
 }
 
 async fn change(service: &Service, caller: &Caller, id: Uuid, to: Option<Role>) -> Result<StatusCode, Problem> {
-    let _ = service;
     let leaves = to.is_none() && caller.tenant.user() == Some(id);
     if !leaves {
         caller.at_least(Role::Admin)?;
@@ -108,7 +109,12 @@ async fn change(service: &Service, caller: &Caller, id: Uuid, to: Option<Role>) 
         }
     }
     match caller.tenant.change_member(id, to).await? {
-        TeamChange::Done => Ok(StatusCode::NO_CONTENT),
+        TeamChange::Done => {
+            let action = if to.is_some() { Action::MemberRoleChanged } else { Action::MemberRemoved };
+            let detail = json!({"role": to.map(Role::name)});
+            caller.audit_with(service, action, Some(("user", &id.to_string())), detail).await?;
+            Ok(StatusCode::NO_CONTENT)
+        }
         TeamChange::NotFound => Err(Problem::not_found("member")),
         TeamChange::LastOwner => Err(Problem::conflict(
             "last_owner",

@@ -8,11 +8,13 @@ use serde_json::json;
 use tieline_auth::grant::authorization_code::{Kept, Pending};
 use tieline_auth::grant::begun_login::BegunLogin;
 use tieline_auth::{Grant, Secret};
-use tieline_store::{Connected, Digest, Integration, NewAccess, Role, TakenLogin};
+use tieline_store::audit::{Action, Actor, Entry};
+use tieline_store::integration_logs::{Event, Level};
+use tieline_store::{Connected, Digest, Integration, NewAccess, Role, TakenLogin, Tenant};
 use url::Url;
 use utoipa::IntoParams;
 
-use crate::caller::SignedIn;
+use crate::caller::{Address, SignedIn};
 use crate::connect::authorize::salesforce_app;
 use crate::connect::credentials;
 use crate::connect::refusal::{self, Refusal};
@@ -60,6 +62,7 @@ pub(crate) struct Answer {
 pub(crate) async fn callback(
     State(service): State<Service>,
     signed_in: Result<SignedIn, Problem>,
+    Address(address): Address,
     headers: HeaderMap,
     OriginalUri(uri): OriginalUri,
     Query(answer): Query<Answer>,
@@ -68,14 +71,31 @@ pub(crate) async fn callback(
         Ok(begun) => begun,
         Err(refusal) => return refusal.answer(&headers, "/"),
     };
-    let return_to = begun.return_to.clone();
+    let (return_to, tenant, id) = (begun.return_to.clone(), begun.tenant.clone(), begun.integration);
     match finish(&service, begun, uri.query().unwrap_or_default()).await {
-        Ok(integration) => back(&service, &return_to, &integration),
+        Ok(integration) => {
+            if let Err(problem) = noted(&service, &tenant, &integration, &address).await {
+                return Refusal::from(problem).answer(&headers, &return_to);
+            }
+            back(&service, &return_to, &integration)
+        }
         Err(refusal) => {
+            let event = if refusal.code() == "other_org" { Event::OrgChanged } else { Event::AuthFailure };
+            let detail = json!({"code": refusal.code()});
+            service.log(&tenant, Some(id), event, Level::Error, refusal.detail(), detail).await;
             tracing::warn!(code = refusal.code(), detail = refusal.detail(), "an org was not connected");
             refusal.answer(&headers, &return_to)
         }
     }
+}
+
+async fn noted(service: &Service, tenant: &Tenant, integration: &Integration, address: &str) -> Result<(), Problem> {
+    let (id, actor) = (integration.id.to_string(), tenant.user().map_or(Actor::System, Actor::User));
+    let entry = Entry { address: Some(address), ..Entry::new(actor, Action::ConnectionAuthorized) };
+    tenant.audit(&entry.on("integration", &id), service.now()).await?;
+    let detail = json!({"organization_id": integration.organization_id});
+    service.log(tenant, Some(integration.id), Event::AuthSuccess, Level::Info, "connected", detail).await;
+    Ok(())
 }
 
 /// The login that this answer belongs to. It is used up from here on.
@@ -169,12 +189,7 @@ async fn finish(service: &Service, begun: TakenLogin, query: &str) -> Result<Int
 }
 
 /// The access token at hand is kept with the others; without it, the refresh token is good for the next one.
-async fn keep_token(
-    service: &Service,
-    integration: &Integration,
-    tenant: &tieline_store::Tenant,
-    mut login: BegunLogin,
-) {
+async fn keep_token(service: &Service, integration: &Integration, tenant: &Tenant, mut login: BegunLogin) {
     integration.name.clone_into(&mut login.config_mut().alias);
     let mut tokens = service.settings().tokens.clone();
     if tokens.store.is_none() {

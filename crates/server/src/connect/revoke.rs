@@ -4,6 +4,9 @@ use axum::Json;
 use axum::extract::State;
 use futures_util::{StreamExt, stream};
 use serde::Serialize;
+use serde_json::json;
+use tieline_store::audit::Action;
+use tieline_store::integration_logs::{Event, Level};
 use tieline_store::{Integration, Role, Status, Tenant, Uuid};
 use utoipa::ToSchema;
 
@@ -62,7 +65,10 @@ pub(crate) async fn disconnect(
 ) -> Result<Json<Shut>, Problem> {
     caller.at_least(Role::Admin)?;
     let integration = caller.tenant.integration(id).await?.ok_or_else(|| Problem::not_found("integration"))?;
-    Ok(Json(shut(&service, &caller.tenant, integration).await?))
+    let shut = shut(&service, &caller.tenant, integration).await?;
+    let detail = json!({"ended_at_org": shut.ended_at_org});
+    caller.audit_with(&service, Action::ConnectionDisconnected, Some(("integration", &id.to_string())), detail).await?;
+    Ok(Json(shut))
 }
 
 /// Disconnect all integrations of the business
@@ -80,7 +86,10 @@ pub(crate) async fn disconnect(
 )]
 pub(crate) async fn revoke_all(State(service): State<Service>, caller: Caller) -> Result<Json<Report>, Problem> {
     caller.at_least(Role::Admin)?;
-    Ok(Json(revoke_every(&service, &caller.tenant).await?))
+    let report = revoke_every(&service, &caller.tenant).await?;
+    let detail = json!({"integrations": report.integrations.len(), "complete": report.complete});
+    caller.audit_with(&service, Action::ConnectionRevoked, None, detail).await?;
+    Ok(Json(report))
 }
 
 pub(crate) async fn revoke_every(service: &Service, tenant: &Tenant) -> Result<Report, Problem> {
@@ -110,6 +119,7 @@ pub(crate) async fn shut(service: &Service, tenant: &Tenant, integration: Integr
     });
     let shut = tenant.shut_integration(integration.id, left.as_ref(), reason, service.now()).await?;
     service.forget(&integration);
+    service.log(tenant, Some(integration.id), Event::Disconnected, Level::Info, reason, json!({})).await;
     Ok(Shut {
         integration: integration.id,
         name: integration.name,

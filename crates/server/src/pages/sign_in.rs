@@ -112,12 +112,13 @@ pub(crate) async fn sign_in(
 pub(crate) async fn sign_out(
     page: Result<PageCaller, Redirect>,
     State(service): State<Service>,
+    address: Address,
     Form(sent): Form<Sent>,
 ) -> Result<Response, Problem> {
     let Ok(PageCaller(caller)) = page else { return Ok(Redirect::to("/sign-in").into_response()) };
     let signed_in = caller.signed_in()?.clone();
     check_csrf(&signed_in, &sent.csrf)?;
-    let answer = session::sign_out(State(service), signed_in).await?;
+    let answer = session::sign_out(State(service), signed_in, address).await?;
     Ok(with_session(&answer, "/sign-in"))
 }
 

@@ -8,6 +8,7 @@ use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 use tieline_auth::{Clock, ManualClock, Secret};
 use tieline_emulator::{Emulator, Options};
+use tieline_server::limits::{Class, Classes};
 use tieline_server::{SalesforceApp, Service, Settings};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -35,8 +36,17 @@ impl World {
         Self::with_nodes(db, 1).await
     }
 
+    /// With the limits that a service has unless told otherwise.
+    pub(crate) async fn limited(db: Db, nodes: usize) -> Self {
+        Self::start(db, nodes, true).await
+    }
+
     /// Several nodes on one database. All say that they are the first: a proxy stands before them.
     pub(crate) async fn with_nodes(db: Db, count: usize) -> Self {
+        Self::start(db, count, false).await
+    }
+
+    async fn start(db: Db, count: usize, limited: bool) -> Self {
         let mut listeners = Vec::new();
         for _ in 0..count {
             listeners.push(TcpListener::bind("127.0.0.1:0").await.unwrap());
@@ -51,7 +61,14 @@ impl World {
             client_id: org.info().client_id.clone(),
             client_secret: Some(Secret::new(&org.info().client_secret)),
         };
+        let mut classes = Classes::default();
+        if !limited {
+            for class in Class::ALL {
+                classes.set(class, "off").unwrap();
+            }
+        }
         let settings = Settings {
+            classes,
             app: Some(app),
             allow_loopback: true,
             every: std::time::Duration::from_secs(100_000),

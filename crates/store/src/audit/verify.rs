@@ -36,7 +36,7 @@ impl Tenant {
     /// # Errors
     /// [`StoreError`]: it could not be read, which says nothing of it.
     pub async fn verify_audit(&self) -> Result<Verification, StoreError> {
-        verify(Some(self.business()), async || self.read("verifying the audit log").await).await
+        verify(&Chain::Business(self)).await
     }
 }
 
@@ -46,7 +46,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn verify_audit(&self) -> Result<Verification, StoreError> {
-        verify(None, async || self.read("verifying the audit log").await).await
+        verify(&Chain::Service(self)).await
     }
 
     /// Takes out the oldest entries of all chains, up to the first that happened at `before` or later; how many. What is
@@ -131,17 +131,36 @@ impl Ends {
     }
 }
 
-async fn verify(
-    business: Option<Uuid>,
-    begin: impl AsyncFn() -> Result<Tx, StoreError>,
-) -> Result<Verification, StoreError> {
+/// Whose chain, and how it is read.
+enum Chain<'s> {
+    Business(&'s Tenant),
+    Service(&'s Store),
+}
+
+impl Chain<'_> {
+    fn business(&self) -> Option<Uuid> {
+        match self {
+            Chain::Business(tenant) => Some(tenant.business()),
+            Chain::Service(_) => None,
+        }
+    }
+
+    async fn begin(&self) -> Result<Tx, StoreError> {
+        match self {
+            Chain::Business(tenant) => tenant.read("verifying the audit log").await,
+            Chain::Service(store) => store.read("verifying the audit log").await,
+        }
+    }
+}
+
+async fn verify(chain: &Chain<'_>) -> Result<Verification, StoreError> {
     loop {
-        let (anchor, found) = verify_once(business, &begin).await?;
+        let (anchor, found) = verify_once(chain).await?;
         if matches!(found, Verification::Verified { .. }) {
             return Ok(found);
         }
         // What is missing may have been thinned out meanwhile.
-        let (ends, _) = ends(&mut begin().await?, business).await?;
+        let (ends, _) = ends(&mut chain.begin().await?, chain.business()).await?;
         if ends.map_or(0, |ends| ends.anchor.0) == anchor {
             return Ok(found);
         }
@@ -150,14 +169,12 @@ async fn verify(
 
 /// What was found, and the anchor that it began from. Pages are transactions of their own: a long one would keep a
 /// database from tidying up.
-async fn verify_once(
-    business: Option<Uuid>,
-    begin: &impl AsyncFn() -> Result<Tx, StoreError>,
-) -> Result<(i64, Verification), StoreError> {
-    let (ends, newest) = ends(&mut begin().await?, business).await?;
+async fn verify_once(chain: &Chain<'_>) -> Result<(i64, Verification), StoreError> {
+    let business = chain.business();
+    let (ends, newest) = ends(&mut chain.begin().await?, business).await?;
     let Some(Ends { anchor, head }) = ends else {
         let found = match newest {
-            None => Verification::Verified { entries: 0, head: (0, chain::BEGINNING) },
+            None => Verification::Verified { entries: 0, head: (0, super::chain::BEGINNING) },
             Some(position) => Verification::Broken { position, reason: "the chain's own row is gone" },
         };
         return Ok((0, found));
@@ -170,7 +187,7 @@ async fn verify_once(
     // From the very beginning: an entry before the anchor is one too many.
     let (mut link, mut after) = (anchor, i64::MIN);
     loop {
-        let page = page(&mut begin().await?, business, after, head.0).await?;
+        let page = page(&mut chain.begin().await?, business, after, head.0).await?;
         for row in &page {
             match follow(&link, business, row)? {
                 Ok(next) => link = next,

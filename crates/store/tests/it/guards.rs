@@ -315,10 +315,10 @@ async fn chains_and_logs_are_their_businesses_own(db: Db) {
     }
     log(&a, Some(of_a), Event::AuthSuccess, Level::Info, now()).await;
     log(&a, None, Event::ConfigChanged, Level::Info, now()).await;
-    assert_eq!(a.integration_logs(&LogFilter::default(), None, 9).await.unwrap().len(), 2);
-    assert_eq!(b.integration_logs(&LogFilter::default(), None, 9).await.unwrap().len(), 0);
+    assert_eq!(a.integration_logs(&LogFilter::default(), None, 9).await.unwrap().items.len(), 2);
+    assert_eq!(b.integration_logs(&LogFilter::default(), None, 9).await.unwrap().items.len(), 0);
     let theirs = LogFilter { integration: Some(of_a), ..LogFilter::default() };
-    assert_eq!(b.integration_logs(&theirs, None, 9).await.unwrap().len(), 0);
+    assert_eq!(b.integration_logs(&theirs, None, 9).await.unwrap().items.len(), 0);
     let meddled = a.log(Some(of_b), Event::AuthFailure, Level::Error, "x", json!({}), now()).await;
     assert!(meddled.is_err(), "an entry for another's integration");
 }
@@ -395,7 +395,7 @@ async fn secrets_are_kept_in_neither_log(db: Db) {
     let entry =
         Entry { detail, address: Some(TOKEN), ..Entry::new(Actor::Anonymous, Action::SessionFailed).on("user", TOKEN) };
     own.audit(&entry, now()).await.unwrap();
-    let kept = own.integration_logs(&LogFilter::default(), None, 9).await.unwrap();
+    let kept = own.integration_logs(&LogFilter::default(), None, 9).await.unwrap().items;
     assert_eq!(kept[0].message, "POST /token client_secret=[secret]&x=1 answered [secret]\u{fffd}");
     assert_eq!(kept[0].detail["said"][0], "Bearer [secret]");
     let as_text = if db.is_sqlite() {
@@ -421,20 +421,20 @@ async fn integration_logs_are_listed_in_pages_filtered_and_swept(db: Db) {
         log(&own, Some(integration), Event::SyncSuccess, Level::Info, at).await;
         log(&own, None, Event::RateLimited, if n == 0 { Level::Error } else { Level::Warning }, at).await;
     }
-    let all = own.integration_logs(&LogFilter::default(), None, 100).await.unwrap();
+    let all = own.integration_logs(&LogFilter::default(), None, 100).await.unwrap().items;
     assert_eq!(all.len(), 12);
     assert!(all.is_sorted_by_key(|entry| std::cmp::Reverse((entry.at, entry.id))));
     let (mut paged, mut after) = (Vec::new(), None);
     loop {
         let page = own.integration_logs(&LogFilter::default(), after, 5).await.unwrap();
-        after = page.last().map(|entry| entry.cursor());
-        if page.is_empty() {
+        paged.extend(page.items);
+        after = page.next;
+        if after.is_none() {
             break;
         }
-        paged.extend(page);
     }
     assert_eq!(paged, all);
-    let count = async |filter: LogFilter| own.integration_logs(&filter, None, 100).await.unwrap().len();
+    let count = async |filter: LogFilter| own.integration_logs(&filter, None, 100).await.unwrap().items.len();
     let any = LogFilter::default();
     assert_eq!(count(LogFilter { integration: Some(integration), ..any }).await, 6);
     assert_eq!(count(LogFilter { event: Some(Event::RateLimited), ..any }).await, 6);
