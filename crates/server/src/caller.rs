@@ -13,6 +13,7 @@ use tieline_store::{Digest, Role, Session, Tenant, User, Uuid};
 use crate::problem::Problem;
 use crate::secrets;
 use crate::service::Service;
+use crate::telemetry::request::caller_is;
 
 /// How an API key begins, so that scanners for secrets can know it.
 pub(crate) const KEY_PREFIX: &str = "tl_";
@@ -98,6 +99,7 @@ impl FromRequestParts<Service> for Caller {
         if let Some(key) = bearer(&parts.headers)? {
             let found = service.store().api_key(Digest::of(key), service.now()).await?;
             let (key, tenant) = found.ok_or_else(Problem::unauthenticated)?;
+            caller_is("api_key", key.id);
             return Ok(Self { tenant, role: key.role, who: Who::ApiKey(key.id) });
         }
         let signed_in = SignedIn::from_request_parts(parts, service).await?;
@@ -126,6 +128,7 @@ impl FromRequestParts<Service> for SignedIn {
         let now = service.now();
         let found = service.store().session(Digest::of(&token), now).await?;
         let (session, user) = found.ok_or_else(Problem::unauthenticated)?;
+        caller_is("user", user.id);
         let csrf_token = secrets::csrf_token(&token);
         if !matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS) {
             same_origin(&parts.headers, service)?;

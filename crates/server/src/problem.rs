@@ -31,6 +31,10 @@ pub struct Problem {
     #[serde(skip_serializing_if = "String::is_empty")]
     #[schema(required = false)]
     hint: String,
+    /// Names the request: `urn:tieline:request:` and its id, which the log has too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "urn:tieline:request:0197a0c4-5a3e-7cc1-8d5e-3f1f6d0f3b11")]
+    instance: Option<String>,
     /// Seconds after which it may be tried again; also the header `Retry-After`.
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after: Option<u64>,
@@ -50,6 +54,7 @@ impl Problem {
             code,
             detail: detail.into(),
             hint: hint.into(),
+            instance: None,
             retry_after: None,
         }
     }
@@ -130,7 +135,8 @@ impl Problem {
 }
 
 impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
+    fn into_response(mut self) -> Response {
+        self.instance = crate::telemetry::request::current_id().map(|id| format!("urn:tieline:request:{id}"));
         let body = serde_json::to_vec(&self).unwrap_or_default();
         let mut response = (self.status, [(header::CONTENT_TYPE, PROBLEM_JSON)], body).into_response();
         if let Some(seconds) = self.retry_after {

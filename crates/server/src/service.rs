@@ -3,6 +3,7 @@
 //! A nudge carries no input. It says "look again", and looking again is all that a run does; a lost one costs time,
 //! never rows.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -13,11 +14,13 @@ use tieline_store::{Integration, Status, Store, StoreError, Tenant};
 use tieline_sync::integration::Login;
 use tieline_sync::{SyncError, Syncer, Window, integration};
 use tokio::sync::{Mutex, Notify, watch};
+use tracing::Instrument;
 use url::Url;
 
 use crate::connect::credentials;
 use crate::cookies::Cookies;
 use crate::problem::Problem;
+use crate::telemetry::{Metrics, measures};
 
 /// How long a browser stays signed in without a request, and at most.
 const SESSION_IDLE: SignedDuration = SignedDuration::from_hours(14 * 24);
@@ -42,6 +45,12 @@ pub struct Settings {
     pub allow_loopback: bool,
     /// Where tokens are kept. Without a store of its own, beside the database.
     pub tokens: tieline_auth::Settings,
+    /// What `GET /metrics` shows, if it shows anything.
+    pub metrics: Option<Metrics>,
+    /// Whether traces go on that a `traceparent` header tells of: only where a proxy removes those of strangers.
+    pub trust_traceparent: bool,
+    /// How long new requests are still taken once the service is being stopped, so that load balancers hear of it.
+    pub drain: Duration,
 }
 
 /// An app at Salesforce: a connected app, or an external client app.
@@ -65,6 +74,9 @@ impl Settings {
             window: Window::default(),
             allow_loopback: false,
             tokens: tieline_auth::Settings::default(),
+            metrics: None,
+            trust_traceparent: false,
+            drain: Duration::ZERO,
         }
     }
 }
@@ -88,6 +100,8 @@ struct Inner {
     changes: watch::Sender<u64>,
     /// True once the service is being stopped.
     stopping: watch::Sender<bool>,
+    /// True a little earlier: whoever asks whether the service is ready is told that it is not.
+    draining: AtomicBool,
 }
 
 impl Service {
@@ -118,6 +132,7 @@ impl Service {
             nudge: Notify::new(),
             changes: watch::Sender::new(0),
             stopping: watch::Sender::new(false),
+            draining: AtomicBool::new(false),
         })))
     }
 
@@ -183,6 +198,18 @@ impl Service {
         self.0.stopping.clone()
     }
 
+    /// From now on the service is not ready any more; resolves when load balancers had the time to hear of it.
+    pub(crate) async fn drain(&self) {
+        self.0.draining.store(true, Ordering::Relaxed);
+        let seconds = self.0.settings.drain.as_secs_f64();
+        tracing::info!(seconds, "stopping: not ready any more, and still taking requests for so long");
+        tokio::time::sleep(self.0.settings.drain).await;
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.0.draining.load(Ordering::Relaxed)
+    }
+
     /// Asks for a run soon, without waiting for it.
     pub fn nudge(&self) {
         self.0.nudge.notify_one();
@@ -223,7 +250,13 @@ impl Service {
         };
         for (tenant, integration) in work {
             self.changed();
-            let outcome = self.run_one(&tenant, &integration).await;
+            let span = tracing::info_span!("sync_run", integration = %integration.id);
+            let outcome = self.run_one(&tenant, &integration).instrument(span).await;
+            measures::sync_run(match &outcome {
+                Ok(()) => "done",
+                Err(SyncError::Store(StoreError::Fenced { .. })) => "fenced",
+                Err(_) => "failed",
+            });
             if let Err(SyncError::Store(error @ StoreError::Fenced { .. })) = &outcome {
                 tracing::info!(integration = %integration.name, %error, "another process does the work");
             } else if let Err(error) = outcome {

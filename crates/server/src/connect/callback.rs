@@ -19,6 +19,7 @@ use crate::connect::refusal::{self, Refusal};
 use crate::extract::Query;
 use crate::problem::Problem;
 use crate::service::Service;
+use crate::telemetry::measures;
 
 /// What the org sends along.
 #[derive(Deserialize, IntoParams)]
@@ -65,12 +66,19 @@ pub(crate) async fn callback(
 ) -> Response {
     let begun = match take(&service, signed_in, &headers, answer.state.as_deref().unwrap_or_default()).await {
         Ok(begun) => begun,
-        Err(refusal) => return refusal.answer(&headers, "/"),
+        Err(refusal) => {
+            measures::login_refused(refusal.code());
+            return refusal.answer(&headers, "/");
+        }
     };
     let return_to = begun.return_to.clone();
     match finish(&service, begun, uri.query().unwrap_or_default()).await {
-        Ok(integration) => back(&service, &return_to, &integration),
+        Ok(integration) => {
+            measures::login_finished();
+            back(&service, &return_to, &integration)
+        }
         Err(refusal) => {
+            measures::login_refused(refusal.code());
             tracing::warn!(code = refusal.code(), detail = refusal.detail(), "an org was not connected");
             refusal.answer(&headers, &return_to)
         }
