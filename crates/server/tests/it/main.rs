@@ -11,7 +11,9 @@ mod servers;
 
 mod accounts;
 mod connect;
+mod exposition;
 mod local;
 mod openapi;
 mod outbound;
+mod telemetry;
 mod world;
