@@ -114,3 +114,67 @@ fn clean_text(text: &mut Cow<'static, str>) {
         *text = Cow::Owned(masked);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use opentelemetry::trace::TracerProvider;
+    use opentelemetry_sdk::trace::SdkTracerProvider;
+    use tracing_opentelemetry::OpenTelemetrySpanExt;
+    use tracing_subscriber::layer::SubscriberExt;
+
+    use super::*;
+
+    #[derive(Debug, Clone, Default)]
+    struct Kept(Arc<Mutex<Vec<SpanData>>>);
+
+    impl SpanExporter for Kept {
+        async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+            self.0.lock().unwrap().extend(batch);
+            Ok(())
+        }
+    }
+
+    fn exported(act: impl FnOnce()) -> Vec<SpanData> {
+        let kept = Kept::default();
+        let provider = SdkTracerProvider::builder().with_simple_exporter(Cleaned(kept.clone())).build();
+        let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("test"));
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), act);
+        let kept = kept.0.lock().unwrap().clone();
+        assert_eq!(kept.len(), 1);
+        kept
+    }
+
+    #[test]
+    fn what_looks_like_a_credential_is_masked_wherever_it_stands() {
+        let token = "00D4S000000oz4e!ARcAQ0123456789abcdefXYZ";
+        let spans = exported(|| {
+            let span = tracing::info_span!("work", text = token, password = "planted", harmless = "stays", count = 3);
+            span.set_attribute("later", format!("sid=planted {token}"));
+            span.set_status(Status::error(format!("it said {token}")));
+            let _in = span.enter();
+            tracing::info!(access_token = "planted", "got {token}");
+        });
+        let told = format!("{spans:?}");
+        assert!(!told.contains("planted") && !told.contains("ARcAQ"), "{told}");
+        assert!(told.matches("[secret]").count() >= 6 && told.contains("stays"), "{told}");
+    }
+
+    #[test]
+    fn a_request_gets_the_names_of_the_conventions() {
+        for (status, is_error) in [(404, false), (503, true)] {
+            let spans = exported(|| {
+                let span = tracing::error_span!("request", request_id = "1", method = "GET", route = "/a/{id}");
+                span.set_attribute("http.response.status_code", i64::from(status));
+            });
+            let span = &spans[0];
+            assert_eq!((&*span.name, &span.span_kind), ("GET /a/{id}", &SpanKind::Server));
+            let names: Vec<&str> = span.attributes.iter().map(|attribute| attribute.key.as_str()).collect();
+            for name in ["http.request.method", "http.route", "tieline.request_id", "http.response.status_code"] {
+                assert!(names.contains(&name), "{names:?}");
+            }
+            assert_eq!(span.status == Status::error(""), is_error);
+        }
+    }
+}
