@@ -6,6 +6,8 @@ use serde::Serialize;
 use tieline_store::StoreError;
 use utoipa::ToSchema;
 
+use crate::telemetry::request::current_id;
+
 /// `application/problem+json`
 pub const PROBLEM_JSON: &str = "application/problem+json";
 
@@ -32,12 +34,28 @@ pub struct Problem {
     #[schema(required = false)]
     hint: String,
     /// Names the request: `urn:tieline:request:` and its id, which the log has too.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "urn:tieline:request:0197a0c4-5a3e-7cc1-8d5e-3f1f6d0f3b11")]
-    instance: Option<String>,
+    #[serde(skip_serializing_if = "Instance::is_unknown")]
+    #[schema(value_type = String, required = false, example = "urn:tieline:request:0197a0c4-5a3e-7cc1-8d5e-3f1f6d0f3b11")]
+    instance: Instance,
     /// Seconds after which it may be tried again; also the header `Retry-After`.
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after: Option<u64>,
+}
+
+/// The request that is being answered when the problem is written: it is known by then, and takes no room before.
+#[derive(Debug, Clone, Copy)]
+struct Instance;
+
+impl Instance {
+    fn is_unknown(&self) -> bool {
+        current_id().is_none()
+    }
+}
+
+impl Serialize for Instance {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(&format_args!("urn:tieline:request:{}", current_id().unwrap_or_default()))
+    }
 }
 
 fn number<S: serde::Serializer>(status: &StatusCode, to: S) -> Result<S::Ok, S::Error> {
@@ -54,7 +72,7 @@ impl Problem {
             code,
             detail: detail.into(),
             hint: hint.into(),
-            instance: None,
+            instance: Instance,
             retry_after: None,
         }
     }
@@ -135,8 +153,7 @@ impl Problem {
 }
 
 impl IntoResponse for Problem {
-    fn into_response(mut self) -> Response {
-        self.instance = crate::telemetry::request::current_id().map(|id| format!("urn:tieline:request:{id}"));
+    fn into_response(self) -> Response {
         let body = serde_json::to_vec(&self).unwrap_or_default();
         let mut response = (self.status, [(header::CONTENT_TYPE, PROBLEM_JSON)], body).into_response();
         if let Some(seconds) = self.retry_after {
