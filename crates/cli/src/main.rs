@@ -6,6 +6,7 @@ mod cells;
 mod commands;
 mod doctor;
 mod failure;
+mod logging;
 mod login;
 mod orgs;
 mod place;
@@ -15,10 +16,6 @@ mod setup;
 mod visible;
 
 use clap::{Parser, Subcommand};
-use std::io::IsTerminal;
-use tieline_auth::redact::Masked;
-
-use tracing_subscriber::EnvFilter;
 
 use crate::commands::{
     apex, broker, bulk, completions, datacloud, demo, describe, doctor as doctor_command, emulate, limits,
@@ -79,18 +76,6 @@ enum Command {
 
 fn main() -> std::process::ExitCode {
     let arguments = Arguments::parse();
-    // What an event tells is told again by the error that ends the command.
-    let filter =
-        EnvFilter::try_from_env("TIELINE_LOG").unwrap_or_else(|_| EnvFilter::new("warn,tieline_auth::event=error"));
-    let plain = std::env::var_os("NO_COLOR").is_some_and(|text| !text.is_empty());
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal() && !plain)
-        .with_writer(|| Masked::new(std::io::stderr()))
-        .with_target(false)
-        // It would be told on stderr, which is what cannot be written.
-        .log_internal_errors(false)
-        .init();
     // More than one crypto provider in a graph makes rustls guess, and guessing panics.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -100,6 +85,9 @@ fn main() -> std::process::ExitCode {
             return 1.into();
         }
     };
+    if let Err(failure) = logging::start(matches!(arguments.command, Command::Serve(_)), runtime.handle()) {
+        return failure.report();
+    }
     let outcome = runtime.block_on(async {
         match arguments.command {
             Command::Demo(command) => command.run().await,
@@ -131,6 +119,7 @@ fn main() -> std::process::ExitCode {
             Command::Sync(command) => command.run().await,
         }
     });
+    logging::finish();
     // Requests read ahead need not be waited for.
     runtime.shutdown_background();
     match outcome {

@@ -14,6 +14,7 @@ use crate::limits::{Guarded, Identity, Limits};
 use crate::problem::Problem;
 use crate::secrets;
 use crate::service::Service;
+use crate::telemetry::request::caller_is;
 
 /// How an API key begins, so that scanners for secrets can know it.
 pub(crate) const KEY_PREFIX: &str = "tl_";
@@ -174,6 +175,7 @@ async fn find(parts: &mut Parts, service: &Service) -> Result<Caller, Problem> {
     if let Some(key) = bearer(&parts.headers)? {
         let found = service.store().api_key(Digest::of(key), service.now()).await?;
         let (key, tenant) = found.ok_or_else(Problem::unauthenticated)?;
+        caller_is("api_key", key.id);
         return Ok(Caller { tenant, role: key.role, who: Who::ApiKey(key.id), address });
     }
     let signed_in = SignedIn::from_request_parts(parts, service).await?;
@@ -201,6 +203,7 @@ impl FromRequestParts<Service> for SignedIn {
         let now = service.now();
         let found = service.store().session(Digest::of(&token), now).await?;
         let (session, user) = found.ok_or_else(Problem::unauthenticated)?;
+        caller_is("user", user.id);
         let csrf_token = secrets::csrf_token(&token);
         if !matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS) {
             same_origin(&parts.headers, service)?;

@@ -57,7 +57,7 @@ fn text(headers: &HeaderMap, name: impl header::AsHeaderName) -> Option<&str> {
     headers.get(name).and_then(|v| v.to_str().ok())
 }
 
-fn is_local(headers: &HeaderMap) -> bool {
+pub(crate) fn is_local(headers: &HeaderMap) -> bool {
     let host = text(headers, header::HOST).unwrap_or("");
     url::Url::parse(&format!("http://{host}")).is_ok_and(|url| tieline_auth::host::is_loopback(&url))
 }

@@ -32,6 +32,10 @@ pub(crate) async fn live() -> Json<Health> {
     (status = 503, description = "It cannot, for now", body = Health),
 ))]
 pub(crate) async fn ready(State(service): State<Service>) -> (StatusCode, Json<Health>) {
+    if service.is_draining() {
+        let health = Health { status: "unavailable", reason: Some("the service is being stopped".to_owned()) };
+        return (StatusCode::SERVICE_UNAVAILABLE, Json(health));
+    }
     let asked = tokio::time::timeout(std::time::Duration::from_secs(2), service.store().ping()).await;
     let reason = match asked {
         Ok(Ok(())) => return (StatusCode::OK, Json(Health { status: "ready", reason: None })),

@@ -6,8 +6,8 @@
 //!
 //! Reading order: [`service`] (what runs), [`router`] (the table of contents), [`caller`] (who asks) with `cookies`,
 //! `secrets` and `passwords`, `extract` and [`problem`] (what comes in, and what goes wrong); then what it does:
-//! `accounts`, `integrations`, `connect`; `pages`, `openapi` and `health`; `guard` around all of it. [`outbound`] sends
-//! alerts.
+//! `accounts`, `integrations`, `connect`; `pages`, `openapi` and `health`; `guard` and [`telemetry`] around all of
+//! it. [`outbound`] sends alerts.
 
 mod accounts;
 pub mod caller;
@@ -33,6 +33,7 @@ pub mod problem;
 pub mod router;
 mod secrets;
 pub mod service;
+pub mod telemetry;
 
 pub use problem::Problem;
 pub use router::serve;

@@ -225,7 +225,10 @@ async fn limited<S: Guarded>(state: S, class: Class, request: Request, next: Nex
             told.write(response.headers_mut());
             response
         }
-        Some(told) => told.refusal(),
+        Some(told) => {
+            crate::telemetry::measures::rate_limited(class.name());
+            told.refusal()
+        }
     }
 }
 

@@ -6,6 +6,8 @@ use serde::Serialize;
 use tieline_store::StoreError;
 use utoipa::ToSchema;
 
+use crate::telemetry::request::current_id;
+
 /// `application/problem+json`
 pub const PROBLEM_JSON: &str = "application/problem+json";
 
@@ -31,9 +33,29 @@ pub struct Problem {
     #[serde(skip_serializing_if = "String::is_empty")]
     #[schema(required = false)]
     hint: String,
+    /// Names the request: `urn:tieline:request:` and its id, which the log has too.
+    #[serde(skip_serializing_if = "Instance::is_unknown")]
+    #[schema(value_type = String, required = false, example = "urn:tieline:request:0197a0c4-5a3e-7cc1-8d5e-3f1f6d0f3b11")]
+    instance: Instance,
     /// Seconds after which it may be tried again; also the header `Retry-After`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    retry_after: Option<u64>,
+    retry_after: Option<u32>,
+}
+
+/// The request that is being answered when the problem is written: it is known by then, and takes no room before.
+#[derive(Debug, Clone, Copy)]
+struct Instance;
+
+impl Instance {
+    fn is_unknown(&self) -> bool {
+        current_id().is_none()
+    }
+}
+
+impl Serialize for Instance {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(&format_args!("urn:tieline:request:{}", current_id().unwrap_or_default()))
+    }
 }
 
 fn number<S: serde::Serializer>(status: &StatusCode, to: S) -> Result<S::Ok, S::Error> {
@@ -50,6 +72,7 @@ impl Problem {
             code,
             detail: detail.into(),
             hint: hint.into(),
+            instance: Instance,
             retry_after: None,
         }
     }
@@ -92,7 +115,7 @@ impl Problem {
 
     /// The same, to be tried again after so many seconds.
     #[must_use]
-    pub fn after(mut self, seconds: u64) -> Self {
+    pub fn after(mut self, seconds: u32) -> Self {
         self.retry_after = Some(seconds);
         self
     }

@@ -20,7 +20,7 @@ use crate::accounts::{api_keys, businesses, invitations, session, setup, team};
 use crate::limits::{Class, rate_limited};
 use crate::problem::Problem;
 use crate::service::Service;
-use crate::{connect, contacts, guard, health, imports, integrations, leads, logs, openapi, pages};
+use crate::{connect, contacts, guard, health, imports, integrations, leads, logs, openapi, pages, telemetry};
 
 /// Longest body, unless a route says otherwise.
 const LONGEST_BODY: usize = 256 * 1024;
@@ -121,6 +121,7 @@ pub fn router(service: Service) -> Router {
         .merge(pages().route_layer(rate_limited(service.clone(), Class::Pages)))
         .merge(forms().route_layer(rate_limited(service.clone(), Class::SignIn)))
         .merge(document.routes())
+        .merge(telemetry::routes())
         .fallback(async || Problem::not_found("page or resource"))
         .method_not_allowed_fallback(async || {
             let hint = "the header Allow names the methods that it has";
@@ -134,6 +135,7 @@ pub fn router(service: Service) -> Router {
         }))
         .layer(from_fn_with_state(service.clone(), guard::local_only))
         .layer(from_fn(guard::headers))
+        .layer(from_fn_with_state(service.clone(), telemetry::request::follow))
         .with_state(service)
 }
 
@@ -155,24 +157,34 @@ pub async fn serve(
     let keeping_up = tokio::spawn(async move { keeper.keep_up().await });
     let importer = service.clone();
     let importing = tokio::spawn(async move { importer.work_imports().await });
+    let gathering = tokio::spawn(telemetry::keep_small(service.clone()));
+    let leaving = service.clone();
     let stopping = service.stopping();
     let mut stopped = stopping.subscribe();
     let router = router(service).into_make_service_with_connect_info::<SocketAddr>();
     let serving = axum::serve(listener, router).with_graceful_shutdown(async move {
         stop.await;
+        leaving.drain().await;
         // Open event streams end with this: they would hold the service for ever.
         stopping.send_replace(true);
     });
     let served = tokio::select! {
-        served = serving => served,
+        served = serving => {
+            tracing::info!("stopped: every request was answered");
+            served
+        }
         // Whoever has not got an answer by then does not get one.
         () = async {
             let _ = stopped.wait_for(|stopping| *stopping).await;
             tokio::time::sleep(LAST_WORDS).await;
-        } => Ok(()),
+        } => {
+            tracing::warn!(seconds = LAST_WORDS.as_secs(), "stopped, although some requests were not answered");
+            Ok(())
+        }
     };
     // A run or an import that is cut off here goes on where it stopped.
     keeping_up.abort();
     importing.abort();
+    gathering.abort();
     served
 }

@@ -3,6 +3,7 @@
 //! A nudge carries no input. It says "look again", and looking again is all that a run does; a lost one costs time,
 //! never rows.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use tieline_store::{Integration, Status, Store, StoreError, Tenant, Uuid};
 use tieline_sync::integration::Login;
 use tieline_sync::{Ended, Importer, SyncError, Syncer, Window, Worked, integration};
 use tokio::sync::{Mutex, Notify, watch};
+use tracing::Instrument;
 use url::Url;
 
 use crate::client_address::Trusted;
@@ -23,6 +25,7 @@ use crate::connect::credentials;
 use crate::cookies::Cookies;
 use crate::limits::{Classes, Limits};
 use crate::problem::Problem;
+use crate::telemetry::{Metrics, measures};
 
 /// How often a node looks for imports that another one has left behind.
 const IMPORTS_EVERY: Duration = Duration::from_secs(5);
@@ -54,6 +57,12 @@ pub struct Settings {
     pub allow_loopback: bool,
     /// Where tokens are kept. Without a store of its own, beside the database.
     pub tokens: tieline_auth::Settings,
+    /// What `GET /metrics` shows, if it shows anything.
+    pub metrics: Option<Metrics>,
+    /// Whether traces go on that a `traceparent` header tells of: only where a proxy removes those of strangers.
+    pub trust_traceparent: bool,
+    /// How long new requests are still taken once the service is being stopped, so that load balancers hear of it.
+    pub drain: Duration,
 }
 
 /// An app at Salesforce: a connected app, or an external client app.
@@ -79,6 +88,9 @@ impl Settings {
             window: Window::default(),
             allow_loopback: false,
             tokens: tieline_auth::Settings::default(),
+            metrics: None,
+            trust_traceparent: false,
+            drain: Duration::ZERO,
         }
     }
 }
@@ -104,6 +116,8 @@ struct Inner {
     changes: watch::Sender<u64>,
     /// True once the service is being stopped.
     stopping: watch::Sender<bool>,
+    /// True a little earlier: whoever asks whether the service is ready is told that it is not.
+    draining: AtomicBool,
 }
 
 impl Service {
@@ -138,6 +152,7 @@ impl Service {
             nudge: Notify::new(),
             changes: watch::Sender::new(0),
             stopping: watch::Sender::new(false),
+            draining: AtomicBool::new(false),
         })))
     }
 
@@ -199,6 +214,22 @@ impl Service {
 
     async fn tell_of_import(&self, worked: &Worked) {
         self.changed();
+        let rows = &worked.outcome;
+        for (outcome, count) in [
+            ("created", rows.created),
+            ("updated", rows.updated),
+            ("unchanged", rows.unchanged),
+            ("failed", rows.failed),
+        ] {
+            measures::import_rows(outcome, count);
+        }
+        measures::import_ended(match &worked.ended {
+            Ended::Success => "success",
+            Ended::Failed(_) => "failed",
+            Ended::Postponed(..) => "postponed",
+            Ended::Cancelled => "cancelled",
+            Ended::Fenced => "taken_over",
+        });
         let (event, level, message) = match &worked.ended {
             Ended::Success => (Event::ImportSuccess, Level::Info, "an import ended".to_owned()),
             Ended::Failed(reason) => (Event::ImportError, Level::Error, reason.clone()),
@@ -272,6 +303,18 @@ impl Service {
         self.0.stopping.clone()
     }
 
+    /// From now on the service is not ready any more; resolves when load balancers had the time to hear of it.
+    pub(crate) async fn drain(&self) {
+        self.0.draining.store(true, Ordering::Relaxed);
+        let seconds = self.0.settings.drain.as_secs_f64();
+        tracing::info!(seconds, "stopping: not ready any more, and still taking requests for so long");
+        tokio::time::sleep(self.0.settings.drain).await;
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.0.draining.load(Ordering::Relaxed)
+    }
+
     /// Asks for a run soon, without waiting for it.
     pub fn nudge(&self) {
         self.0.nudge.notify_one();
@@ -312,7 +355,13 @@ impl Service {
         };
         for (tenant, integration) in work {
             self.changed();
-            let outcome = self.run_one(&tenant, &integration).await;
+            let span = tracing::info_span!("sync_run", integration = %integration.id);
+            let outcome = self.run_one(&tenant, &integration).instrument(span).await;
+            measures::sync_run(match &outcome {
+                Ok(()) => "done",
+                Err(SyncError::Store(StoreError::Fenced { .. })) => "fenced",
+                Err(_) => "failed",
+            });
             if let Err(SyncError::Store(error @ StoreError::Fenced { .. })) = &outcome {
                 tracing::info!(integration = %integration.name, %error, "another process does the work");
             } else if let Err(error) = outcome {

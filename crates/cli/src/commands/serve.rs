@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tieline_auth::{Secret, SystemClock};
+use tieline_server::telemetry::Metrics;
 use tieline_server::{SalesforceApp, Service, Settings};
 use tieline_store::Store;
 use tieline_sync::integration;
@@ -25,6 +26,8 @@ use crate::settings::{self, Care, Database};
 The first start prints a token, with which the first user is made at /setup.
 SALESFORCE_CLIENT_ID and SALESFORCE_CLIENT_SECRET name the app that orgs are connected through, SALESFORCE_REDIRECT_URI its
 callback URL (default: APP_URL/api/integrations/salesforce/callback).
+TIELINE_METRICS_TOKEN is what GET /metrics asks for (without it, this machine alone may read it), TIELINE_LOG_FORMAT=json
+writes one JSON object a line, and the OTEL_* variables switch traces on: docs/logging.md, docs/metrics.md.
 The SF_* variables, if set, are saved (sealed) as the integration `default`; later starts need them no more.")]
 pub(crate) struct Serve {
     /// Address to listen on; port 0 takes a free one
@@ -42,6 +45,12 @@ pub(crate) struct Serve {
     /// Nobody signs in: for whoever sits at this machine alone
     #[arg(long)]
     no_sign_in: bool,
+    /// Seconds in which requests are still taken when the service is being stopped, for load balancers to notice
+    #[arg(long, value_name = "SECONDS", env = "TIELINE_DRAIN_SECONDS", default_value_t = 0)]
+    drain: u64,
+    /// Continue traces of `traceparent` headers: only behind a proxy that removes those of strangers
+    #[arg(long, env = "TIELINE_TRUST_TRACEPARENT")]
+    trust_traceparent: bool,
     #[command(flatten)]
     database: Database,
     #[command(flatten)]
@@ -72,9 +81,21 @@ impl Serve {
             window: self.care.window(),
             allow_loopback: self.allow_loopback,
             tokens: settings::shared_tokens().await?,
+            metrics: Some(Metrics::install(variable("TIELINE_METRICS_TOKEN").map(Secret::new))?),
+            trust_traceparent: self.trust_traceparent,
+            drain: Duration::from_secs(self.drain),
             ..Settings::new(public_url.clone())
         };
         let service = Service::new(store.clone(), settings)?;
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            %address,
+            public_url = %public_url.origin().ascii_serialization(),
+            database = store.place(),
+            sign_in = !self.no_sign_in,
+            traces = crate::logging::is_tracing(),
+            "started"
+        );
         say!("tieline is ready at http://{address}");
         if !self.no_sign_in {
             say_how_to_set_up(&service, &store, &public_url).await?;

@@ -39,4 +39,5 @@ mod setup_interrupted;
 mod setup_keys;
 mod setup_rotation;
 mod setup_terminal;
+mod telemetry;
 mod transcripts;

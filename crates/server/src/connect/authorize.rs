@@ -19,6 +19,7 @@ use crate::extract::Query;
 use crate::problem::Problem;
 use crate::secrets;
 use crate::service::Service;
+use crate::telemetry::measures;
 
 /// How long a login may take. The org's code lives 15 minutes.
 pub(super) const LIFE: SignedDuration = SignedDuration::from_mins(10);
@@ -142,6 +143,7 @@ pub(crate) async fn begin(
         expires_at: now + LIFE,
     };
     caller.tenant.begin_login(&login, now).await?;
+    measures::login_begun();
     let url = pending.url().to_string();
     let cookie = service.cookies().set_login(&browser, LIFE.as_secs());
     Ok((LoginPage { url, integration: integration.id }, cookie))

@@ -21,6 +21,7 @@ use crate::connect::refusal::{self, Refusal};
 use crate::extract::Query;
 use crate::problem::Problem;
 use crate::service::Service;
+use crate::telemetry::measures;
 
 /// What the org sends along.
 #[derive(Deserialize, IntoParams)]
@@ -69,7 +70,10 @@ pub(crate) async fn callback(
 ) -> Response {
     let begun = match take(&service, signed_in, &headers, answer.state.as_deref().unwrap_or_default()).await {
         Ok(begun) => begun,
-        Err(refusal) => return refusal.answer(&headers, "/"),
+        Err(refusal) => {
+            measures::login_refused(refusal.code());
+            return refusal.answer(&headers, "/");
+        }
     };
     let (return_to, tenant, id) = (begun.return_to.clone(), begun.tenant.clone(), begun.integration);
     match finish(&service, begun, uri.query().unwrap_or_default()).await {
@@ -77,9 +81,11 @@ pub(crate) async fn callback(
             if let Err(problem) = noted(&service, &tenant, &integration, &address).await {
                 return Refusal::from(problem).answer(&headers, &return_to);
             }
+            measures::login_finished();
             back(&service, &return_to, &integration)
         }
         Err(refusal) => {
+            measures::login_refused(refusal.code());
             let event = if refusal.code() == "other_org" { Event::OrgChanged } else { Event::AuthFailure };
             let detail = json!({"code": refusal.code()});
             service.log(&tenant, Some(id), event, Level::Error, refusal.detail(), detail).await;

@@ -22,6 +22,7 @@ use tokio_stream::wrappers::WatchStream;
 use crate::caller::{Caller, SignedIn};
 use crate::problem::Problem;
 use crate::service::Service;
+use crate::telemetry::measures::Counted;
 
 /// Rows of each table.
 const SHOWN: u32 = 20;
@@ -281,6 +282,7 @@ pub(crate) async fn events(
     _caller: Caller,
     State(service): State<Service>,
 ) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+    let open = Counted::event_stream();
     let changes = WatchStream::new(service.changes()).then(|n| async move {
         tokio::time::sleep(Duration::from_millis(250)).await;
         Ok(Event::default().event("changed").data(n.to_string()))
@@ -288,6 +290,10 @@ pub(crate) async fn events(
     let mut stopping = service.stopping().subscribe();
     let until_stopped = changes.take_until(async move {
         let _ = stopping.wait_for(|stopping| *stopping).await;
+    });
+    // Counted as long as it is open.
+    let until_stopped = until_stopped.inspect(move |_| {
+        let _ = &open;
     });
     Sse::new(until_stopped).keep_alive(KeepAlive::default())
 }

@@ -37,9 +37,13 @@ async fn signing_in_makes_a_new_session_and_tells_nothing_of_accounts(db: Db) {
     world.owner().await;
     let mut browser = world.browser();
     assert_eq!(browser.get("/api/session").await.0, 401);
-    let (status, wrong) = browser.sign_in("owner@example.com", "another password").await;
-    let (_, unknown) = browser.sign_in("nobody@example.com", "another password").await;
+    let (status, mut wrong) = browser.sign_in("owner@example.com", "another password").await;
+    let (_, mut unknown) = browser.sign_in("nobody@example.com", "another password").await;
     assert_eq!(status, 401);
+    // It names the request, and nothing else.
+    for answer in [&mut wrong, &mut unknown] {
+        assert_eq!(answer["instance"].take().as_str().map(str::len), Some("urn:tieline:request:".len() + 36));
+    }
     assert_eq!(wrong, unknown, "an address with an account is told from one without");
     assert_eq!(browser.sign_in("OWNER@example.com", PASSWORD).await.0, 200);
     let first = browser.cookies.clone();

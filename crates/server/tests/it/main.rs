@@ -11,8 +11,10 @@ mod servers;
 
 mod accounts;
 mod connect;
+mod exposition;
 mod local;
 mod openapi;
 mod outbound;
 mod schemathesis;
+mod telemetry;
 mod world;

@@ -135,6 +135,10 @@ impl Store {
         }
     }
 
+    pub(crate) fn database(&self) -> &Database {
+        &self.0.database
+    }
+
     /// Whether several machines can share it.
     pub fn is_shared(&self) -> bool {
         matches!(self.0.place, Place::Server(_))
