@@ -19,7 +19,7 @@ use utoipa_axum::routes;
 use crate::accounts::{api_keys, businesses, invitations, session, setup, team};
 use crate::problem::Problem;
 use crate::service::Service;
-use crate::{connect, guard, health, integrations, openapi, pages};
+use crate::{connect, guard, health, integrations, openapi, pages, proxy};
 
 /// Longest body, unless a route says otherwise.
 const LONGEST_BODY: usize = 256 * 1024;
@@ -31,7 +31,7 @@ const LAST_WORDS: Duration = Duration::from_secs(10);
 
 /// The API, with its description.
 fn api() -> OpenApiRouter<Service> {
-    OpenApiRouter::with_openapi(openapi::Document::openapi())
+    OpenApiRouter::with_openapi(proxy::described(openapi::Document::openapi()))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
         .routes(routes!(setup::setup_state, setup::setup))
@@ -82,13 +82,14 @@ pub fn router(service: Service) -> Router {
         .merge(api)
         .merge(pages())
         .merge(document.routes())
+        .layer(DefaultBodyLimit::max(LONGEST_BODY))
+        .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, PATIENCE))
+        .merge(proxy::routes())
         .fallback(async || Problem::not_found("page or resource"))
         .method_not_allowed_fallback(async || {
             let hint = "the header Allow names the methods that it has";
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "there is no such method here", hint)
         })
-        .layer(DefaultBodyLimit::max(LONGEST_BODY))
-        .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, PATIENCE))
         .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
             use axum::response::IntoResponse;
             Problem::internal("a handler panicked", &"see the panic's own message").into_response()

@@ -37,6 +37,10 @@ impl World {
 
     /// Several nodes on one database. All say that they are the first: a proxy stands before them.
     pub(crate) async fn with_nodes(db: Db, count: usize) -> Self {
+        Self::with_settings(db, count, |_| {}).await
+    }
+
+    pub(crate) async fn with_settings(db: Db, count: usize, change: impl FnOnce(&mut Settings)) -> Self {
         let mut listeners = Vec::new();
         for _ in 0..count {
             listeners.push(TcpListener::bind("127.0.0.1:0").await.unwrap());
@@ -51,12 +55,13 @@ impl World {
             client_id: org.info().client_id.clone(),
             client_secret: Some(Secret::new(&org.info().client_secret)),
         };
-        let settings = Settings {
+        let mut settings = Settings {
             app: Some(app),
             allow_loopback: true,
             every: std::time::Duration::from_secs(100_000),
             ..Settings::new(public_url.parse().unwrap())
         };
+        change(&mut settings);
         let mut nodes = Vec::new();
         for (n, listener) in listeners.into_iter().enumerate() {
             let store = if n == 0 { db.store.clone() } else { db.place.open().await };
