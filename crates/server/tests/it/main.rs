@@ -14,4 +14,5 @@ mod connect;
 mod local;
 mod openapi;
 mod outbound;
+mod proxy;
 mod world;
