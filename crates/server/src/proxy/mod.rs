@@ -16,9 +16,9 @@ mod upload;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
-use axum::http::{Method, header};
+use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::response::Response;
 use axum::routing::{MethodFilter, on};
 use tieline_client::{Body as Sent, ClientError, Connection, Download, Once, Request as Call, session};
@@ -114,8 +114,10 @@ async fn read() {}
 #[allow(dead_code)] // Only its description is used: `forward` answers.
 async fn write() {}
 
-async fn forward(State(service): State<Service>, caller: Caller, request: Request) -> Result<Response, Problem> {
-    let (parts, body) = request.into_parts();
+async fn forward(State(service): State<Service>, request: Request) -> Result<Response, Problem> {
+    let (mut parts, body) = request.into_parts();
+    take_session(&mut parts.headers);
+    let caller = Caller::from_request_parts(&mut parts, &service).await?;
     let (proxy, id, rest) = place(parts.uri.path())?;
     let path = OrgPath::read(rest, parts.uri.query())?;
     let changes = path.changes || !matches!(parts.method, Method::GET | Method::HEAD);
@@ -125,8 +127,8 @@ async fn forward(State(service): State<Service>, caller: Caller, request: Reques
     let connection = connection(&service, &caller.tenant, &integration).await?;
     let content_type = headers::content_type(&parts.headers)?;
 
-    let mut underway = Underway::new(&caller, id, parts.method.as_str(), &path.path, changes);
     let upload = Upload::take(body).await?;
+    let mut underway = Underway::new(&caller, id, parts.method.as_str(), &path.path, changes);
     let (call, passing) = call(&parts, &path, connection.api_version(), content_type, upload, &mut underway);
     let answering = Answering { connection: &connection, proxy, method: &parts.method, changes };
     let patience = service.settings().upstream_patience;
@@ -144,6 +146,19 @@ async fn forward(State(service): State<Service>, caller: Caller, request: Reques
         Err(problem) => underway.ended(None, Some(problem.code())).await,
     }
     outcome
+}
+
+/// Clients of the older Bulk API send their token in a header of its own, and this one alone.
+fn take_session(headers: &mut HeaderMap) {
+    if headers.contains_key(header::AUTHORIZATION) {
+        return;
+    }
+    let key = headers.get("x-sfdc-session").and_then(|value| value.to_str().ok());
+    let bearer = key.filter(|key| key.starts_with(caller::KEY_PREFIX)).map(|key| format!("Bearer {key}"));
+    if let Some(mut bearer) = bearer.and_then(|bearer| HeaderValue::try_from(bearer).ok()) {
+        bearer.set_sensitive(true);
+        headers.insert(header::AUTHORIZATION, bearer);
+    }
 }
 
 /// The parts of our own path: before the org's, the integration, and the org's as it came.
@@ -287,7 +302,8 @@ fn needs_login(error: &ClientError) -> bool {
 /// Notes that somebody must log in, for all to see.
 async fn login_needed(service: &Service, tenant: &Tenant, integration: &Integration, error: &ClientError) -> Problem {
     let reason = error.to_string();
-    if integration.status != Status::Error || integration.status_reason.as_ref() != Some(&reason) {
+    // What it says changes with the time of the next attempt: once is enough.
+    if integration.status != Status::Error {
         let noted = tenant.note_integration(integration.id, Status::Error, Some(&reason), None, service.now()).await;
         if let Err(error) = noted {
             tracing::error!(%error, "could not note the failure");

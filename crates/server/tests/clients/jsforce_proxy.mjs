@@ -29,12 +29,9 @@ assert.equal((await conn.sobject('Contact').destroy(made.id)).success, true);
 await assert.rejects(conn.sobject('Contact').retrieve(made.id), (error) => error.errorCode === 'NOT_FOUND');
 await assert.rejects(conn.query('SELECT'), (error) => error.errorCode === 'MALFORMED_QUERY');
 
-const loaded = await conn.bulk2.loadAndWaitForResults({
-  object: 'Contact',
-  operation: 'insert',
-  input: [{ LastName: 'Bulk1' }, { LastName: 'Bulk2' }],
-  pollInterval: 100,
-  pollTimeout: 30_000,
-});
-assert.equal(loaded.successfulResults.length, 2);
+// The older Bulk API. `bulk2` makes its URLs of the host alone and leaves out what stands in instanceUrl after it.
+conn.bulk.pollInterval = 100;
+conn.bulk.pollTimeout = 30_000;
+const loaded = await conn.bulk.load('Contact', 'insert', [{ LastName: 'Bulk1' }, { LastName: 'Bulk2' }]);
+assert.equal(loaded.filter((row) => row.success).length, 2, JSON.stringify(loaded));
 console.log('ok');

@@ -1,5 +1,6 @@
 //! Bodies in both directions: large, cut off, and never whole in memory.
 
+use std::io::Write;
 use std::process::Command;
 
 use bytes::Bytes;
@@ -142,7 +143,7 @@ async fn measured() {
     };
     upload(2 * 1024 * 1024).await;
     for (what, after) in [("upload", peak_of(upload(SOURCE)).await), ("download", peak_of(download()).await)] {
-        println!("{what} took {after} bytes at most");
+        writeln!(std::io::stdout(), "{what} took {after} bytes at most").unwrap();
         assert!(after < BOUND, "the {what} of {SOURCE} bytes took {after} bytes");
     }
 }
