@@ -78,6 +78,20 @@ async fn an_answer_that_is_cut_off_is_cut_off_here() {
     assert_eq!(program.request(Method::GET, path).send().await.unwrap().bytes().await.unwrap(), whole);
 }
 
+/// Where no length was told, only the way in which it ends says that it is not whole.
+#[tokio::test]
+async fn an_answer_without_a_length_that_is_cut_off_is_cut_off_here() {
+    let world = World::new(Db::sqlite().await).await;
+    let mut owner = world.owner().await;
+    let upstream = Upstream::start().await;
+    let integration = integration_of(&world, &upstream.url).await;
+    let program = Program::new(&world, &integration.id.to_string(), key(&mut owner, "member").await);
+    let answer = program.request(Method::GET, "/services/apexrest/cut").send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    let cut = answer.bytes().await;
+    assert!(cut.is_err(), "a part was taken for the whole: {cut:?}");
+}
+
 #[tokio::test]
 async fn what_is_too_large_is_not_sent() {
     let world = World::new(Db::sqlite().await).await;

@@ -63,6 +63,14 @@ async fn answer(request: Request) -> Response {
             let pieces = stream::iter((0..SOURCE / PIECE).map(move |_| Ok::<_, std::io::Error>(piece.clone())));
             Response::new(Body::from_stream(pieces))
         }
+        "/services/apexrest/cut" => {
+            let pieces = [Ok(Bytes::from_static(b"a part")), Err(std::io::Error::other("cut"))];
+            Response::new(Body::from_stream(stream::iter(pieces).then(async |piece| {
+                // What was written must leave before the connection breaks.
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                piece
+            })))
+        }
         "/services/apexrest/page" => {
             let headers = [
                 ("content-type", "text/html"),
