@@ -167,6 +167,11 @@ impl Connection {
         self.0.budget.usage()
     }
 
+    /// How long ago the org told its API budget last.
+    pub fn api_usage_age(&self) -> Option<Duration> {
+        self.0.budget.age()
+    }
+
     /// Asks the org how much of its API budget is used, by the one call that a [`Reserve`] does not stop: after a pause
     /// this tells whether work can go on.
     ///

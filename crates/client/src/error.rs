@@ -156,6 +156,14 @@ impl ClientError {
         self
     }
 
+    /// The same with the headers of the refusal.
+    pub(crate) fn with_headers(mut self, headers: &reqwest::header::HeaderMap) -> Self {
+        if let ClientError::Refused(refusal) = &mut self {
+            refusal.headers.0 = headers.clone();
+        }
+        self
+    }
+
     /// The error for a log: Salesforce's messages quote values of records.
     pub(crate) fn without_data(&self) -> String {
         match self {

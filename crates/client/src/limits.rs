@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use reqwest::header::{DATE, HeaderMap};
@@ -40,6 +40,23 @@ impl Reserve {
     }
 }
 
+impl std::str::FromStr for Reserve {
+    type Err = &'static str;
+
+    /// A number of calls, or per cent such as `20%`; nothing is none.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let text = text.trim();
+        let read = match text.strip_suffix('%') {
+            None if text.is_empty() => Some(Reserve::None),
+            None => text.parse().ok().map(Reserve::Calls),
+            Some(percent) => {
+                percent.trim().parse().ok().filter(|percent| (0.0..=100.0).contains(percent)).map(Reserve::Percent)
+            }
+        };
+        read.ok_or("give a number of calls, or per cent such as 20%")
+    }
+}
+
 /// What the org has left, and what is on its way.
 #[derive(Debug, Default)]
 pub(crate) struct Budget {
@@ -57,6 +74,7 @@ pub(crate) struct Budget {
 struct Told {
     usage: Option<ApiUsage>,
     nth: u64,
+    at: Option<Instant>,
 }
 
 /// A call that was allowed; it is under way until this is dropped.
@@ -76,6 +94,10 @@ impl Budget {
 
     pub(crate) fn usage(&self) -> Option<ApiUsage> {
         self.usage.lock().unwrap_or_else(PoisonError::into_inner).usage
+    }
+
+    pub(crate) fn age(&self) -> Option<Duration> {
+        self.usage.lock().unwrap_or_else(PoisonError::into_inner).at.map(|at| at.elapsed())
     }
 
     /// Allows a call, or refuses it because the reserve begins here. Calls under way count as made: the last figure may
@@ -114,7 +136,11 @@ impl Budget {
         let Some(usage) = usage(headers) else { return };
         let mut told = self.usage.lock().unwrap_or_else(PoisonError::into_inner);
         if told.usage.is_none_or(|known| usage.used >= known.used || began >= told.nth) {
-            *told = Told { usage: Some(usage), nth: self.told.fetch_add(1, Ordering::AcqRel) + 1 };
+            *told = Told {
+                usage: Some(usage),
+                nth: self.told.fetch_add(1, Ordering::AcqRel) + 1,
+                at: Some(Instant::now()),
+            };
         }
     }
 

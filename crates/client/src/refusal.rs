@@ -1,5 +1,6 @@
 //! What an org says when it refuses a call.
 
+use reqwest::header::HeaderMap;
 use serde::{Deserialize, Serialize};
 
 use crate::error::ClientError;
@@ -26,6 +27,18 @@ pub struct Refusal {
     pub outcome_unknown: bool,
     /// As it came.
     pub(crate) body: RawBody,
+    /// As they came.
+    pub(crate) headers: RawHeaders,
+}
+
+/// The headers of a refusal. Their values are not printed: cookies are among them.
+#[derive(Clone, Default)]
+pub(crate) struct RawHeaders(pub(crate) HeaderMap);
+
+impl std::fmt::Debug for RawHeaders {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.0.keys()).finish()
+    }
 }
 
 /// The body of a refusal. It is not printed: it may quote records.
@@ -42,6 +55,11 @@ impl Refusal {
     /// The body of the answer as it came.
     pub fn body(&self) -> &[u8] {
         &self.body.0
+    }
+
+    /// The headers of the answer as they came; what was compressed is not so any more.
+    pub fn headers(&self) -> &HeaderMap {
+        &self.headers.0
     }
 }
 
@@ -93,6 +111,7 @@ pub(crate) fn refused(org: &str, what: &str, status: u16, body: &[u8]) -> Client
         errors,
         outcome_unknown: false,
         body: RawBody(body.to_vec()),
+        headers: RawHeaders::default(),
     }))
 }
 

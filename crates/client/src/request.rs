@@ -7,6 +7,8 @@ use bytes::Bytes;
 use reqwest::Method;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::once::Once;
+
 /// A call as data, so that it can be sent again.
 ///
 /// ```
@@ -57,6 +59,13 @@ pub enum Body {
         /// Opens it at its beginning.
         open: Arc<dyn Fn() -> reqwest::Body + Send + Sync>,
     },
+    /// A stream that comes once. The call is repeated only if nothing of it has been sent.
+    Once {
+        /// Such as `text/csv`.
+        content_type: String,
+        /// The body.
+        once: Once,
+    },
     /// An operation of the Metadata API as XML. The SOAP envelope round it holds the token of each attempt, for SOAP has
     /// its session in the body and not in a header.
     MetadataSoap(String),
@@ -69,8 +78,16 @@ impl std::fmt::Debug for Body {
             Body::Json(bytes) => write!(f, "Json({} bytes)", bytes.len()),
             Body::Raw { content_type, bytes } => write!(f, "Raw({content_type}, {} bytes)", bytes.len()),
             Body::Stream { content_type, .. } => write!(f, "Stream({content_type})"),
+            Body::Once { content_type, .. } => write!(f, "Once({content_type})"),
             Body::MetadataSoap(operation) => write!(f, "MetadataSoap({} bytes)", operation.len()),
         }
+    }
+}
+
+impl Body {
+    /// Something of it was sent that cannot be sent again.
+    pub(crate) fn is_spent(&self) -> bool {
+        matches!(self, Body::Once { once, .. } if once.has_begun())
     }
 }
 

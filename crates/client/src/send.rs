@@ -11,7 +11,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use serde::de::DeserializeOwned;
 use tieline_auth::Token;
 use tieline_auth::http::upload_client;
@@ -28,6 +28,9 @@ use crate::{limits, retry, session};
 
 /// How often a call is repeated with another token, where tokens come from other processes.
 const REPLAYS: u32 = 3;
+
+/// Where the older Bulk API looks for the session. Source: the Bulk API Developer Guide, "Set a Session Header".
+const BULK_SESSION: HeaderName = HeaderName::from_static("x-sfdc-session");
 
 /// Why an attempt did not end the call.
 enum Setback {
@@ -181,22 +184,23 @@ impl Connection {
         setback: Setback,
         tries: &mut Tries,
     ) -> Result<(), ClientError> {
+        let spent = request.body.as_ref().is_some_and(Body::is_spent);
         match setback {
             Setback::Failed(error) => match self.another_version(request, tries.agreed, &error).await {
-                true if !request.names_paths => Ok(()),
+                true if !request.names_paths && !spent => Ok(()),
                 _ => Err(error),
             },
             Setback::TokenRefused(error) => {
                 self.0.credentials.refused(token);
                 // A token of another process's may be as old as ours was; one fresh from the org may not.
-                if tries.replays > 0 && !(token.is_adopted() && tries.replays < REPLAYS) {
+                if spent || tries.replays > 0 && !(token.is_adopted() && tries.replays < REPLAYS) {
                     return Err(error);
                 }
                 tries.replays += 1;
                 Ok(())
             }
             Setback::Passing { error, certainly_not_done, retry_after } => {
-                let may = certainly_not_done || request.idempotent;
+                let may = (certainly_not_done || request.idempotent) && !spent;
                 if !may || tries.attempt >= self.0.options.retry.attempts {
                     return Err(if certainly_not_done { error } else { error.with_outcome_unknown(!request.reads) });
                 }
@@ -255,7 +259,8 @@ impl Connection {
         }
         let mut headers = response.headers().clone();
         let mut body = response.bytes().await.map_err(|error| self.broken(request, what, &error, attempts, false))?;
-        if gzip::take(&mut headers) {
+        // The answer to a HEAD has the headers of a body, and none.
+        if gzip::take(&mut headers) && !body.is_empty() {
             body = gzip::inflate(&body).map_err(|error| {
                 let error = spoiled(self.org(), what, &error, attempts, !request.reads);
                 Setback::Passing { error, certainly_not_done: false, retry_after: None }
@@ -266,7 +271,7 @@ impl Connection {
 
     /// What an answer that is none means for the call.
     fn refused(&self, request: &Request, what: &str, status: u16, headers: &HeaderMap, body: &Bytes) -> Setback {
-        let error = refused(self.org(), what, status, body);
+        let error = refused(self.org(), what, status, body).with_headers(headers);
         if session::is_expired(status, body) {
             return Setback::TokenRefused(error);
         }
@@ -306,10 +311,16 @@ impl Connection {
         };
         bearer.set_sensitive(true);
         let mut headers = request.headers.clone();
+        if path.starts_with("/services/async/") {
+            let mut session = HeaderValue::try_from(token.access_token().expose())
+                .map_err(|_| unsendable("the token cannot be sent in a header".to_owned()))?;
+            session.set_sensitive(true);
+            headers.insert(BULK_SESSION, session);
+        }
         headers.insert(AUTHORIZATION, bearer);
         let http = match &request.body {
             // The time for which the org may stay silent begins with the request, and an upload may take longer.
-            Some(Body::Stream { .. }) => self.uploads()?,
+            Some(Body::Stream { .. } | Body::Once { .. }) => self.uploads()?,
             _ => &self.0.http,
         };
         let builder = http.request(request.method.clone(), url).headers(headers);
@@ -318,6 +329,13 @@ impl Connection {
             Some(Body::Json(bytes)) => builder.header(CONTENT_TYPE, "application/json").body(bytes.clone()),
             Some(Body::Raw { content_type, bytes }) => builder.header(CONTENT_TYPE, content_type).body(bytes.clone()),
             Some(Body::Stream { content_type, open }) => builder.header(CONTENT_TYPE, content_type).body(open()),
+            Some(Body::Once { content_type, once }) => {
+                let builder = builder.header(CONTENT_TYPE, content_type).body(once.body());
+                match once.length() {
+                    Some(length) => builder.header(CONTENT_LENGTH, length),
+                    None => builder,
+                }
+            }
             Some(Body::MetadataSoap(operation)) => builder
                 .header(CONTENT_TYPE, "text/xml; charset=UTF-8")
                 // Required, and its value ignored.

@@ -25,7 +25,8 @@ pub(crate) async fn headers(request: Request, next: Next) -> Response {
         (header::HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
         (header::HeaderName::from_static("permissions-policy"), "camera=(), geolocation=(), microphone=(), payment=()"),
     ] {
-        headers.insert(name, HeaderValue::from_static(value));
+        // What passes through the proxy has a stricter policy of its own.
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
     if !headers.contains_key(header::CACHE_CONTROL) {
         let value = if is_asset { "max-age=300" } else { "no-store" };

@@ -15,6 +15,7 @@ use crate::caller::Caller;
 use crate::connect::credentials;
 use crate::extract::{Body, Path};
 use crate::problem::Problem;
+use crate::proxy::{ProxyMode, checked_reserve};
 use crate::service::Service;
 
 /// An integration, without its secrets.
@@ -132,6 +133,11 @@ pub(crate) struct IntegrationChange {
     name: Option<String>,
     /// An app of its own. Tokens that another app was granted end: the org must be connected again.
     app: Option<OwnApp>,
+    /// What may be called through its proxy: `write` (everything) unless told otherwise.
+    proxy: Option<ProxyMode>,
+    /// API calls of the org's 24 hours that are left to others: a number, or per cent such as `20%`; empty for none.
+    #[schema(max_length = 20)]
+    api_reserve: Option<String>,
 }
 
 pub(crate) fn checked_name(name: &str) -> Result<String, Problem> {
@@ -220,14 +226,19 @@ pub(crate) async fn change_integration(
     let gone = || Problem::not_found("integration");
     let before = caller.tenant.integration(id).await?.ok_or_else(gone)?;
     let name = change.name.as_deref().map(checked_name).transpose()?;
-    let (mut config, mut credentials) = (None, None);
+    let (mut config, mut credentials) = (None::<Value>, None);
     if let Some(app) = change.app {
         let mut settings = credentials::open(&caller.tenant, id).await?;
         take_app(&mut settings, app)?;
         credentials = Some(settings.to_credentials());
-        let mut new = before.config.clone();
-        new["own_app"] = true.into();
-        config = Some(new);
+        config.get_or_insert_with(|| before.config.clone())["own_app"] = true.into();
+    }
+    if let Some(mode) = change.proxy {
+        config.get_or_insert_with(|| before.config.clone())["proxy"] = mode.name().into();
+    }
+    if let Some(reserve) = &change.api_reserve {
+        let reserve = checked_reserve(reserve)?;
+        config.get_or_insert_with(|| before.config.clone())["api_reserve"] = reserve.into();
     }
     let changed = caller
         .tenant

@@ -6,7 +6,7 @@
 //!
 //! Reading order: [`service`] (what runs), [`router`] (the table of contents), [`caller`] (who asks) with `cookies`,
 //! `secrets` and `passwords`, `extract` and [`problem`] (what comes in, and what goes wrong); then what it does:
-//! `accounts`, `integrations`, `connect`; `pages`, `openapi` and `health`; `guard` and [`telemetry`] around all of
+//! `accounts`, `integrations`, `connect`, `contacts` with `imports` and `leads`, `proxy`, `logs`; `pages`, `openapi` and `health`; `guard` and [`telemetry`] around all of
 //! it. [`outbound`] sends alerts.
 
 mod accounts;
@@ -30,6 +30,7 @@ pub mod outbound;
 mod pages;
 mod passwords;
 pub mod problem;
+mod proxy;
 pub mod router;
 mod secrets;
 pub mod service;

@@ -20,7 +20,7 @@ use crate::accounts::{api_keys, businesses, invitations, session, setup, team};
 use crate::limits::{Class, rate_limited};
 use crate::problem::Problem;
 use crate::service::Service;
-use crate::{connect, contacts, guard, health, imports, integrations, leads, logs, openapi, pages, telemetry};
+use crate::{connect, contacts, guard, health, imports, integrations, leads, logs, openapi, pages, proxy, telemetry};
 
 /// Longest body, unless a route says otherwise.
 const LONGEST_BODY: usize = 256 * 1024;
@@ -66,7 +66,7 @@ fn api(limited: impl Fn(OpenApiRouter<Service>, Class) -> OpenApiRouter<Service>
         .routes(routes!(leads::leads))
         .routes(routes!(leads::lead));
     let back = OpenApiRouter::new().routes(routes!(connect::callback));
-    OpenApiRouter::with_openapi(openapi::Document::openapi())
+    OpenApiRouter::with_openapi(proxy::described(openapi::Document::openapi()))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
         .routes(routes!(setup::setup_state))
@@ -122,13 +122,15 @@ pub fn router(service: Service) -> Router {
         .merge(forms().route_layer(rate_limited(service.clone(), Class::SignIn)))
         .merge(document.routes())
         .merge(telemetry::routes())
+        .layer(DefaultBodyLimit::max(LONGEST_BODY))
+        .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, PATIENCE))
+        // Bodies of any length and calls of any duration: it has bounds of its own.
+        .merge(proxy::routes().route_layer(rate_limited(service.clone(), Class::Api)))
         .fallback(async || Problem::not_found("page or resource"))
         .method_not_allowed_fallback(async || {
             let hint = "the header Allow names the methods that it has";
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "there is no such method here", hint)
         })
-        .layer(DefaultBodyLimit::max(LONGEST_BODY))
-        .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, PATIENCE))
         .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
             use axum::response::IntoResponse;
             Problem::internal("a handler panicked", &"see the panic's own message").into_response()

@@ -34,6 +34,9 @@ const IMPORTS_EVERY: Duration = Duration::from_secs(5);
 const SESSION_IDLE: SignedDuration = SignedDuration::from_hours(14 * 24);
 const SESSION_LONGEST: SignedDuration = SignedDuration::from_hours(60 * 24);
 
+/// A query is answered after up to two minutes; and less than the client's own patience, which tells less.
+const UPSTREAM_PATIENCE: Duration = Duration::from_secs(130);
+
 /// How the service behaves.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -55,6 +58,8 @@ pub struct Settings {
     pub window: Window,
     /// Plain HTTP orgs on this machine are allowed. The demo needs it; a service that others use must not have it.
     pub allow_loopback: bool,
+    /// How long an org may take to begin its answer to a call through the proxy.
+    pub upstream_patience: Duration,
     /// Where tokens are kept. Without a store of its own, beside the database.
     pub tokens: tieline_auth::Settings,
     /// What `GET /metrics` shows, if it shows anything.
@@ -87,6 +92,7 @@ impl Settings {
             every: Duration::from_secs(15 * 60),
             window: Window::default(),
             allow_loopback: false,
+            upstream_patience: UPSTREAM_PATIENCE,
             tokens: tieline_auth::Settings::default(),
             metrics: None,
             trust_traceparent: false,
@@ -465,6 +471,7 @@ impl Service {
         settings.with_app_of(self.0.settings.app.as_ref(), integration)?;
         let mut login = integration::login_of(&integration.name, &settings.to_credentials())?;
         login.config.hosts.loopback = self.0.settings.allow_loopback;
+        login.options.reserve = crate::proxy::reserve_of(&integration.config);
         Ok(login)
     }
 
@@ -478,11 +485,13 @@ impl Service {
         self.0.connections.get(&connection_alias(integration))
     }
 
-    fn changed(&self) {
+    pub(crate) fn changed(&self) {
         self.0.changes.send_modify(|n| *n += 1);
     }
 }
 
 fn connection_alias(integration: &Integration) -> String {
-    format!("{}:{}", integration.id, integration.generation)
+    // So is the reserve: another one is another connection, on every node.
+    let reserve = integration.config.get("api_reserve").map(ToString::to_string).unwrap_or_default();
+    format!("{}:{}:{reserve}", integration.id, integration.generation)
 }

@@ -26,7 +26,7 @@ async fn begin(world: &World, browser: &mut Browser, more: &str) -> Value {
 }
 
 /// All of it. Answers the integration.
-async fn connect(world: &World, browser: &mut Browser) -> Value {
+pub(crate) async fn connect(world: &World, browser: &mut Browser) -> Value {
     let begun = begin(world, browser, "").await;
     let back = world.decide(begun["url"].as_str().unwrap(), "allow").await;
     let answer = browser.send(Method::GET, &back, None).await;

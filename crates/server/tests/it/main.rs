@@ -15,6 +15,7 @@ mod exposition;
 mod local;
 mod openapi;
 mod outbound;
+mod proxy;
 mod schemathesis;
 mod telemetry;
 mod world;

@@ -38,15 +38,15 @@ impl World {
 
     /// With the limits that a service has unless told otherwise.
     pub(crate) async fn limited(db: Db, nodes: usize) -> Self {
-        Self::start(db, nodes, true).await
+        Self::with_settings(db, nodes, |settings| settings.classes = Classes::default()).await
     }
 
     /// Several nodes on one database. All say that they are the first: a proxy stands before them.
     pub(crate) async fn with_nodes(db: Db, count: usize) -> Self {
-        Self::start(db, count, false).await
+        Self::with_settings(db, count, |_| {}).await
     }
 
-    async fn start(db: Db, count: usize, limited: bool) -> Self {
+    pub(crate) async fn with_settings(db: Db, count: usize, change: impl FnOnce(&mut Settings)) -> Self {
         let mut listeners = Vec::new();
         for _ in 0..count {
             listeners.push(TcpListener::bind("127.0.0.1:0").await.unwrap());
@@ -62,18 +62,17 @@ impl World {
             client_secret: Some(Secret::new(&org.info().client_secret)),
         };
         let mut classes = Classes::default();
-        if !limited {
-            for class in Class::ALL {
-                classes.set(class, "off").unwrap();
-            }
+        for class in Class::ALL {
+            classes.set(class, "off").unwrap();
         }
-        let settings = Settings {
+        let mut settings = Settings {
             classes,
             app: Some(app),
             allow_loopback: true,
             every: std::time::Duration::from_secs(100_000),
             ..Settings::new(public_url.parse().unwrap())
         };
+        change(&mut settings);
         let mut nodes = Vec::new();
         for (n, listener) in listeners.into_iter().enumerate() {
             let store = if n == 0 { db.store.clone() } else { db.place.open().await };
