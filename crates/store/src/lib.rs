@@ -17,12 +17,13 @@
 //! ```
 //!
 //! Reading order: [`open`](Store::open), `sql` (one way to speak to either database), [`tenancy`] (who sees which
-//! rows), `keys` (what seals them); then table by table: [`people`], [`invitations`], [`api_keys`], [`integrations`], [`logins`],
+//! rows), `keys` (what seals them) and `rotation` (how keys are changed); then table by table: [`people`], [`invitations`], [`api_keys`], [`integrations`], [`logins`],
 //! [`checkpoints`], [`contacts`], [`runs`], and [`integration_tokens`].
 //! Beside them, for fleets without a database of ours: [`token_stores`] (from a URL to a token store) and
 //! [`token_table`] (the one in PostgreSQL).
 
 pub mod api_keys;
+mod canaries;
 pub mod checkpoints;
 pub mod contacts;
 pub mod digest;
@@ -30,26 +31,32 @@ mod error;
 pub mod integration_tokens;
 pub mod integrations;
 pub mod invitations;
+mod key_usage;
 mod keys;
 pub mod logins;
 mod migrations;
 mod open;
 pub mod people;
+mod rotation;
 pub mod runs;
+mod sealed;
 mod sql;
 pub mod tenancy;
 pub mod token_stores;
 pub mod token_table;
 
 pub use api_keys::{ApiKey, NewApiKey};
+pub use canaries::Canary;
 pub use checkpoints::{Checkpoint, Position};
 pub use contacts::{Contact, ContactRow};
 pub use digest::Digest;
 pub use error::StoreError;
 pub use integrations::{Credentials, Integration, Status};
 pub use invitations::{Invitation, Invited};
+pub use key_usage::KeyUse;
 pub use logins::{Connected, NewAccess, NewLogin, NoLogin, TakenLogin};
 pub use open::{Store, Tenant};
 pub use people::{Account, Member, Membership, NewUser, Role, Session, TeamChange, User};
+pub use rotation::Progress;
 pub use runs::{Run, RunState, Step, StepOutcome};
 pub use uuid::Uuid;

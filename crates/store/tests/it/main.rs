@@ -10,6 +10,7 @@ mod database;
 mod keys;
 mod opening;
 mod people;
+mod rotation;
 mod steps;
 mod tenancy;
 mod tokens;
