@@ -28,6 +28,7 @@ pub mod checkpoints;
 pub mod contacts;
 pub mod digest;
 mod error;
+pub mod inspection;
 pub mod integration_tokens;
 pub mod integrations;
 pub mod invitations;

@@ -9,6 +9,7 @@ mod servers;
 mod database;
 mod keys;
 mod opening;
+mod outages;
 mod people;
 mod rotation;
 mod steps;
