@@ -141,6 +141,15 @@ impl Add {
                 format!("make it with: tieline keys init {}", path.display()),
             ));
         }
+        if seals_tokens_too(&path) {
+            return Err(Failure::usage(
+                format!(
+                    "the store in TIELINE_TOKEN_STORE is sealed with {}, and takes a file of one key alone",
+                    path.display()
+                ),
+                "give the database a key file of its own first: copy it, and name the copy with --master-key-file",
+            ));
+        }
         let old = file::names(&path)?;
         let name = file::add(&path)?;
         let path = path.display();
@@ -153,6 +162,13 @@ impl Add {
         }
         Ok(())
     }
+}
+
+/// A token store beside the database takes its one key from the same variable.
+fn seals_tokens_too(path: &Path) -> bool {
+    let store = std::env::var("TIELINE_TOKEN_STORE").unwrap_or_default();
+    let is_elsewhere = ["", "memory:"].contains(&store.trim()) || store.trim().starts_with("keychain:");
+    !is_elsewhere && crate::settings::master_key_file().is_some_and(|file| file == path)
 }
 
 /// The file that the commands edit.
@@ -261,13 +277,12 @@ impl Rotate {
             if self.data_keys {
                 renew(&store, older_than, now, &mut done).await?;
             }
-            Ok(done)
+            Ok::<Done, Failure>(done)
         };
         let done = unless_stopped(work).await.map_err(|failure| match self.data_keys {
             // With the same time, what is new already is not made anew again.
-            true => failure.or(&format!(
-                "spare what is done already: tieline keys rotate --data-keys --older-than {older_than:.0}"
-            )),
+            true => failure
+                .or(&format!("spare what is done already: tieline keys rotate --data-keys --older-than {older_than}")),
             false => failure,
         })?;
         let keys = store.key_usage().await?;

@@ -71,6 +71,14 @@ async fn a_key_beside_sqlite_is_replaced_in_four_steps() {
     let (code, _, err) = place.run(&["keys", "retire", &first]);
     assert!(code == 1 && err.contains("wraps new data keys"), "{err}");
 
+    // A token store reads a file of one key.
+    let mut shared = Place { folder: tempfile::tempdir().unwrap(), environment: BTreeMap::new() };
+    shared.does(&["keys", "init", "key"]);
+    shared.environment.insert("TIELINE_TOKEN_STORE".to_owned(), "file:tokens".to_owned());
+    shared.environment.insert("TIELINE_MASTER_KEY_FILE".to_owned(), "key".to_owned());
+    let (code, _, err) = shared.run(&["keys", "add"]);
+    assert!(code == 2 && err.contains("TIELINE_TOKEN_STORE") && err.contains("a key file of its own"), "{err}");
+
     let out = place.does(&["keys", "add"]);
     let order =
         ["restart them all", "keys rotate", &format!("keys retire {first}")].map(|step| out.find(step).unwrap());

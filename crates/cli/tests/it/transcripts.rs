@@ -164,6 +164,9 @@ fn the_transcripts_of_the_documentation_are_what_the_program_prints() {
         "upsert",
         "whoami",
     ] {
-        assert!(shown.contains(command), "`tieline {command}` has no transcript in docs/cli.md, docs/setup.md or docs/keys.md");
+        assert!(
+            shown.contains(command),
+            "`tieline {command}` has no transcript in docs/cli.md, docs/setup.md or docs/keys.md"
+        );
     }
 }
