@@ -31,7 +31,6 @@ pub(crate) enum Keys {
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   tieline keys init tieline.key
-  TIELINE_MASTER_KEY_FILE=/etc/tieline/key tieline serve --database-url postgres://tieline@db/tieline
 
 Only its owner may read the file. Without it nothing opens that is sealed in the database: back it up, elsewhere than
 the database. docs/keys.md says more.")]

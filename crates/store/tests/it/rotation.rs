@@ -124,13 +124,20 @@ async fn token(one: &SharedStore, other: &SharedStore, version: u64, text: &str)
     assert_eq!(&**other.key.open(&entry.sealed, "t").unwrap(), text.as_bytes());
 }
 
-/// Everything from the first to the last batch.
+/// What all calls have done together.
+fn add(all: &mut Progress, step: Progress) -> bool {
+    all.done += step.done;
+    all.resealed += step.resealed;
+    all.failed.extend(step.failed);
+    (all.left, all.next) = (step.left, step.next);
+    all.next.is_none()
+}
+
 async fn rewrap_all(store: &Store) -> Result<Progress, StoreError> {
     let mut all = Progress::default();
     loop {
         let step = store.rewrap_data_keys(all.next, 3).await?;
-        all = Progress { done: all.done + step.done, ..step };
-        if all.next.is_none() {
+        if add(&mut all, step) {
             return Ok(all);
         }
     }
@@ -140,8 +147,7 @@ async fn renew_all(store: &Store, older_than: jiff::Timestamp) -> Result<Progres
     let mut all = Progress::default();
     loop {
         let step = store.renew_data_keys(older_than, now(), all.next, 3).await?;
-        all = Progress { done: all.done + step.done, resealed: all.resealed + step.resealed, ..step };
-        if all.next.is_none() {
+        if add(&mut all, step) {
             return Ok(all);
         }
     }
