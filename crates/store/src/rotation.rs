@@ -251,7 +251,11 @@ impl Tenant {
         for found in rows {
             let (key, before): (String, Vec<u8>) = (found.get("row_key")?, found.get("sealed")?);
             let spot = crate::keys::Spot { table, column: name, row: &key, owner };
-            let text = self.unseal_at(spot, &before).await?;
+            let text = match self.unseal_at(spot, &before).await {
+                // Another node did it meanwhile, and the old key is gone.
+                Err(StoreError::Sealed { .. }) if !self.still_holds(column, owner, &key, &before).await? => continue,
+                text => text?,
+            };
             let (mut tx, sealed) = self.write_sealed_at("sealing with another data key", spot, &text).await?;
             done += tx
                 .query(format!(
@@ -266,6 +270,28 @@ impl Tenant {
             tx.commit().await?;
         }
         Ok(done)
+    }
+
+    /// Whether a row has that value still.
+    async fn still_holds(
+        &self,
+        column: &'static SealedColumn,
+        owner: Uuid,
+        key: &str,
+        value: &[u8],
+    ) -> Result<bool, StoreError> {
+        let SealedColumn { table, column, owner: owner_column, row } = column;
+        let mut tx = self.read("reading what a data key has sealed").await?;
+        let found = tx
+            .query(format!(
+                "SELECT {owner_column} FROM {table} WHERE {owner_column} = $1 AND {row} = $2 AND {column} = $3"
+            ))
+            .bind(owner)
+            .bind(key)
+            .bind(value)
+            .optional()
+            .await?;
+        Ok(found.is_some())
     }
 
     /// Whether a retired key is gone, for nothing is sealed with it.
