@@ -121,7 +121,7 @@ impl Store {
 
     /// Makes a fresh data key for each owner whose key was made before `older_than`, and seals anew what the old one
     /// sealed, up to `batch` keys behind `after`. What an earlier call has begun is ended. An old key goes once nothing
-    /// is sealed with it any more.
+    /// is sealed with it any more. `older_than` must have passed: else the keys that are made are to be made anew too.
     ///
     /// # Errors
     /// [`StoreError`]: the database, or a key service that is out of reach for now. What was done is done.

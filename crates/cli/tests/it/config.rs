@@ -161,3 +161,22 @@ async fn databases_and_keys_are_tried_and_not_touched() {
     let (code, lines, out) = check(folder.path(), &environment, &[]);
     assert!(code == 2 && lines["database"]["hint"].as_str().unwrap().contains("upgrade"), "{out}");
 }
+
+#[test]
+fn the_service_runs_by_its_file() {
+    use std::io::{BufRead, BufReader};
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(folder.path().join("etc/data")).unwrap();
+    let file = folder.path().join("etc/tieline.toml");
+    std::fs::write(&file, "[serve]\nlisten = \"127.0.0.1:0\"\nno_sign_in = true\n\n[database]\nurl = \"data/t.db\"\n")
+        .unwrap();
+    let mut command = org::tieline([], &["serve", "--config", file.to_str().unwrap()]);
+    let mut service = command.current_dir(folder.path()).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(service.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    service.kill().unwrap();
+    service.wait().unwrap();
+    let port = line.trim().rsplit(':').next().unwrap();
+    assert!(line.starts_with("tieline is ready at http://127.0.0.1:") && port != "7400" && port != "0", "{line}");
+    assert!(folder.path().join("etc/data/t.db.key").exists() && !folder.path().join("tieline.db").exists());
+}
