@@ -197,7 +197,12 @@ impl From<OpenError> for Failure {
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
-        Self::new(error.to_string(), error.hint())
+        let code = match &error {
+            StoreError::KeyConfig(_) => USAGE,
+            StoreError::Keyring(keys) if keys.passing() => TRANSIENT,
+            _ => FAILED,
+        };
+        Self::new(error.to_string(), error.hint()).with_code(code)
     }
 }
 

@@ -4,6 +4,7 @@ mod output;
 
 mod cells;
 mod commands;
+mod config;
 mod doctor;
 mod failure;
 mod logging;
@@ -18,9 +19,9 @@ mod visible;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    apex, broker, bulk, completions, datacloud, demo, describe, doctor as doctor_command, emulate, limits,
-    login as login_command, logout, man, orgs as orgs_command, query, records, request, search, serve,
-    setup as setup_command, sync, token, whoami,
+    apex, broker, bulk, completions, config as config_command, datacloud, demo, describe, doctor as doctor_command,
+    emulate, keys, limits, login as login_command, logout, man, orgs as orgs_command, query, records, request, search,
+    serve, setup as setup_command, sync, token, whoami,
 };
 
 /// The line between software and Salesforce: log in, call, keep a database in step.
@@ -67,7 +68,11 @@ enum Command {
     Datacloud(datacloud::DataCloudCommand),
     #[command(subcommand)]
     Sync(sync::Sync),
-    Serve(serve::Serve),
+    Serve(Box<serve::Serve>),
+    #[command(subcommand)]
+    Config(config_command::Config),
+    #[command(subcommand)]
+    Keys(keys::Keys),
     Broker(broker::Broker),
     Emulate(emulate::Emulate),
     Completions(completions::Completions),
@@ -101,6 +106,8 @@ fn main() -> std::process::ExitCode {
             Command::Man(command) => command.run().await,
             Command::Emulate(command) => command.run().await,
             Command::Serve(command) => command.run().await,
+            Command::Config(command) => command.run().await,
+            Command::Keys(command) => command.run().await,
             Command::Broker(command) => command.run().await,
             Command::Token(command) => command.run().await,
             Command::Query(command) => command.run().await,

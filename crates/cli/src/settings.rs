@@ -12,6 +12,7 @@ use tieline_lambda::sources::Sources;
 use tieline_store::{Store, Tenant, Uuid, token_stores};
 use tieline_sync::{Window, integration};
 
+use crate::config::{ConfigFile, File};
 use crate::failure::Failure;
 use crate::orgs::{Entry, KeyPlace, Orgs, Variables};
 
@@ -173,47 +174,121 @@ pub(crate) fn state_folder() -> Option<PathBuf> {
 /// Where the database is.
 #[derive(Args)]
 pub(crate) struct Database {
-    /// Database: a SQLite file (or sqlite:FILE), or postgres://USER@HOST/NAME
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "TIELINE_DATABASE_URL",
-        hide_env_values = true,
-        default_value = "tieline.db"
-    )]
-    database_url: String,
+    /// Database: a SQLite file (or sqlite:FILE), or postgres://USER@HOST/NAME [default: tieline.db]
+    #[arg(long, value_name = "URL", env = "TIELINE_DATABASE_URL", hide_env_values = true)]
+    database_url: Option<String>,
     /// File of the master keys that seal what is secret [default: of SQLite beside the database, ….key]
     #[arg(long, value_name = "FILE", env = "TIELINE_MASTER_KEY_FILE")]
     master_key_file: Option<PathBuf>,
+    #[command(flatten)]
+    config: ConfigFile,
+}
+
+/// Which kind of database, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Address {
+    /// A URL of PostgreSQL.
+    Server(String),
+    /// SQLite.
+    File(PathBuf),
+}
+
+/// What arguments, environment and file say together.
+#[derive(Debug)]
+pub(crate) struct Resolved {
+    pub(crate) address: Address,
+    /// The key file that was named.
+    pub(crate) key_file: Option<PathBuf>,
 }
 
 impl Database {
+    /// The configuration file.
+    pub(crate) fn file(&self) -> Result<File, Failure> {
+        self.config.load()
+    }
+
+    pub(crate) fn resolved(&self, file: &File) -> Resolved {
+        let told = self.database_url.clone().filter(|url| !url.trim().is_empty());
+        let from_file = told.is_none().then(|| file.text("database", "url")).flatten();
+        let is_from_file = from_file.is_some();
+        let url = told.or(from_file).unwrap_or_else(|| "tieline.db".to_owned());
+        let address = if url.starts_with("postgres:") || url.starts_with("postgresql:") {
+            Address::Server(url)
+        } else {
+            let path = url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:")).unwrap_or(&url);
+            let path = Path::new(path);
+            Address::File(if is_from_file { file.beside(path) } else { path.to_owned() })
+        };
+        let named = self.master_key_file.clone().filter(|path| !path.as_os_str().is_empty());
+        Resolved { address, key_file: named.or_else(|| file.file("database", "master_key_file")) }
+    }
+
     pub(crate) async fn open(&self) -> Result<Store, Failure> {
-        let url = self.database_url.as_str();
-        let ring = keyring(self.master_key_file.as_deref())?;
-        if url.starts_with("postgres:") || url.starts_with("postgresql:") {
-            let ring = ring.ok_or_else(|| {
-                Failure::usage(
-                    "a PostgreSQL database needs a master key, and neither TIELINE_MASTER_KEY nor TIELINE_MASTER_KEY_FILE is set",
-                    "make one with `tieline keys init tieline.key`, and give it to every node",
-                )
-            })?;
-            return Ok(Store::connect(url, ring).await?);
-        }
-        let path = url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:")).unwrap_or(url);
-        let path = PathBuf::from(path);
-        Ok(match (&self.master_key_file, ring) {
-            (Some(key), _) => Store::open_with_key(&path, key).await?,
-            (None, Some(ring)) => Store::open_with_ring(&path, ring).await?,
-            (None, None) => Store::open(&path).await?,
+        self.resolved(&self.file()?).open().await
+    }
+}
+
+impl Resolved {
+    pub(crate) async fn open(&self) -> Result<Store, Failure> {
+        let ring = keyring(self.key_file.as_deref())?;
+        Ok(match (&self.address, &self.key_file, ring) {
+            (Address::Server(url), _, Some(ring)) => Store::connect(url, ring).await?,
+            (Address::Server(_), ..) => return Err(self.no_key()),
+            (Address::File(path), Some(key), _) => Store::open_with_key(path, key).await?,
+            (Address::File(path), None, Some(ring)) => Store::open_with_ring(path, ring).await?,
+            (Address::File(path), None, None) => Store::open(path).await?,
         })
     }
+
+    /// PostgreSQL's key is made by nobody unasked.
+    fn no_key(&self) -> Failure {
+        const MAKE: &str = "make one with `tieline keys init tieline.key`, and give it to every node";
+        match &self.key_file {
+            Some(file) => Failure::usage(format!("the master key file {} is not there", file.display()), MAKE),
+            None => Failure::usage(
+                "a PostgreSQL database needs a master key, and neither TIELINE_MASTER_KEY nor TIELINE_MASTER_KEY_FILE is set",
+                MAKE,
+            ),
+        }
+    }
+
+    /// The key file that the database's keys are in, whether it is there or not. `None`: they are in `TIELINE_MASTER_KEY`.
+    pub(crate) fn own_key_file(&self) -> Option<PathBuf> {
+        let beside = |path: &PathBuf| path.with_added_extension("key");
+        match (&self.address, &self.key_file) {
+            (Address::File(path), None) if key_variable().is_none() => Some(beside(path)),
+            (Address::Server(_), _) if key_variable().is_some() => {
+                let spec = key_variable()?;
+                let file = spec.trim().strip_prefix("file:")?;
+                (!file.contains([',', '\n'])).then(|| PathBuf::from(file))
+            }
+            (_, file) => file.clone(),
+        }
+    }
+
+    /// The ring without anything being made. `None`, where the first start makes it.
+    pub(crate) fn ring_to_look(&self) -> Result<Option<Keyring>, Failure> {
+        let file = match (&self.address, self.own_key_file()) {
+            (Address::File(_), Some(file)) if file.exists() => file,
+            (Address::File(_), Some(_)) => return Ok(None),
+            (Address::File(_), None) => return keyring(None),
+            (Address::Server(_), _) => {
+                return keyring(self.key_file.as_deref())?.map(Some).ok_or_else(|| self.no_key());
+            }
+        };
+        let variable = |name: &str| std::env::var(name).ok();
+        Ok(Some(Keyring::from_spec(&format!("file:{}", file.display()), variable)?))
+    }
+}
+
+fn key_variable() -> Option<String> {
+    std::env::var("TIELINE_MASTER_KEY").ok().filter(|spec| !spec.trim().is_empty())
 }
 
 /// The keys that the environment names: `TIELINE_MASTER_KEY`, or the file.
 fn keyring(file: Option<&Path>) -> Result<Option<Keyring>, Failure> {
     let variable = |name: &str| std::env::var(name).ok();
-    if let Some(spec) = variable("TIELINE_MASTER_KEY").filter(|spec| !spec.trim().is_empty()) {
+    if let Some(spec) = key_variable() {
         return Ok(Some(Keyring::from_spec(&spec, variable)?));
     }
     // A file that is not there yet is made, where that may be: SQLite's.
@@ -242,17 +317,24 @@ pub(crate) async fn tokens(tenant: &Tenant, integration: Uuid) -> Result<tieline
 /// How carefully a sync reads.
 #[derive(Args, Clone, Copy)]
 pub(crate) struct Care {
-    /// Seconds before the checkpoint at which every scan begins again
-    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
-    lookback: u64,
-    /// Seconds that the checkpoint stays behind the org's clock
-    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
-    lag: u64,
+    /// Seconds before the checkpoint at which every scan begins again [default: 600]
+    #[arg(long, value_name = "SECONDS")]
+    lookback: Option<u64>,
+    /// Seconds that the checkpoint stays behind the org's clock [default: 60]
+    #[arg(long, value_name = "SECONDS")]
+    lag: Option<u64>,
 }
 
 impl Care {
     pub(crate) fn window(self) -> Window {
-        Window { lookback: Duration::from_secs(self.lookback), lag: Duration::from_secs(self.lag) }
+        self.window_with(&File::default())
+    }
+
+    /// With what the configuration file says.
+    pub(crate) fn window_with(self, file: &File) -> Window {
+        let lookback = self.lookback.or_else(|| file.number("serve", "lookback")).unwrap_or(600);
+        let lag = self.lag.or_else(|| file.number("serve", "lag")).unwrap_or(60);
+        Window { lookback: Duration::from_secs(lookback), lag: Duration::from_secs(lag) }
     }
 }
 

@@ -68,6 +68,14 @@ pub enum StoreError {
         /// Name of the key.
         service: String,
     },
+    /// A key cannot be forgotten yet.
+    #[error("the key {service} is still needed: {reason}")]
+    KeyNeeded {
+        /// Name of the key.
+        service: String,
+        /// What needs it.
+        reason: String,
+    },
     /// Sealed text does not open: another key, another row, or damage.
     #[error("what is sealed in {table} for `{row}` cannot be opened: {reason}")]
     Sealed {
@@ -120,6 +128,7 @@ impl StoreError {
                 "TIELINE_MASTER_KEY or TIELINE_MASTER_KEY_FILE (or the .key file beside the database) must hold the key that it was made with"
             }
             StoreError::Sealed { .. } => "use the master key with which it was saved, or connect the org again",
+            StoreError::KeyNeeded { .. } => "bring what it wraps under the first key: tieline keys rotate",
             StoreError::Revoked { .. } => "connect the org again if that is meant",
             StoreError::Taken(_) => "choose another one",
         };

@@ -3,17 +3,24 @@
 //! A fleet's rules (one renewal at a time, none by who has lost the lease) are those of
 //! [`tieline_auth::token_store`]. One is added here: whoever opened the store before access was revoked can neither
 //! take a lease nor write an entry after it, for the integration's `generation` has grown.
+//!
+//! What is kept is sealed here, with the data key that is in use at that moment, and opened with the one that sealed it:
+//! whoever opened the store before data keys were changed goes on with it, and no token is lost between two keys.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tieline_auth::SharedStore;
+use tieline_auth::sealing::MasterKey;
 use tieline_auth::token_store::{Answer, Entry, Lease, Swap, Take, TokenStore, TokenStoreError};
 use uuid::Uuid;
 
 use crate::error::StoreError;
 use crate::integrations::Integration;
+use crate::keys::Spot;
 use crate::open::Tenant;
+
+const TABLE: &str = "integration_tokens";
 
 /// Takes, extends or refuses the lease. No row comes back where somebody else has it, or access was revoked.
 const LEASE: &str = "
@@ -60,24 +67,54 @@ impl Tenant {
             integration: integration.id,
             generation: integration.generation,
         });
-        Ok(SharedStore { store, key: self.token_key(integration.id).await? })
+        // Found out now rather than when a token has come that cannot be kept.
+        self.has_key(integration.id).await?;
+        Ok(SharedStore { store, key: inner()? })
     }
 }
 
+/// The key of the seal that [`SharedStore`] makes of its own. It protects nothing and is no secret: each entry is sealed
+/// in whole by its data key. It must be the same in every process, whatever becomes of data keys.
+fn inner() -> Result<MasterKey, StoreError> {
+    let refused = |reason| StoreError::Sealed { table: TABLE, row: String::new(), reason };
+    MasterKey::from_text(&"00".repeat(32)).map_err(refused)
+}
+
 impl IntegrationTokens {
+    fn row(&self, name: &str) -> String {
+        format!("{}:{name}", self.integration)
+    }
+
+    fn spot<'a>(&self, row: &'a str) -> Spot<'a> {
+        Spot { table: TABLE, column: "sealed", row, owner: self.integration }
+    }
+
     fn failed(&self, error: &StoreError) -> TokenStoreError {
         TokenStoreError { store: self.describe(), reason: error.to_string() }
     }
 
     async fn entry(&self, name: &str) -> Result<Option<Entry>, StoreError> {
-        let mut tx = self.tenant.read("reading a token's entry").await?;
-        let row = tx
-            .query("SELECT version, sealed FROM integration_tokens WHERE integration_id = $1 AND name = $2 AND version > 0")
-            .bind(self.integration)
-            .bind(name)
-            .optional()
-            .await?;
-        row.map(|row| Ok(Entry { version: unsigned(row.get("version")?), sealed: row.get("sealed")? })).transpose()
+        let mut refused = None;
+        loop {
+            let mut tx = self.tenant.read("reading a token's entry").await?;
+            let row = tx
+                .query("SELECT version, sealed FROM integration_tokens WHERE integration_id = $1 AND name = $2 AND version > 0")
+                .bind(self.integration)
+                .bind(name)
+                .optional()
+                .await?;
+            drop(tx);
+            let Some(row) = row else { return Ok(None) };
+            let sealed: Vec<u8> = row.get("sealed")?;
+            match self.tenant.unseal_at(self.spot(&self.row(name)), &sealed).await {
+                // Sealed anew meanwhile, unless it is what it was.
+                Err(StoreError::Sealed { .. }) if refused.as_ref() != Some(&sealed) => refused = Some(sealed),
+                opened => {
+                    let version = unsigned(row.get("version")?);
+                    return Ok(Some(Entry { version, sealed: opened?.to_vec() }));
+                }
+            }
+        }
     }
 
     async fn take(&self, name: &str, owner: &str, time: Duration, take: Take) -> Result<Lease, StoreError> {
@@ -105,7 +142,8 @@ impl IntegrationTokens {
     }
 
     async fn swap(&self, name: &str, expected: u64, fence: u64, sealed: &[u8]) -> Result<Swap, StoreError> {
-        let mut tx = self.tenant.write("keeping a token").await?;
+        let row = self.row(name);
+        let (mut tx, sealed) = self.tenant.write_sealed_at("keeping a token", self.spot(&row), sealed).await?;
         // Whoever revokes access waits until this is done, and then takes the entry away; or was first, and this
         // finds nothing.
         tx.query("SELECT generation FROM integrations WHERE id = $1 FOR UPDATE")

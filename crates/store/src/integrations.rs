@@ -116,8 +116,7 @@ impl Tenant {
     ) -> Result<Uuid, StoreError> {
         let known = self.integration_named(name).await?.map(|integration| integration.id);
         let id = known.unwrap_or_else(Uuid::now_v7);
-        let sealed = self.seal(place(id), credentials.expose()).await?;
-        let mut tx = self.write("saving the integration").await?;
+        let (mut tx, sealed) = self.write_sealed("saving the integration", place(id), credentials.expose()).await?;
         let saved = tx
             .query(
                 "INSERT INTO integrations (id, business_id, name, type, status, credentials, created_at, updated_at)
@@ -191,16 +190,23 @@ impl Tenant {
     /// # Errors
     /// [`StoreError::Sealed`] with another master key, or for a row that was tampered with.
     pub async fn open_credentials(&self, id: Uuid) -> Result<Option<Credentials>, StoreError> {
-        let mut tx = self.read("reading the integration").await?;
-        let row = tx
-            .query("SELECT credentials FROM integrations WHERE business_id = $1 AND id = $2")
-            .bind(self.business())
-            .bind(id)
-            .one()
-            .await?;
-        drop(tx);
-        let Some(sealed) = row.find::<Vec<u8>>("credentials")? else { return Ok(None) };
-        Ok(Some(Credentials(self.unseal(place(id), &sealed).await?)))
+        let mut refused = None;
+        loop {
+            let mut tx = self.read("reading the integration").await?;
+            let row = tx
+                .query("SELECT credentials FROM integrations WHERE business_id = $1 AND id = $2")
+                .bind(self.business())
+                .bind(id)
+                .one()
+                .await?;
+            drop(tx);
+            let Some(sealed) = row.find::<Vec<u8>>("credentials")? else { return Ok(None) };
+            match self.unseal(place(id), &sealed).await {
+                // Sealed anew meanwhile, unless it is what it was.
+                Err(StoreError::Sealed { .. }) if refused.as_ref() != Some(&sealed) => refused = Some(sealed),
+                opened => return Ok(Some(Credentials(opened?))),
+            }
+        }
     }
 
     /// Notes how the integration is and what its token told about the org. One that somebody has disconnected stays

@@ -1,4 +1,8 @@
 //! Data keys: each integration has one of its own, and each business one for the rest; a key service wraps them.
+//!
+//! Which data key is in use is read from the database for every value that is sealed or opened (one row by its index;
+//! the unwrapping, which is dear, is done once in minutes, see [`DataKeys`]). So every node goes by a change of keys at
+//! once, and nothing but keys themselves, which never change, is remembered.
 
 use std::sync::Arc;
 
@@ -10,28 +14,34 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use crate::error::StoreError;
-use crate::open::{Store, Tenant};
-use crate::sql::Row;
-
-/// What is sealed to show that a key is the one it says it is.
-const CANARY: &[u8] = b"tieline: this key opens this database";
+use crate::open::Tenant;
+use crate::sealed;
+use crate::sql::{Row, Tx};
 
 /// The keys of a database.
 #[derive(Debug)]
 pub(crate) struct Keys {
     opened: DataKeys,
-    /// The key that sealed everything itself, in databases of schema 1.
-    before: Option<MasterKey>,
+    /// The keys that may have sealed everything themselves, in databases of schema 1.
+    before: Vec<MasterKey>,
 }
 
 impl Keys {
-    pub(crate) fn new(ring: Keyring, before: Option<MasterKey>) -> Self {
+    pub(crate) fn new(ring: Keyring, before: Vec<MasterKey>) -> Self {
         let clock = Arc::new(SystemClock::default());
-        Self { opened: DataKeys::new(Arc::new(ring), clock, CacheRules::default()), before }
+        Self::with(DataKeys::new(Arc::new(ring), clock, CacheRules::default()), before)
     }
 
-    fn ring(&self) -> &Keyring {
+    pub(crate) fn with(opened: DataKeys, before: Vec<MasterKey>) -> Self {
+        Self { opened, before }
+    }
+
+    pub(crate) fn ring(&self) -> &Keyring {
         self.opened.ring()
+    }
+
+    pub(crate) fn opened(&self) -> &DataKeys {
+        &self.opened
     }
 }
 
@@ -45,53 +55,149 @@ pub(crate) struct Cell {
     pub(crate) owner: Uuid,
 }
 
+/// The same with the row's key as text, for rows whose key is no UUID.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Spot<'a> {
+    pub(crate) table: &'static str,
+    pub(crate) column: &'static str,
+    pub(crate) row: &'a str,
+    pub(crate) owner: Uuid,
+}
+
 impl Cell {
-    fn place<'a>(&self, tenant: &'a str, row: &'a str) -> Place<'a> {
-        Place { tenant, table: self.table, row, column: self.column }
+    fn spot<'a>(&self, row: &'a str) -> Spot<'a> {
+        Spot { table: self.table, column: self.column, row, owner: self.owner }
+    }
+}
+
+impl Spot<'_> {
+    fn place<'a>(&'a self, tenant: &'a str) -> Place<'a> {
+        Place { tenant, table: self.table, row: self.row, column: self.column }
     }
 
     fn refused(&self, reason: &'static str) -> StoreError {
-        StoreError::Sealed { table: self.table, row: self.row.to_string(), reason }
+        StoreError::Sealed { table: self.table, row: self.row.to_owned(), reason }
     }
 }
 
 impl Tenant {
     /// Seals a value for its cell, with its owner's data key, which is made where there is none.
+    ///
+    /// Whoever writes the value must see that the key is still in use when it is written
+    /// ([`in_use`]): [`Tenant::write_sealed`] does both.
     pub(crate) async fn seal(&self, cell: Cell, text: &[u8]) -> Result<Vec<u8>, StoreError> {
-        let key = self.sealing_key(cell.owner).await?;
-        let (tenant, row) = (self.business().to_string(), cell.row.to_string());
-        key.seal(text, &cell.place(&tenant, &row)).ok_or_else(|| cell.refused("the system gives no randomness"))
+        self.seal_at(cell.spot(&cell.row.to_string()), text).await
+    }
+
+    pub(crate) async fn seal_at(&self, spot: Spot<'_>, text: &[u8]) -> Result<Vec<u8>, StoreError> {
+        if !sealed::is_listed(spot.table, spot.column) {
+            return Err(
+                spot.refused("a change of data keys would not find it: its column is not in the list of sealed ones")
+            );
+        }
+        let key = self.sealing_key(spot.owner).await?;
+        let tenant = self.business().to_string();
+        key.seal(text, &spot.place(&tenant)).ok_or_else(|| spot.refused("the system gives no randomness"))
+    }
+
+    /// Seals a value and begins the transaction that writes it. Until its end the data key stays in use: who retires the
+    /// key waits, and then finds the value.
+    pub(crate) async fn write_sealed(
+        &self,
+        doing: &'static str,
+        cell: Cell,
+        text: &[u8],
+    ) -> Result<(Tx, Vec<u8>), StoreError> {
+        self.write_sealed_at(doing, cell.spot(&cell.row.to_string()), text).await
+    }
+
+    pub(crate) async fn write_sealed_at(
+        &self,
+        doing: &'static str,
+        spot: Spot<'_>,
+        text: &[u8],
+    ) -> Result<(Tx, Vec<u8>), StoreError> {
+        loop {
+            let sealed = self.seal_at(spot, text).await?;
+            let mut tx = self.write(doing).await?;
+            if in_use(&mut tx, &sealed).await? {
+                return Ok((tx, sealed));
+            }
+        }
+    }
+
+    /// The same for a value that may be left as it is.
+    pub(crate) async fn write_sealed_if(
+        &self,
+        doing: &'static str,
+        cell: Cell,
+        text: Option<&[u8]>,
+    ) -> Result<(Tx, Option<Vec<u8>>), StoreError> {
+        Ok(match text {
+            Some(text) => {
+                let (tx, sealed) = self.write_sealed(doing, cell, text).await?;
+                (tx, Some(sealed))
+            }
+            None => (self.write(doing).await?, None),
+        })
     }
 
     /// Opens what was sealed for this cell, and for no other.
+    ///
+    /// Between the reading of a value and this, a change of data keys may have sealed it anew: then it is told to be
+    /// gone, and reading again finds it.
     pub(crate) async fn unseal(&self, cell: Cell, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, StoreError> {
-        let Some(id) = sealed_with(sealed) else {
-            return self.unseal_old(cell, sealed);
-        };
+        self.unseal_at(cell.spot(&cell.row.to_string()), sealed).await
+    }
+
+    pub(crate) async fn unseal_at(&self, spot: Spot<'_>, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, StoreError> {
         let mut tx = self.read("reading a data key").await?;
-        let row = tx
-            .query("SELECT id, service, wrapped FROM data_keys WHERE business_id = $1 AND id = $2")
-            .bind(self.business())
-            .bind(Uuid::from_bytes(id))
-            .optional()
-            .await?;
+        let row = key_of(&mut tx, self.business(), sealed).await?;
         drop(tx);
-        let row = row.ok_or_else(|| cell.refused("its data key is gone, or belongs to another business"))?;
+        self.unseal_with(spot, sealed, row).await
+    }
+
+    /// With the row of its data key, which was read before.
+    pub(crate) async fn unseal_cell_with(
+        &self,
+        cell: Cell,
+        sealed: &[u8],
+        key: Option<Row>,
+    ) -> Result<Zeroizing<Vec<u8>>, StoreError> {
+        self.unseal_with(cell.spot(&cell.row.to_string()), sealed, key).await
+    }
+
+    async fn unseal_with(
+        &self,
+        spot: Spot<'_>,
+        sealed: &[u8],
+        key: Option<Row>,
+    ) -> Result<Zeroizing<Vec<u8>>, StoreError> {
+        if sealed_with(sealed).is_none() {
+            return self.unseal_old(spot, sealed);
+        }
+        let row = key.ok_or_else(|| spot.refused("its data key is gone, or belongs to another business"))?;
         let key = self.unwrapped(&row).await?;
-        let (tenant, row) = (self.business().to_string(), cell.row.to_string());
-        key.open(sealed, &cell.place(&tenant, &row)).map_err(|reason| cell.refused(reason))
+        let tenant = self.business().to_string();
+        key.open(sealed, &spot.place(&tenant)).map_err(|reason| spot.refused(reason))
     }
 
     /// What a program of schema 1 has sealed.
-    fn unseal_old(&self, cell: Cell, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, StoreError> {
-        let key = self.store().keys().before.as_ref();
-        let key = key.ok_or_else(|| cell.refused("it was sealed with a master key that was not given"))?;
-        key.open(sealed, &format!("{}:{}:{}", cell.table, self.business(), cell.row)).map_err(|e| cell.refused(e))
+    fn unseal_old(&self, spot: Spot<'_>, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, StoreError> {
+        let place = format!("{}:{}:{}", spot.table, self.business(), spot.row);
+        let mut refused = "it was sealed with a master key that was not given";
+        for key in &self.store().keys().before {
+            match key.open(sealed, &place) {
+                Ok(opened) => return Ok(opened),
+                Err(reason) => refused = reason,
+            }
+        }
+        Err(spot.refused(refused))
     }
 
-    /// The key for the token entries of an integration.
-    pub(crate) async fn token_key(&self, integration: Uuid) -> Result<MasterKey, StoreError> {
-        Ok(self.sealing_key(integration).await?.master_key())
+    /// Sees that an owner's data key can be had, and makes it where there is none.
+    pub(crate) async fn has_key(&self, owner: Uuid) -> Result<(), StoreError> {
+        self.sealing_key(owner).await.map(drop)
     }
 
     /// The data key in use of an owner.
@@ -144,46 +250,34 @@ impl Tenant {
     }
 
     /// What a wrapped key is bound to.
-    fn context(&self, id: Uuid) -> String {
+    pub(crate) fn context(&self, id: Uuid) -> String {
         format!("data_keys:{}:{id}", self.business())
     }
 }
 
-/// The time in a UUID of version 7: when the key was made.
-fn made_at(id: Uuid) -> Timestamp {
-    let time = id.get_timestamp().map(|time| time.to_unix());
-    time.and_then(|(seconds, nanos)| Timestamp::new(seconds as i64, nanos as i32).ok()).unwrap_or(Timestamp::UNIX_EPOCH)
+/// Whether the data key that sealed a value is still in use, and from now to the transaction's end stays so.
+pub(crate) async fn in_use(tx: &mut Tx, sealed: &[u8]) -> Result<bool, StoreError> {
+    let Some(id) = sealed_with(sealed) else { return Ok(false) };
+    let row = tx
+        .query("SELECT id FROM data_keys WHERE id = $1 AND retired_at IS NULL FOR SHARE")
+        .bind(Uuid::from_bytes(id))
+        .optional()
+        .await?;
+    Ok(row.is_some())
 }
 
-impl Store {
-    /// Sees that the primary key is the one this database was made with, and leaves a canary for it where there is
-    /// none.
-    pub(crate) async fn check_keys(&self) -> Result<(), StoreError> {
-        let ring = self.keys().ring();
-        let service = ring.primary().name().to_owned();
-        let mut tx = self.read("checking the master key").await?;
-        let row =
-            tx.query("SELECT wrapped, sealed FROM key_canaries WHERE service = $1").bind(&service).optional().await?;
-        drop(tx);
-        let id = Uuid::nil().into_bytes();
-        let context = format!("key_canaries:{service}");
-        let place = Place { tenant: "", table: "key_canaries", row: &service, column: "sealed" };
-        let wrong = || StoreError::WrongKey { service: service.clone() };
-        if let Some(row) = row {
-            let key = ring.unwrap(&service, &row.get::<Vec<u8>>("wrapped")?, id, &context).await;
-            let key = key.map_err(|e| if e.passing() { e.into() } else { wrong() })?;
-            let opened = key.open(&row.get::<Vec<u8>>("sealed")?, &place).map_err(|_| wrong())?;
-            return if opened.as_slice() == CANARY { Ok(()) } else { Err(wrong()) };
-        }
-        let (key, wrapped) = ring.wrap_new(id, &context).await?;
-        let sealed = key.seal(CANARY, &place).ok_or_else(wrong)?;
-        let mut tx = self.write("checking the master key").await?;
-        tx.query("INSERT INTO key_canaries (service, wrapped, sealed) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING")
-            .bind(&service)
-            .bind(wrapped.bytes)
-            .bind(sealed)
-            .execute()
-            .await?;
-        tx.commit().await
-    }
+/// The row of the data key that sealed a value.
+pub(crate) async fn key_of(tx: &mut Tx, business: Uuid, sealed: &[u8]) -> Result<Option<Row>, StoreError> {
+    let Some(id) = sealed_with(sealed) else { return Ok(None) };
+    tx.query("SELECT id, service, wrapped FROM data_keys WHERE business_id = $1 AND id = $2")
+        .bind(business)
+        .bind(Uuid::from_bytes(id))
+        .optional()
+        .await
+}
+
+/// The time in a UUID of version 7: when the key was made.
+pub(crate) fn made_at(id: Uuid) -> Timestamp {
+    let time = id.get_timestamp().map(|time| time.to_unix());
+    time.and_then(|(seconds, nanos)| Timestamp::new(seconds as i64, nanos as i32).ok()).unwrap_or(Timestamp::UNIX_EPOCH)
 }

@@ -17,14 +17,16 @@
 //! ```
 //!
 //! Reading order: [`open`](Store::open), `sql` (one way to speak to either database), [`tenancy`] (who sees which
-//! rows), `keys` (what seals them); then table by table: [`people`], [`invitations`], [`api_keys`], [`integrations`], [`logins`],
-//! [`checkpoints`], [`contacts`], [`runs`], [`integration_tokens`], [`leads`] and [`imports`].
+//! rows), `keys` (what seals them) with `rotation` (how keys are changed); then table by table: [`people`],
+//! [`invitations`], [`api_keys`], [`integrations`], [`logins`], [`checkpoints`], [`contacts`], [`runs`],
+//! [`integration_tokens`], [`leads`] and [`imports`].
 //! Around them: [`audit`] (who did what), [`integration_logs`] (what happened), [`rate_limits`] (how much at once).
 //! Beside them, for fleets without a database of ours: [`token_stores`] (from a URL to a token store) and
 //! [`token_table`] (the one in PostgreSQL).
 
 pub mod api_keys;
 pub mod audit;
+mod canaries;
 pub mod checkpoints;
 mod cleaned;
 pub mod contacts;
@@ -32,10 +34,12 @@ pub mod digest;
 mod error;
 mod import_work;
 pub mod imports;
+pub mod inspection;
 pub mod integration_logs;
 pub mod integration_tokens;
 pub mod integrations;
 pub mod invitations;
+mod key_usage;
 mod keys;
 mod lead_upsert;
 pub mod leads;
@@ -46,13 +50,16 @@ pub mod pages;
 pub mod people;
 pub mod pools;
 pub mod rate_limits;
+mod rotation;
 pub mod runs;
+mod sealed;
 mod sql;
 pub mod tenancy;
 pub mod token_stores;
 pub mod token_table;
 
 pub use api_keys::{ApiKey, NewApiKey};
+pub use canaries::Canary;
 pub use checkpoints::{Checkpoint, Position};
 pub use contacts::{Contact, ContactRow};
 pub use digest::Digest;
@@ -61,11 +68,13 @@ pub use import_work::{Batch, BatchOutcome, Claim, Fetched};
 pub use imports::{Creation, Import, ImportRow, ImportState, NewImport, RowOutcome};
 pub use integrations::{Credentials, Integration, Status};
 pub use invitations::{Invitation, Invited};
+pub use key_usage::KeyUse;
 pub use leads::{Lead, LeadFilter, SourceType, SyncStatus};
 pub use logins::{Connected, NewAccess, NewLogin, NoLogin, TakenLogin};
 pub use open::{Store, Tenant};
 pub use pages::{Cursor, MalformedCursor, Page};
 pub use people::{Account, Member, Membership, NewUser, Role, Session, TeamChange, User};
 pub use pools::PoolUse;
+pub use rotation::Progress;
 pub use runs::{Run, RunState, Step, StepOutcome};
 pub use uuid::Uuid;

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 use crate::digest::Digest;
 use crate::error::StoreError;
 use crate::integrations::{COLUMNS, Credentials, Integration, integration, place};
-use crate::keys::Cell;
+use crate::keys::{Cell, in_use, key_of};
 use crate::open::{Store, Tenant};
 
 /// A login to be begun.
@@ -109,11 +109,8 @@ impl Tenant {
         now: Timestamp,
     ) -> Result<Integration, StoreError> {
         let id = Uuid::now_v7();
-        let sealed = match credentials {
-            Some(credentials) => Some(self.seal(place(id), credentials.expose()).await?),
-            None => None,
-        };
-        let mut tx = self.write("making the integration").await?;
+        let text = credentials.map(Credentials::expose);
+        let (mut tx, sealed) = self.write_sealed_if("making the integration", place(id), text).await?;
         let row = tx
             .query(format!(
                 "INSERT INTO integrations (id, business_id, name, type, status, credentials, config, created_at, updated_at)
@@ -145,11 +142,8 @@ impl Tenant {
         credentials: Option<&Credentials>,
         now: Timestamp,
     ) -> Result<Option<Integration>, StoreError> {
-        let sealed = match credentials {
-            Some(credentials) => Some(self.seal(place(id), credentials.expose()).await?),
-            None => None,
-        };
-        let mut tx = self.write("changing the integration").await?;
+        let text = credentials.map(Credentials::expose);
+        let (mut tx, sealed) = self.write_sealed_if("changing the integration", place(id), text).await?;
         let changed = i64::from(sealed.is_some());
         let row = tx
             .query(format!(
@@ -205,6 +199,8 @@ impl Tenant {
     /// [`StoreError`].
     pub async fn begin_login(&self, login: &NewLogin<'_>, now: Timestamp) -> Result<(), StoreError> {
         let id = Uuid::now_v7();
+        // Not held in use: that lock and the business's, which the row below refers to, are taken by others the other way
+        // round. A login whose key is retired and gone within these milliseconds is begun again.
         let sealed = self.seal(secrets(id, login.integration.id), login.secrets).await?;
         let mut tx = self.write("beginning a login").await?;
         tx.query("DELETE FROM login_attempts WHERE business_id = $1 AND expires_at < $2")
@@ -253,6 +249,19 @@ impl Tenant {
         let mut tx = self.write("keeping the new access").await?;
         // One login at a time in a business: two that come from the same org must not both find that it is new.
         tx.query("SELECT id FROM businesses WHERE id = $1 FOR UPDATE").bind(self.business()).optional().await?;
+        // Both data keys before both rows, as everybody takes them.
+        tx.query(
+            "SELECT id FROM data_keys WHERE business_id = $1 AND owner_id = ANY($2) AND retired_at IS NULL FOR UPDATE",
+        )
+        .bind(self.business())
+        .bind(vec![id, target])
+        .all()
+        .await?;
+        if !in_use(&mut tx, &sealed).await? {
+            // Retired between the seal and the lock.
+            drop(tx);
+            return Box::pin(self.keep_access(id, generation, access, now)).await;
+        }
         let begun = tx
             .query("SELECT generation, organization_id FROM integrations WHERE business_id = $1 AND id = $2 FOR UPDATE")
             .bind(self.business())
@@ -339,11 +348,8 @@ impl Tenant {
         reason: &str,
         now: Timestamp,
     ) -> Result<Option<Integration>, StoreError> {
-        let sealed = match credentials {
-            Some(credentials) => Some(self.seal(place(id), credentials.expose()).await?),
-            None => None,
-        };
-        let mut tx = self.write("disconnecting the integration").await?;
+        let text = credentials.map(Credentials::expose);
+        let (mut tx, sealed) = self.write_sealed_if("disconnecting the integration", place(id), text).await?;
         let row = tx
             .query(format!(
                 "UPDATE integrations SET status = 'inactive', status_reason = $1, credentials = coalesce($2, credentials),
@@ -395,11 +401,14 @@ impl Store {
             return Ok(Err(NoLogin::OtherUser));
         }
         let id: Uuid = row.get("id")?;
-        tx.query("DELETE FROM login_attempts WHERE id = $1").bind(id).execute().await?;
-        tx.commit().await?;
         let tenant = self.tenant(row.get("business_id")?, Some(user));
         let integration: Uuid = row.get("integration_id")?;
-        let opened = tenant.unseal(secrets(id, integration), &row.get::<Vec<u8>>("sealed")?).await?;
+        let sealed = row.get::<Vec<u8>>("sealed")?;
+        // Before the row is gone: a data key that nothing refers to may go too.
+        let key = key_of(&mut tx, tenant.business(), &sealed).await?;
+        tx.query("DELETE FROM login_attempts WHERE id = $1").bind(id).execute().await?;
+        tx.commit().await?;
+        let opened = tenant.unseal_cell_with(secrets(id, integration), &sealed, key).await?;
         Ok(Ok(TakenLogin {
             integration,
             tenant,

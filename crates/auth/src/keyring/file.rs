@@ -9,9 +9,9 @@ use zeroize::Zeroizing;
 
 use super::data_key::KEY;
 use super::local::name_of;
-use super::spec::entries;
+use super::spec::{Entry, FORMS, entries};
 use crate::error::ConfigError;
-use crate::sealing::{folder_of, key_of_text, new_key_text};
+use crate::sealing::{MasterKey, folder_of, key_of_text, new_key_text};
 
 fn failed(task: &str, path: &Path, error: &std::io::Error) -> ConfigError {
     ConfigError::new(
@@ -65,6 +65,22 @@ pub fn names(path: &Path) -> Result<Vec<String>, ConfigError> {
         }
     }
     Ok(names)
+}
+
+/// The keys of a key file that are in the file itself, as what sealed whole databases before there were data keys.
+///
+/// # Errors
+/// As [`names`].
+pub fn master_keys(path: &Path) -> Result<Vec<MasterKey>, ConfigError> {
+    let mut keys = Vec::new();
+    for (_, entry) in entries(path, &read(path)?)? {
+        if let Entry::Local(bytes) = entry {
+            keys.push(MasterKey::from_bytes(&bytes).map_err(|reason| {
+                ConfigError::new(format!("a key of the key file {} cannot be used: {reason}", path.display()), FORMS)
+            })?);
+        }
+    }
+    Ok(keys)
 }
 
 /// Puts a fresh key into the first line of a key file, which makes it the primary of whoever reads the file next, and
@@ -201,6 +217,10 @@ mod tests {
         let text = std::fs::read_to_string(&path).unwrap();
         assert_eq!(text.split_once('\n').unwrap().1, kept, "nothing else was touched");
         assert_eq!(names(&path).unwrap(), [new.clone(), old.clone()]);
+        let master = crate::sealing::MasterKey::from_text(kept.lines().nth(1).unwrap()).unwrap();
+        let sealed = master.seal(b"x", "row").unwrap();
+        let opened: Vec<_> = master_keys(&path).unwrap().iter().map(|key| key.open(&sealed, "row").is_ok()).collect();
+        assert_eq!(opened, [false, true], "what the old key sealed by itself still opens");
         let both = Keyring::load_or_create(&path).unwrap();
         assert_eq!(both.names(), [&new, &old]);
         let moved = both.rewrap(&wrapped, [5; 16], "acme").await.unwrap().unwrap();

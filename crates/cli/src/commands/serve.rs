@@ -13,6 +13,7 @@ use tokio::net::TcpListener;
 use url::Url;
 
 use crate::commands::{stopped, sync};
+use crate::config::File;
 use crate::failure::Failure;
 use crate::settings::{self, Care, Database};
 
@@ -28,17 +29,18 @@ SALESFORCE_CLIENT_ID and SALESFORCE_CLIENT_SECRET name the app that orgs are con
 callback URL (default: APP_URL/api/integrations/salesforce/callback).
 TIELINE_METRICS_TOKEN is what GET /metrics asks for (without it, this machine alone may read it), TIELINE_LOG_FORMAT=json
 writes one JSON object a line, and the OTEL_* variables switch traces on: docs/logging.md, docs/metrics.md.
+A file tieline.toml (or --config FILE) may say the same, secrets aside; `tieline config check` tries it all.
 The SF_* variables, if set, are saved (sealed) as the integration `default`; later starts need them no more.")]
 pub(crate) struct Serve {
-    /// Address to listen on; port 0 takes a free one
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7400")]
-    listen: SocketAddr,
+    /// Address to listen on; port 0 takes a free one [default: 127.0.0.1:7400]
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<SocketAddr>,
     /// Where people reach it: https://… [default: APP_URL, NEXT_PUBLIC_APP_URL, or the address on loopback]
     #[arg(long, value_name = "URL")]
     public_url: Option<String>,
-    /// Seconds between sync runs
-    #[arg(long, value_name = "SECONDS", default_value_t = 900)]
-    every: u64,
+    /// Seconds between sync runs [default: 900]
+    #[arg(long, value_name = "SECONDS")]
+    every: Option<u64>,
     /// Allow orgs on this machine over plain HTTP, such as a local one
     #[arg(long)]
     allow_loopback: bool,
@@ -52,34 +54,35 @@ pub(crate) struct Serve {
     #[arg(long, env = "TIELINE_TRUST_TRACEPARENT")]
     trust_traceparent: bool,
     #[command(flatten)]
-    database: Database,
+    pub(crate) database: Database,
     #[command(flatten)]
     care: Care,
 }
 
 impl Serve {
     pub(crate) async fn run(self) -> Result<(), Failure> {
-        let told = self.told_url()?;
-        self.check(told.as_ref())?;
-        let store = self.database.open().await?;
+        let file = self.database.file()?;
+        let (told, listen) = (self.told_url(&file)?, self.listen(&file)?);
+        self.check(&file, told.as_ref())?;
+        let (app, redirect_uri) = (Self::app(&file)?, Self::redirect_uri(&file)?);
+        let store = self.database.resolved(&file).open().await?;
         // What the environment says must be right; nothing at all is fine.
         if integration::is_any_set(|name| std::env::var(name).ok()) {
             sync::integration_from_environment(&store.own(), &SystemClock::default()).await?;
         }
-        let listener =
-            TcpListener::bind(self.listen).await.with_context(|| format!("could not listen on {}", self.listen))?;
+        let listener = TcpListener::bind(listen).await.with_context(|| format!("could not listen on {listen}"))?;
         let address = listener.local_addr()?;
         let public_url = match told {
             Some(url) => url,
             None => Url::parse(&format!("http://{address}")).context("the address makes no URL")?,
         };
         let settings = Settings {
-            sign_in: !self.no_sign_in,
-            app: app(),
-            redirect_uri: redirect_uri()?,
-            every: Duration::from_secs(self.every),
-            window: self.care.window(),
-            allow_loopback: self.allow_loopback,
+            sign_in: !self.no_sign_in(&file),
+            app,
+            redirect_uri,
+            every: Duration::from_secs(self.every.or_else(|| file.number("serve", "every")).unwrap_or(900)),
+            window: self.care.window_with(&file),
+            allow_loopback: self.allow_loopback || file.truth("serve", "allow_loopback"),
             tokens: settings::shared_tokens().await?,
             metrics: Some(Metrics::install(variable("TIELINE_METRICS_TOKEN").map(Secret::new))?),
             trust_traceparent: self.trust_traceparent,
@@ -92,12 +95,12 @@ impl Serve {
             %address,
             public_url = %public_url.origin().ascii_serialization(),
             database = store.place(),
-            sign_in = !self.no_sign_in,
+            sign_in = !self.no_sign_in(&file),
             traces = crate::logging::is_tracing(),
             "started"
         );
         say!("tieline is ready at http://{address}");
-        if !self.no_sign_in {
+        if !self.no_sign_in(&file) {
             say_how_to_set_up(&service, &store, &public_url).await?;
         }
         tieline_server::serve(listener, service, stopped()).await?;
@@ -105,9 +108,28 @@ impl Serve {
         Ok(())
     }
 
-    fn told_url(&self) -> Result<Option<Url>, Failure> {
+    fn no_sign_in(&self, file: &File) -> bool {
+        self.no_sign_in || file.truth("serve", "no_sign_in")
+    }
+
+    pub(crate) fn listen(&self, file: &File) -> Result<SocketAddr, Failure> {
+        let text = match (self.listen, file.text("serve", "listen")) {
+            (Some(listen), _) => return Ok(listen),
+            (None, None) => return Ok(SocketAddr::from(([127, 0, 0, 1], 7400))),
+            (None, Some(text)) => text,
+        };
+        text.parse().map_err(|_| {
+            Failure::usage(
+                format!("`serve.listen` is `{text}`, which is no address with a port"),
+                "write it like 127.0.0.1:7400, or [::]:7400",
+            )
+        })
+    }
+
+    pub(crate) fn told_url(&self, file: &File) -> Result<Option<Url>, Failure> {
         let names = ["APP_URL", "NEXT_PUBLIC_APP_URL"];
         let told = self.public_url.clone().or_else(|| names.iter().find_map(|name| variable(name)));
+        let told = told.or_else(|| file.text("serve", "public_url"));
         let Some(told) = told else { return Ok(None) };
         let url = Url::parse(&told).ok().filter(|url| url.has_host() && matches!(url.scheme(), "https" | "http"));
         url.map(Some).ok_or_else(|| {
@@ -119,20 +141,20 @@ impl Serve {
     }
 
     /// Signing in needs HTTPS, except on this machine; and without signing in it is for this machine alone.
-    fn check(&self, public_url: Option<&Url>) -> Result<(), Failure> {
-        let is_local = self.listen.ip().is_loopback();
-        if self.no_sign_in && !is_local {
+    pub(crate) fn check(&self, file: &File, public_url: Option<&Url>) -> Result<(), Failure> {
+        let listen = self.listen(file)?;
+        let is_local = listen.ip().is_loopback();
+        if self.no_sign_in(file) && !is_local {
             return Err(Failure::usage(
                 format!(
-                    "without sign-in the service shows people's data to everybody, so it cannot listen on {}",
-                    self.listen
+                    "without sign-in the service shows people's data to everybody, so it cannot listen on {listen}"
                 ),
                 "leave --no-sign-in out, or listen on 127.0.0.1",
             ));
         }
         match public_url {
             None if !is_local => Err(Failure::usage(
-                format!("the service listens on {}, and does not know where people reach it", self.listen),
+                format!("the service listens on {listen}, and does not know where people reach it"),
                 "set APP_URL=https://… (or --public-url): a proxy that speaks HTTPS stands before it",
             )),
             Some(url) if url.scheme() != "https" && !tieline_auth::host::is_loopback(url) => Err(Failure::usage(
@@ -142,26 +164,44 @@ impl Serve {
             _ => Ok(()),
         }
     }
+
+    /// The app that orgs are connected through.
+    pub(crate) fn app(file: &File) -> Result<Option<SalesforceApp>, Failure> {
+        let Some(client_id) = variable("SALESFORCE_CLIENT_ID").or_else(|| file.text("salesforce", "client_id")) else {
+            return Ok(None);
+        };
+        let client_secret = match (variable("SALESFORCE_CLIENT_SECRET"), file.file("salesforce", "client_secret_file"))
+        {
+            (Some(secret), _) => Some(Secret::new(secret)),
+            (None, Some(path)) => {
+                let text = std::fs::read_to_string(&path).map_err(|e| {
+                    Failure::usage(
+                        format!("could not read the app's secret from {}: {e}", path.display()),
+                        "check `salesforce.client_secret_file`, and that this user may read it",
+                    )
+                })?;
+                Some(Secret::new(text.trim().to_owned()))
+            }
+            (None, None) => None,
+        };
+        Ok(Some(SalesforceApp { client_id, client_secret }))
+    }
+
+    pub(crate) fn redirect_uri(file: &File) -> Result<Option<Url>, Failure> {
+        let told = variable("SALESFORCE_REDIRECT_URI").or_else(|| file.text("salesforce", "redirect_uri"));
+        let Some(text) = told else { return Ok(None) };
+        let url = Url::parse(&text).map_err(|e| {
+            Failure::usage(
+                format!("SALESFORCE_REDIRECT_URI `{text}` is not a URL: {e}"),
+                "copy it from the app's callback URLs, to the letter",
+            )
+        })?;
+        Ok(Some(url))
+    }
 }
 
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.trim().is_empty())
-}
-
-fn app() -> Option<SalesforceApp> {
-    let client_id = variable("SALESFORCE_CLIENT_ID")?;
-    Some(SalesforceApp { client_id, client_secret: variable("SALESFORCE_CLIENT_SECRET").map(Secret::new) })
-}
-
-fn redirect_uri() -> Result<Option<Url>, Failure> {
-    let Some(text) = variable("SALESFORCE_REDIRECT_URI") else { return Ok(None) };
-    let url = Url::parse(&text).map_err(|e| {
-        Failure::usage(
-            format!("SALESFORCE_REDIRECT_URI `{text}` is not a URL: {e}"),
-            "copy it from the app's callback URLs, to the letter",
-        )
-    })?;
-    Ok(Some(url))
 }
 
 /// Whoever can read this may make the first user.

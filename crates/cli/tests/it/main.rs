@@ -8,6 +8,7 @@ mod bulk_uncertain;
 mod calls;
 mod clients;
 mod command_line;
+mod config;
 mod consent;
 mod crashes;
 mod datacloud;
@@ -19,6 +20,7 @@ mod fixtures;
 mod fleet;
 mod jobs;
 mod keychain;
+mod keys;
 mod login;
 #[path = "../../../lambda/tests/it/moto.rs"]
 #[allow(dead_code, reason = "the suite beside it uses more of it")]

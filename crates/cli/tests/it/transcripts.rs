@@ -1,6 +1,6 @@
 //! The transcripts in the documentation are what the program really prints.
 //!
-//! Each block marked `console` in docs/cli.md and docs/setup.md is run, line by line behind `$ `, by a shell in a folder and
+//! Each block marked `console` in docs/cli.md, docs/setup.md and docs/keys.md is run, line by line behind `$ `, by a shell in a folder and
 //! home of its own, against a local org; what changes from run to run is written as in the page. A line `? N` is the exit
 //! code. `TIELINE_UPDATE_TRANSCRIPTS=1` writes the pages anew instead: read the difference before it is committed.
 
@@ -40,6 +40,7 @@ impl Shell {
             (r"http://127\.0\.0\.1:\d+", ORG),
             (r"state=[\w-]+", "state=…"),
             (r"code_challenge=[\w-]+", "code_challenge=…"),
+            (r"local:[0-9a-f]{16}", "local:9a2db2e23f1504cd"),
         ];
         let masks = masks.map(|(pattern, text)| (Regex::new(pattern).unwrap(), text)).into();
         let org = Org::start(&["--contacts", "3"]);
@@ -129,7 +130,7 @@ fn is_true(name: &str) -> Vec<String> {
 
 #[test]
 fn the_transcripts_of_the_documentation_are_what_the_program_prints() {
-    let commands = [is_true("setup.md"), is_true("cli.md")].concat();
+    let commands = [is_true("setup.md"), is_true("cli.md"), is_true("keys.md")].concat();
     // Every command has one; those that run until they are stopped are shown in their own pages.
     let shown: BTreeSet<&str> = commands
         .iter()
@@ -140,12 +141,14 @@ fn the_transcripts_of_the_documentation_are_what_the_program_prints() {
         "apex",
         "bulk",
         "completions",
+        "config",
         "create",
         "delete",
         "demo",
         "describe",
         "doctor",
         "get",
+        "keys",
         "limits",
         "login",
         "logout",
@@ -161,6 +164,9 @@ fn the_transcripts_of_the_documentation_are_what_the_program_prints() {
         "upsert",
         "whoami",
     ] {
-        assert!(shown.contains(command), "`tieline {command}` has no transcript in docs/cli.md or docs/setup.md");
+        assert!(
+            shown.contains(command),
+            "`tieline {command}` has no transcript in docs/cli.md, docs/setup.md or docs/keys.md"
+        );
     }
 }

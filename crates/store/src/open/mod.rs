@@ -7,8 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use tieline_auth::keyring::Keyring;
-use tieline_auth::sealing::MasterKey;
+use tieline_auth::keyring::{self, DataKeys, Keyring};
 use uuid::Uuid;
 
 use crate::error::StoreError;
@@ -67,7 +66,7 @@ impl Store {
             return Err(tieline_auth::sealing::KeyError { path: key_file.to_owned(), reason }.into());
         }
         let ring = Keyring::load_or_create(key_file).map_err(StoreError::KeyConfig)?;
-        let before = MasterKey::load(key_file).ok();
+        let before = keyring::file::master_keys(key_file).map_err(StoreError::KeyConfig)?;
         Self::sqlite(path, prepared.database, Keys::new(ring, before)).await
     }
 
@@ -77,7 +76,7 @@ impl Store {
     /// As [`Store::open`]; also when the ring's keys are not those that the database was made with.
     pub async fn open_with_ring(path: &Path, ring: Keyring) -> Result<Self, StoreError> {
         let prepared = sqlite::prepared(path).await?;
-        Self::sqlite(path, prepared.database, Keys::new(ring, None)).await
+        Self::sqlite(path, prepared.database, Keys::new(ring, Vec::new())).await
     }
 
     async fn sqlite(path: &Path, database: Database, keys: Keys) -> Result<Self, StoreError> {
@@ -94,7 +93,24 @@ impl Store {
     /// [`StoreError`]; also when the ring's keys are not those that the database was made with.
     pub async fn connect(url: &str, ring: Keyring) -> Result<Self, StoreError> {
         let (database, place) = postgres::prepared(url).await?;
-        Self::opened(Inner { database, keys: Keys::new(ring, None), place: Place::Server(place) }).await
+        Self::opened(Inner { database, keys: Keys::new(ring, Vec::new()), place: Place::Server(place) }).await
+    }
+
+    /// Opens either kind (a path, or a URL of PostgreSQL) with data keys that keep other times: for tests of what a
+    /// node does while its key service is away.
+    ///
+    /// # Errors
+    /// As [`Store::open`] and [`Store::connect`].
+    #[doc(hidden)]
+    pub async fn open_with_data_keys(place: &str, opened: DataKeys) -> Result<Self, StoreError> {
+        let keys = Keys::with(opened, Vec::new());
+        if place.starts_with("postgres:") {
+            let (database, place) = postgres::prepared(place).await?;
+            return Self::opened(Inner { database, keys, place: Place::Server(place) }).await;
+        }
+        let path = Path::new(place);
+        let prepared = sqlite::prepared(path).await?;
+        Self::sqlite(path, prepared.database, keys).await
     }
 
     async fn opened(inner: Inner) -> Result<Self, StoreError> {

@@ -50,7 +50,12 @@ impl Database {
                 pool.begin_with(AssertSqlSafe(begin_sqlite(&scope, access))).await.map(Inner::Sqlite)
             }
             Database::Postgres { pool, prepared } => {
-                let begun = pool.begin_with(AssertSqlSafe(begin_postgres(&scope, access))).await;
+                // In a task of its own, which ends whoever waits for it: a caller that is dropped between BEGIN and its
+                // answer would give the connection back within a transaction that sqlx does not know of, and the next
+                // one's statements would run in that.
+                let (pool, begin) = (pool.clone(), AssertSqlSafe(begin_postgres(&scope, access)));
+                let begun = tokio::spawn(async move { pool.begin_with(begin).await }).await;
+                let begun = begun.unwrap_or(Err(sqlx::Error::WorkerCrashed));
                 begun.map(|transaction| Inner::Postgres { transaction, prepared: *prepared })
             }
         };

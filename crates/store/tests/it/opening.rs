@@ -4,7 +4,29 @@ use tieline_store::{Store, StoreError};
 
 use crate::database::{Db, KEY, Place, Raw, empty_postgres, ring};
 
-on_both!(a_database_of_a_newer_program_is_left_alone, another_master_key_is_told_at_the_start);
+on_both!(
+    a_database_of_a_newer_program_is_left_alone,
+    another_master_key_is_told_at_the_start,
+    whoever_is_dropped_while_a_transaction_begins_leaves_none_behind,
+);
+
+async fn whoever_is_dropped_while_a_transaction_begins_leaves_none_behind(db: Db) {
+    let id = db.integration().await;
+    for round in 0..150 {
+        // As a request whose client goes away: at every moment of a reading transaction.
+        let readers = (0..10).map(|n| {
+            let store = db.store.clone();
+            let moment = std::time::Duration::from_micros((round * 10 + n) % 700);
+            async move {
+                let _ = tokio::time::timeout(moment, store.own().integrations()).await;
+            }
+        });
+        futures_util::future::join_all(readers).await;
+        let credentials = tieline_store::Credentials::new(b"x".to_vec());
+        let written = db.store.own().save_integration("acme", &credentials, crate::database::now()).await;
+        assert_eq!(written.unwrap(), id, "in round {round}");
+    }
+}
 
 async fn a_database_of_a_newer_program_is_left_alone(db: Db) {
     let (bytes, truth) = if db.is_sqlite() { ("x'00'", "1") } else { ("'\\x00'", "true") };
