@@ -37,6 +37,9 @@ impl Place {
 
     pub(crate) fn cursor<C: FromStr>(&self) -> Result<Option<C>, Problem> {
         let Some(text) = &self.cursor else { return Ok(None) };
+        if text.len() > 200 {
+            return Err(bad_cursor());
+        }
         text.parse().map(Some).map_err(|_| bad_cursor())
     }
 }

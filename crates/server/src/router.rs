@@ -125,7 +125,7 @@ pub fn router(service: Service) -> Router {
         .layer(DefaultBodyLimit::max(LONGEST_BODY))
         .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, PATIENCE))
         // Bodies of any length and calls of any duration: it has bounds of its own.
-        .merge(proxy::routes().route_layer(rate_limited(service.clone(), Class::Api)))
+        .merge(proxy::before_all(proxy::routes().route_layer(rate_limited(service.clone(), Class::Api))))
         .fallback(async || Problem::not_found("page or resource"))
         .method_not_allowed_fallback(async || {
             let hint = "the header Allow names the methods that it has";

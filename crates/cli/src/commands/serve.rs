@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tieline_auth::{Secret, SystemClock};
+use tieline_server::client_address::{Network, Trusted};
+use tieline_server::limits::{Class, Classes};
 use tieline_server::telemetry::Metrics;
 use tieline_server::{SalesforceApp, Service, Settings};
 use tieline_store::Store;
@@ -29,6 +31,8 @@ SALESFORCE_CLIENT_ID and SALESFORCE_CLIENT_SECRET name the app that orgs are con
 callback URL (default: APP_URL/api/integrations/salesforce/callback).
 TIELINE_METRICS_TOKEN is what GET /metrics asks for (without it, this machine alone may read it), TIELINE_LOG_FORMAT=json
 writes one JSON object a line, and the OTEL_* variables switch traces on: docs/logging.md, docs/metrics.md.
+TIELINE_RATE_LIMITS changes limits (api=1000/1h,pages=off), TIELINE_TRUSTED_PROXIES names the proxies that are believed when they
+say who asks (10.0.0.0/8).
 A file tieline.toml (or --config FILE) may say the same, secrets aside; `tieline config check` tries it all.
 The SF_* variables, if set, are saved (sealed) as the integration `default`; later starts need them no more.")]
 pub(crate) struct Serve {
@@ -84,6 +88,8 @@ impl Serve {
             window: self.care.window_with(&file),
             allow_loopback: self.allow_loopback || file.truth("serve", "allow_loopback"),
             tokens: settings::shared_tokens().await?,
+            classes: classes(&file)?,
+            trusted: trusted(&file)?,
             metrics: Some(Metrics::install(variable("TIELINE_METRICS_TOKEN").map(Secret::new))?),
             trust_traceparent: self.trust_traceparent,
             drain: Duration::from_secs(self.drain),
@@ -198,6 +204,40 @@ impl Serve {
         })?;
         Ok(Some(url))
     }
+}
+
+/// Limits that are not the usual ones: `api=1000/1h, pages=off`.
+pub(crate) fn classes(file: &ConfigFile) -> Result<Classes, Failure> {
+    let mut classes = Classes::default();
+    let told = variable("TIELINE_RATE_LIMITS").or_else(|| file.text("serve", "rate_limits")).unwrap_or_default();
+    for entry in told.split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
+        let names = Class::ALL.map(Class::name).join(", ");
+        let (name, limit) = entry.split_once('=').unwrap_or((entry, ""));
+        let class = Class::from_name(name.trim()).ok_or_else(|| {
+            Failure::usage(
+                format!("TIELINE_RATE_LIMITS names the class `{name}`, which there is not"),
+                format!("one of {names}: api=1000/1h, pages=off"),
+            )
+        })?;
+        classes.set(class, limit.trim()).map_err(|e| {
+            Failure::usage(format!("TIELINE_RATE_LIMITS: {e}"), "write it like api=1000/1h, pages=off".to_owned())
+        })?;
+    }
+    Ok(classes)
+}
+
+/// The proxies that are believed when they say who asks: `10.0.0.0/8, 2001:db8::/32`.
+pub(crate) fn trusted(file: &ConfigFile) -> Result<Trusted, Failure> {
+    let told =
+        variable("TIELINE_TRUSTED_PROXIES").or_else(|| file.text("serve", "trusted_proxies")).unwrap_or_default();
+    let networks = told.split(',').map(str::trim).filter(|entry| !entry.is_empty()).map(str::parse);
+    let networks = networks.collect::<Result<Vec<Network>, _>>().map_err(|e| {
+        Failure::usage(
+            format!("TIELINE_TRUSTED_PROXIES: {e}"),
+            "write networks like 10.0.0.0/8, or addresses".to_owned(),
+        )
+    })?;
+    Ok(Trusted { networks, ..Trusted::default() })
 }
 
 fn variable(name: &str) -> Option<String> {

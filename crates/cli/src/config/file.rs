@@ -40,6 +40,8 @@ const KEYS: [(&str, &str, Kind); 12] = [
     ("serve", "lag", Kind::Number),
     ("serve", "allow_loopback", Kind::Truth),
     ("serve", "no_sign_in", Kind::Truth),
+    ("serve", "trusted_proxies", Kind::Text),
+    ("serve", "rate_limits", Kind::Text),
     ("database", "url", Kind::Text),
     ("database", "master_key_file", Kind::File),
     ("salesforce", "client_id", Kind::Text),

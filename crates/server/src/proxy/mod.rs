@@ -20,6 +20,7 @@ use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::response::Response;
+use axum::middleware::map_request;
 use axum::routing::{MethodFilter, on};
 use tieline_client::{Body as Sent, ClientError, Connection, Download, Once, Request as Call, session};
 use tieline_store::{Integration, Role, Status, Tenant, Uuid};
@@ -48,6 +49,14 @@ pub(crate) fn routes() -> Router<Service> {
         .or(MethodFilter::PUT)
         .or(MethodFilter::DELETE);
     Router::new().route("/api/connections/{id}/proxy/{*path}", on(methods, forward))
+}
+
+/// The routes, with what must be known before anybody asks who calls.
+pub(crate) fn before_all(routes: Router<Service>) -> Router<Service> {
+    routes.route_layer(map_request(async |mut request: Request| {
+        take_session(request.headers_mut());
+        request
+    }))
 }
 
 /// The route's description, put to the others.
@@ -116,7 +125,6 @@ async fn write() {}
 
 async fn forward(State(service): State<Service>, request: Request) -> Result<Response, Problem> {
     let (mut parts, body) = request.into_parts();
-    take_session(&mut parts.headers);
     let caller = Caller::from_request_parts(&mut parts, &service).await?;
     let (proxy, id, rest) = place(parts.uri.path())?;
     let path = OrgPath::read(rest, parts.uri.query())?;

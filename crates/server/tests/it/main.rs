@@ -11,7 +11,9 @@ mod servers;
 
 mod accounts;
 mod connect;
+mod contacts;
 mod exposition;
+mod limited;
 mod local;
 mod openapi;
 mod outbound;
