@@ -1,4 +1,5 @@
 //! The service as its users meet it, on SQLite and on PostgreSQL.
+#![expect(clippy::print_stderr, reason = "a test says aloud what it skips")]
 
 #[path = "../../../store/tests/it/database.rs"]
 #[macro_use]

@@ -260,7 +260,15 @@ async fn each_request_has_an_id_and_one_line_that_holds_no_query() {
     assert_ne!(id(other.headers()), refused_id);
     service.status("/health/live", &[]).await;
 
-    let access = lines.access();
+    // A line is written once its answer is sent, which may be after it was read here.
+    let mut access = lines.access();
+    for _ in 0..100 {
+        if access.len() >= 5 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        access = lines.access();
+    }
     let line = |id: &str| access.iter().find(|line| line["spans"][0]["request_id"] == id).unwrap();
     let session = line("given-1");
     let span = &session["spans"][0];
