@@ -153,6 +153,15 @@ impl FromRequestParts<Service> for Caller {
     }
 }
 
+/// The caller of a page's form, whose token stands in the form and is checked there. What was found out before looked for a
+/// header.
+pub(crate) async fn of_a_form(parts: &mut Parts, service: &Service) -> Result<Caller, Problem> {
+    let method = std::mem::take(&mut parts.method);
+    let found = find(parts, service).await;
+    parts.method = method;
+    found
+}
+
 impl Guarded for Service {
     fn limits(&self) -> &Limits {
         self.limits_of_node()

@@ -248,7 +248,8 @@ pub(crate) async fn change_integration(
     if credentials.is_some() {
         service.forget(&before);
     }
-    let detail = json!({"renamed": name.is_some(), "app_changed": credentials.is_some()});
+    let detail =
+        json!({"renamed": name.is_some(), "app_changed": credentials.is_some(), "settings_changed": config.is_some()});
     caller.audit_with(&service, Action::ConnectionUpdated, Some(("integration", &id.to_string())), detail).await?;
     Ok(Json(changed.into()))
 }

@@ -24,6 +24,8 @@ use crate::{connect, contacts, guard, health, imports, integrations, leads, logs
 
 /// Longest body, unless a route says otherwise.
 const LONGEST_BODY: usize = 256 * 1024;
+/// The longest list of contacts: 200,000 ids in quotes.
+const LONGEST_IMPORT: usize = 8 * 1024 * 1024;
 /// How long an answer may take. Event streams have answered by then.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -57,7 +59,6 @@ fn api(limited: impl Fn(OpenApiRouter<Service>, Class) -> OpenApiRouter<Service>
         .routes(routes!(connect::disconnect))
         .routes(routes!(connect::revoke_all))
         .routes(routes!(connect::authorize))
-        .routes(routes!(contacts::contacts, contacts::import_contacts))
         .routes(routes!(imports::imports))
         .routes(routes!(imports::import))
         .routes(routes!(imports::import_rows))
@@ -65,6 +66,9 @@ fn api(limited: impl Fn(OpenApiRouter<Service>, Class) -> OpenApiRouter<Service>
         .routes(routes!(imports::retry_import))
         .routes(routes!(leads::leads))
         .routes(routes!(leads::lead));
+    let chosen = OpenApiRouter::new()
+        .routes(routes!(contacts::contacts, contacts::import_contacts))
+        .layer(DefaultBodyLimit::max(LONGEST_IMPORT));
     let back = OpenApiRouter::new().routes(routes!(connect::callback));
     OpenApiRouter::with_openapi(proxy::described(openapi::Document::openapi()))
         .routes(routes!(health::live))
@@ -72,7 +76,7 @@ fn api(limited: impl Fn(OpenApiRouter<Service>, Class) -> OpenApiRouter<Service>
         .routes(routes!(setup::setup_state))
         .merge(limited(guessed, Class::SignIn))
         .merge(limited(people, Class::Pages))
-        .merge(limited(work, Class::Api))
+        .merge(limited(work.merge(chosen), Class::Api))
         .merge(limited(back, Class::Callback))
 }
 

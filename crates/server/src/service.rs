@@ -330,6 +330,9 @@ impl Service {
     pub async fn keep_up(&self) {
         loop {
             self.run_all().await;
+            if let Err(error) = self.0.store.sweep_rate_limits().await {
+                tracing::warn!(%error, "old counters were not taken out");
+            }
             tokio::select! {
                 () = tokio::time::sleep(self.0.settings.every) => {}
                 () = self.0.nudge.notified() => {}

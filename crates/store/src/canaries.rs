@@ -66,6 +66,17 @@ impl Store {
             let opened = key.open(&row.get::<Vec<u8>>("sealed")?, &place(&service)).map_err(|_| wrong())?;
             return if opened.as_slice() == CANARY { Ok(()) } else { Err(wrong()) };
         }
+        // A ring without any key that this database knows is another database's, or one that was lost and made anew.
+        let mut tx = self.read("checking the master key").await?;
+        let known = tx.query("SELECT service FROM key_canaries ORDER BY service").all().await?;
+        drop(tx);
+        let known = known.iter().map(|row| row.get::<String>("service")).collect::<Result<Vec<_>, _>>()?;
+        if let Some(first) = known.first()
+            && !known.iter().any(|name| ring.by_name(name).is_some())
+        {
+            let held = ring.names().into_iter().map(str::to_owned).collect();
+            return Err(KeyringError::Missing { service: first.clone(), held }.into());
+        }
         let (key, wrapped) = ring.wrap_new(id, &context(&service)).await?;
         let sealed = key.seal(CANARY, &place(&service)).ok_or_else(wrong)?;
         let mut tx = self.write("checking the master key").await?;

@@ -304,6 +304,16 @@ impl Tenant {
                 .await?;
         }
         tx.query("DELETE FROM integration_tokens WHERE integration_id = $1").bind(target).execute().await?;
+        let mut config: Value = tx
+            .query("SELECT config FROM integrations WHERE business_id = $1 AND id = $2 FOR UPDATE")
+            .bind(self.business())
+            .bind(target)
+            .value("config")
+            .await?;
+        // What somebody has set stays; what the login tells is new.
+        for (key, value) in access.config.as_object().into_iter().flatten() {
+            config[key] = value.clone();
+        }
         let row = tx
             .query(format!(
                 "UPDATE integrations SET credentials = $1, organization_id = $2, config = $3, status = 'active', status_reason = NULL,
@@ -311,7 +321,7 @@ impl Tenant {
             ))
             .bind(sealed)
             .bind(access.organization_id)
-            .bind(access.config)
+            .bind(config)
             .bind(now)
             .bind(self.business())
             .bind(target)
@@ -320,6 +330,27 @@ impl Tenant {
         let kept = integration(&row)?;
         tx.commit().await?;
         Ok(if there.is_some() { Connected::Known(kept) } else { Connected::Done(kept) })
+    }
+
+    /// Ends what was opened or begun for any integration of the business: whatever a token was asked for before this, it
+    /// cannot be kept any more, nor can a login that is under way be finished. The tokens at hand stay, to be ended at
+    /// their orgs.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn end_all_access(&self, now: Timestamp) -> Result<(), StoreError> {
+        let mut tx = self.write("ending all access").await?;
+        tx.query("SELECT id FROM businesses WHERE id = $1 FOR UPDATE").bind(self.business()).optional().await?;
+        tx.query(
+            "UPDATE integrations SET generation = generation + 1, updated_at = $1,
+             status = CASE WHEN status = 'pending' THEN status ELSE 'inactive' END WHERE business_id = $2",
+        )
+        .bind(now)
+        .bind(self.business())
+        .execute()
+        .await?;
+        tx.query("DELETE FROM login_attempts WHERE business_id = $1").bind(self.business()).execute().await?;
+        tx.commit().await
     }
 
     async fn integration_of(&self, organization: &str) -> Result<Option<Integration>, StoreError> {

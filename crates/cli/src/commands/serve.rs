@@ -17,7 +17,7 @@ use url::Url;
 use crate::commands::{stopped, sync};
 use crate::config::File;
 use crate::failure::Failure;
-use crate::settings::{self, Care, Database};
+use crate::settings::{Care, Database};
 
 /// Run the integration service: connect orgs, keep a database in step, pages and API
 #[derive(clap::Args)]
@@ -87,7 +87,6 @@ impl Serve {
             every: Duration::from_secs(self.every.or_else(|| file.number("serve", "every")).unwrap_or(900)),
             window: self.care.window_with(&file),
             allow_loopback: self.allow_loopback || file.truth("serve", "allow_loopback"),
-            tokens: settings::shared_tokens().await?,
             classes: classes(&file)?,
             trusted: trusted(&file)?,
             metrics: Some(Metrics::install(variable("TIELINE_METRICS_TOKEN").map(Secret::new))?),
@@ -207,7 +206,7 @@ impl Serve {
 }
 
 /// Limits that are not the usual ones: `api=1000/1h, pages=off`.
-pub(crate) fn classes(file: &ConfigFile) -> Result<Classes, Failure> {
+pub(crate) fn classes(file: &File) -> Result<Classes, Failure> {
     let mut classes = Classes::default();
     let told = variable("TIELINE_RATE_LIMITS").or_else(|| file.text("serve", "rate_limits")).unwrap_or_default();
     for entry in told.split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
@@ -227,7 +226,7 @@ pub(crate) fn classes(file: &ConfigFile) -> Result<Classes, Failure> {
 }
 
 /// The proxies that are believed when they say who asks: `10.0.0.0/8, 2001:db8::/32`.
-pub(crate) fn trusted(file: &ConfigFile) -> Result<Trusted, Failure> {
+pub(crate) fn trusted(file: &File) -> Result<Trusted, Failure> {
     let told =
         variable("TIELINE_TRUSTED_PROXIES").or_else(|| file.text("serve", "trusted_proxies")).unwrap_or_default();
     let networks = told.split(',').map(str::trim).filter(|entry| !entry.is_empty()).map(str::parse);

@@ -32,7 +32,7 @@ impl Kind {
 }
 
 /// Every key that there is.
-const KEYS: [(&str, &str, Kind); 12] = [
+const KEYS: [(&str, &str, Kind); 14] = [
     ("serve", "listen", Kind::Text),
     ("serve", "public_url", Kind::Text),
     ("serve", "every", Kind::Number),

@@ -184,7 +184,7 @@ pub(crate) async fn sign_in(
     let Some(account) = account.filter(|_| fits) else {
         noted(&service, Actor::Anonymous, Action::SessionFailed, &address).await?;
         // The same answer, after the same time, whether there is such a user or not.
-        let hint = "check both; who has lost the password asks an owner for a new invitation";
+        let hint = "check both";
         return Err(Problem::new(StatusCode::UNAUTHORIZED, "wrong_credentials", "address or password is wrong", hint));
     };
     // The session that this browser had before, if any, is not the one that continues.

@@ -168,9 +168,15 @@ impl From<&AuthError> for Refusal {
             }
             _ => ("The org was not connected", "token_exchange_failed", StatusCode::BAD_GATEWAY),
         };
-        let detail = match code {
-            "redirect_uri_mismatch" => format!("{detail} (the callback URL is that of this service)"),
-            _ => detail,
+        // The catalogue speaks to whoever sets variables; here an admin of the org reads.
+        let hint = match code {
+            "redirect_uri_mismatch" => {
+                "in the org's setup, add this service's callback URL to the app, to the letter (docs/admin-setup.md)".to_owned()
+            }
+            "invalid_client_id" => {
+                "check the consumer key of the app, and that you log in to the org that has it; a new app takes up to ten minutes to become known".to_owned()
+            }
+            _ => hint,
         };
         Self::new(title, Problem::new(status, code, detail, hint))
     }

@@ -93,6 +93,7 @@ pub(crate) async fn revoke_all(State(service): State<Service>, caller: Caller) -
 }
 
 pub(crate) async fn revoke_every(service: &Service, tenant: &Tenant) -> Result<Report, Problem> {
+    tenant.end_all_access(service.now()).await?;
     let integrations = tenant.integrations().await?;
     let ends = stream::iter(integrations.into_iter().filter(|i| i.status != Status::Pending || i.has_credentials));
     let outcomes: Vec<Result<Shut, Problem>> =

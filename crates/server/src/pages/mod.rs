@@ -184,10 +184,7 @@ impl FromRequestParts<Service> for PageCaller {
         if changes && crate::caller::same_origin(&parts.headers, service).is_err() {
             return Err(Redirect::to("/"));
         }
-        let method = std::mem::take(&mut parts.method);
-        let caller = Caller::from_request_parts(parts, service).await;
-        parts.method = method;
-        match caller {
+        match crate::caller::of_a_form(parts, service).await {
             Ok(caller) => Ok(Self(caller)),
             Err(_) if service.store().has_users().await.is_ok_and(|has| !has) => Err(Redirect::to("/setup")),
             Err(_) => Err(Redirect::to("/sign-in")),

@@ -69,7 +69,9 @@ pub(crate) fn reserve_of(config: &Value) -> Reserve {
 pub(crate) fn checked_reserve(text: &str) -> Result<String, Problem> {
     let text = text.trim();
     match text.parse::<Reserve>() {
-        _ if text.len() > 20 => Err(Problem::invalid("`api_reserve` is too long", "give calls, or per cent such as 20%")),
+        _ if text.len() > 20 => {
+            Err(Problem::invalid("`api_reserve` is too long", "give calls, or per cent such as 20%"))
+        }
         Ok(_) => Ok(text.to_owned()),
         Err(reason) => Err(Problem::invalid("`api_reserve` cannot be read", reason)),
     }

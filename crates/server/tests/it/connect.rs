@@ -280,3 +280,38 @@ async fn an_app_of_the_integrations_own_comes_first_in_every_path(db: Db) {
     assert!(!after["last_sync_at"].is_null(), "{after}");
     assert_eq!(world.ledger().await["token_requests"]["refresh_token"], 1);
 }
+
+#[tokio::test]
+async fn what_somebody_has_set_survives_a_new_login() {
+    let world = World::new(Db::sqlite().await).await;
+    let mut owner = world.owner().await;
+    let integration = connect(&world, &mut owner).await;
+    let id = integration["id"].as_str().unwrap();
+    let set = json!({"proxy": "read", "api_reserve": "20%"});
+    assert_eq!(owner.call(Method::PATCH, &format!("/api/integrations/{id}"), Some(set)).await.0, 200);
+    let begun = begin(&world, &mut owner, &format!("&integration={id}")).await;
+    let back = world.decide(begun["url"].as_str().unwrap(), "allow").await;
+    assert_eq!(owner.send(Method::GET, &back, None).await.status(), 302);
+    let (_, after) = owner.get(&format!("/api/integrations/{id}")).await;
+    assert_eq!(
+        (&after["config"]["proxy"], &after["config"]["api_reserve"]),
+        (&json!("read"), &json!("20%")),
+        "{after}"
+    );
+}
+
+/// A login of an integration that is still pending is ended by `revoke-all`, too.
+#[tokio::test]
+async fn s38_a_login_that_is_under_way_is_not_finished_after_a_revocation() {
+    let world = World::new(Db::sqlite().await).await;
+    let mut owner = world.owner().await;
+    connect(&world, &mut owner).await;
+    let begun = begin(&world, &mut owner, "&name=Second").await;
+    let back = world.decide(begun["url"].as_str().unwrap(), "allow").await;
+    let (_, report) = owner.post("/api/integrations/salesforce/revoke-all", json!({})).await;
+    assert_eq!(report["complete"], true, "{report}");
+    assert_eq!(owner.get(&back).await.1["code"], "invalid_state");
+    let (_, all) = owner.get("/api/integrations").await;
+    let active = all["integrations"].as_array().unwrap().iter().filter(|i| i["status"] == "active").count();
+    assert_eq!(active, 0, "{all}");
+}
