@@ -97,6 +97,12 @@ pub trait TokenStore: Send + Sync + std::fmt::Debug {
 
     /// Gives the lease back, if `owner` still has it.
     fn release<'a>(&'a self, key: &'a str, owner: &'a str) -> Answer<'a, ()>;
+
+    /// When access was taken away from all that is kept here: then nobody gets a lease, and nobody logs in without one.
+    /// Asked where a lease was not granted. Most stores know of no such thing.
+    fn revoked_at(&self) -> Answer<'_, Option<jiff::Timestamp>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
 }
 
 /// A name for who takes a lease. From the system each time: processes that come from one snapshot, or one fork, have

@@ -41,7 +41,13 @@ impl Vault {
     }
 
     pub(crate) async fn lease(&self, owner: &str, time: Duration, take: Take) -> Result<Lease, AuthErrorKind> {
-        self.patiently(|| self.store.lease(&self.name, owner, time, take)).await
+        let lease = self.patiently(|| self.store.lease(&self.name, owner, time, take)).await;
+        if !matches!(lease, Ok(Lease::Held { .. }))
+            && let Ok(Some(at)) = self.store.revoked_at().await
+        {
+            return Err(AuthErrorKind::Revoked { at });
+        }
+        lease
     }
 
     /// Asks again. Only for what may be asked twice: a compare-and-swap whose answer got lost would refuse itself.

@@ -162,6 +162,20 @@ pub(crate) async fn of_a_form(parts: &mut Parts, service: &Service) -> Result<Ca
     found
 }
 
+/// Whoever is signed in, for a form whose own secret (an invitation) stands for the session's token.
+pub(crate) struct FormUser(pub(crate) Result<SignedIn, Problem>);
+
+impl FromRequestParts<Service> for FormUser {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, service: &Service) -> Result<Self, Self::Rejection> {
+        let method = std::mem::take(&mut parts.method);
+        let found = <SignedIn as FromRequestParts<Service>>::from_request_parts(parts, service).await;
+        parts.method = method;
+        Ok(Self(found))
+    }
+}
+
 impl Guarded for Service {
     fn limits(&self) -> &Limits {
         self.limits_of_node()

@@ -228,7 +228,7 @@ pub(crate) async fn change_integration(
     let name = change.name.as_deref().map(checked_name).transpose()?;
     let (mut config, mut credentials) = (None::<Value>, None);
     if let Some(app) = change.app {
-        let mut settings = credentials::open(&caller.tenant, id).await?;
+        let mut settings = credentials::open_to_replace(&caller.tenant, id).await?;
         take_app(&mut settings, app)?;
         credentials = Some(settings.to_credentials());
         config.get_or_insert_with(|| before.config.clone())["own_app"] = true.into();

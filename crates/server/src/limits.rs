@@ -64,7 +64,9 @@ impl Class {
     fn default_burst(self) -> u32 {
         match self {
             Class::Api => 100,
-            Class::SignIn | Class::SignInAccount => 10,
+            Class::SignIn => 10,
+            // More than one address may try: whoever does must not lock the owner out by that.
+            Class::SignInAccount => 50,
             Class::Callback => 20,
             Class::Pages => 600,
         }

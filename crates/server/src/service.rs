@@ -409,6 +409,17 @@ impl Service {
             window: self.0.settings.window,
             clock: self.0.clock.clone(),
         };
+        // A login that fails is told by the run, which has a row in the history.
+        if let (Some(expected), Ok(token)) = (&integration.organization_id, connection.credentials().token().await)
+            && let Some(found) = token.organization_id()
+            && expected != found
+        {
+            return Err(ConfigError::new(
+                format!("the integration `{}` is the org {expected}, and its login leads to {found}", integration.name),
+                "log in to the same org; what was synced from one must not be mixed with another's",
+            )
+            .into());
+        }
         syncer.run(&mut |_| self.changed()).await?;
         if let Ok(token) = connection.credentials().token().await {
             let mut config = integration.config.clone();

@@ -66,9 +66,10 @@ impl Store {
             let opened = key.open(&row.get::<Vec<u8>>("sealed")?, &place(&service)).map_err(|_| wrong())?;
             return if opened.as_slice() == CANARY { Ok(()) } else { Err(wrong()) };
         }
-        // A ring without any key that this database knows is another database's, or one that was lost and made anew.
+        // A ring without any key that something here is sealed with is another database's, or one that was lost and made
+        // anew.
         let mut tx = self.read("checking the master key").await?;
-        let known = tx.query("SELECT service FROM key_canaries ORDER BY service").all().await?;
+        let known = tx.query("SELECT DISTINCT service FROM data_keys ORDER BY service").all().await?;
         drop(tx);
         let known = known.iter().map(|row| row.get::<String>("service")).collect::<Result<Vec<_>, _>>()?;
         if let Some(first) = known.first()

@@ -142,9 +142,10 @@ impl StoreError {
             StoreError::Database { source, .. } => {
                 matches!(source, sqlx::Error::PoolTimedOut | sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed)
                     || source.as_database_error().is_some_and(|e| {
-                        // Connections, no more of them, shutdown; SQLITE_BUSY.
+                        // Connections, no more of them, shutdown, two that waited for each other; SQLITE_BUSY.
                         e.code().is_some_and(|code| {
-                            code.starts_with("08") || code.starts_with("53") || code.starts_with("57P") || code == "5"
+                            ["08", "53", "57P", "40001", "40P01"].iter().any(|class| code.starts_with(class))
+                                || code == "5"
                         })
                     })
             }

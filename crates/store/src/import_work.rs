@@ -188,6 +188,15 @@ impl Claim {
             .optional()
             .await?;
         let Some(row) = row else { return Ok(Some(Batch::Fenced)) };
+        // Access that was taken away meanwhile: what was read before is not written any more.
+        let open = tx
+            .query("SELECT id FROM integrations WHERE id = $1 AND status <> 'inactive'")
+            .bind(self.import.integration_id)
+            .optional()
+            .await?;
+        if open.is_none() {
+            return Ok(Some(Batch::Fenced));
+        }
         Ok(match import(&row)?.state {
             ImportState::Cancelled => Some(Batch::Cancelled),
             ImportState::Running if row.get::<i64>("fence")? == self.fence => None,

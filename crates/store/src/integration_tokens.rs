@@ -10,6 +10,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tieline_auth::SharedStore;
 use tieline_auth::sealing::MasterKey;
 use tieline_auth::token_store::{Answer, Entry, Lease, Swap, Take, TokenStore, TokenStoreError};
@@ -166,6 +167,21 @@ impl IntegrationTokens {
         Ok(Swap::Done(version))
     }
 
+    /// When the integration got other credentials, or lost them, if it did since this was opened.
+    async fn out_of_date_since(&self) -> Result<Option<Timestamp>, StoreError> {
+        let mut tx = self.tenant.read("looking whether access was revoked").await?;
+        let row = tx
+            .query("SELECT generation, updated_at FROM integrations WHERE id = $1")
+            .bind(self.integration)
+            .optional()
+            .await?;
+        let Some(row) = row else { return Ok(Some(Timestamp::UNIX_EPOCH)) };
+        if row.get::<i64>("generation")? == self.generation {
+            return Ok(None);
+        }
+        row.get("updated_at").map(Some)
+    }
+
     async fn give_back(&self, name: &str, owner: &str) -> Result<(), StoreError> {
         let mut tx = self.tenant.write("giving the lease on a token back").await?;
         tx.query("UPDATE integration_tokens SET owner = NULL WHERE integration_id = $1 AND name = $2 AND owner = $3")
@@ -197,6 +213,10 @@ impl TokenStore for IntegrationTokens {
 
     fn compare_and_swap<'a>(&'a self, key: &'a str, expected: u64, fence: u64, sealed: &'a [u8]) -> Answer<'a, Swap> {
         Box::pin(async move { self.swap(key, expected, fence, sealed).await.map_err(|e| self.failed(&e)) })
+    }
+
+    fn revoked_at(&self) -> Answer<'_, Option<Timestamp>> {
+        Box::pin(async move { self.out_of_date_since().await.map_err(|e| self.failed(&e)) })
     }
 
     fn release<'a>(&'a self, key: &'a str, owner: &'a str) -> Answer<'a, ()> {

@@ -104,7 +104,8 @@ pub(crate) const COLUMNS: &str = "id, business_id, name, type, status, status_re
     generation, last_sync_at, created_at, updated_at";
 
 impl Tenant {
-    /// Saves an integration under its name, replacing the credentials of one that is there. Answers its id.
+    /// Saves an integration under its name, replacing the credentials of one that is there. One that somebody has
+    /// disconnected stays so. Answers its id.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -115,14 +116,21 @@ impl Tenant {
         now: Timestamp,
     ) -> Result<Uuid, StoreError> {
         let known = self.integration_named(name).await?.map(|integration| integration.id);
+        // The same ones change nothing: what was opened with them stays good. What does not open is replaced.
+        if let Some(id) = known
+            && let Ok(Some(kept)) = self.open_credentials(id).await
+            && kept.expose() == credentials.expose()
+        {
+            return Ok(id);
+        }
         let id = known.unwrap_or_else(Uuid::now_v7);
         let (mut tx, sealed) = self.write_sealed("saving the integration", place(id), credentials.expose()).await?;
         let saved = tx
             .query(
                 "INSERT INTO integrations (id, business_id, name, type, status, credentials, created_at, updated_at)
                  VALUES ($1, $2, $3, 'salesforce', 'active', $4, $5, $5)
-                 ON CONFLICT (business_id, name) DO UPDATE SET credentials = excluded.credentials, status = 'active',
-                     status_reason = NULL, generation = integrations.generation + 1, updated_at = excluded.updated_at
+                 ON CONFLICT (business_id, name) DO UPDATE SET credentials = excluded.credentials,
+                     status = CASE WHEN integrations.status = 'inactive' THEN 'inactive' ELSE 'active' END, status_reason = NULL, generation = integrations.generation + 1, updated_at = excluded.updated_at
                  RETURNING id",
             )
             .bind(id)
@@ -224,8 +232,8 @@ impl Tenant {
     ) -> Result<(), StoreError> {
         let mut tx = self.write("noting the integration's state").await?;
         tx.query(
-            "UPDATE integrations SET status = $1, status_reason = $2, config = coalesce($3, config), updated_at = $4
-             WHERE business_id = $5 AND id = $6 AND status <> 'inactive'",
+            "UPDATE integrations SET status = $1, status_reason = $2, config = coalesce($3, config), updated_at = $4,
+             organization_id = coalesce(organization_id, $7) WHERE business_id = $5 AND id = $6 AND status <> 'inactive'",
         )
         .bind(status.name())
         .bind(reason)
@@ -233,6 +241,7 @@ impl Tenant {
         .bind(now)
         .bind(self.business())
         .bind(id)
+        .bind(config.and_then(|config| config["organization_id"].as_str()))
         .execute()
         .await?;
         tx.commit().await

@@ -7,9 +7,10 @@ use zeroize::Zeroizing;
 
 use crate::digest::Digest;
 use crate::error::StoreError;
-use crate::integrations::{COLUMNS, Credentials, Integration, integration, place};
+use crate::integrations::{COLUMNS, Credentials, Integration, Status, integration, place};
 use crate::keys::{Cell, in_use, key_of};
 use crate::open::{Store, Tenant};
+use crate::sql::Tx;
 
 /// A login to be begun.
 #[derive(Debug)]
@@ -78,6 +79,8 @@ pub struct NewAccess<'a> {
     pub organization_id: &'a str,
     /// Instance URL and the like.
     pub config: &'a Value,
+    /// When the login was begun.
+    pub begun_at: Timestamp,
 }
 
 /// What became of it.
@@ -174,15 +177,7 @@ impl Tenant {
     /// [`StoreError`].
     pub async fn delete_integration(&self, id: Uuid) -> Result<bool, StoreError> {
         let mut tx = self.write("deleting the integration").await?;
-        // SQLite's first schema let rows point to the integration without saying what becomes of them.
-        for statement in [
-            "UPDATE contacts SET integration_id = NULL WHERE business_id = $1 AND integration_id = $2",
-            "DELETE FROM runs WHERE business_id = $1 AND integration_id = $2",
-            "DELETE FROM checkpoints WHERE business_id = $1 AND integration_id = $2",
-            "DELETE FROM data_keys WHERE business_id = $1 AND owner_id = $2",
-        ] {
-            tx.query(statement).bind(self.business()).bind(id).execute().await?;
-        }
+        delete_rows_of(&mut tx, self.business(), id).await?;
         let gone = tx
             .query("DELETE FROM integrations WHERE business_id = $1 AND id = $2")
             .bind(self.business())
@@ -243,7 +238,7 @@ impl Tenant {
         now: Timestamp,
     ) -> Result<Connected, StoreError> {
         // Which row it becomes is known before it is sealed for it, and looked at again when it is written.
-        let known = self.integration_of(access.organization_id).await?.filter(|known| known.id != id);
+        let known = self.other_integration_of(access.organization_id, id).await?;
         let target = known.as_ref().map_or(id, |known| known.id);
         let sealed = self.seal(place(target), access.credentials.expose()).await?;
         let mut tx = self.write("keeping the new access").await?;
@@ -292,28 +287,32 @@ impl Tenant {
             return Box::pin(self.keep_access(id, generation, access, now)).await;
         }
         if there.is_some() {
-            tx.query("DELETE FROM data_keys WHERE business_id = $1 AND owner_id = $2")
-                .bind(self.business())
-                .bind(id)
-                .execute()
-                .await?;
+            delete_rows_of(&mut tx, self.business(), id).await?;
             tx.query("DELETE FROM integrations WHERE business_id = $1 AND id = $2")
                 .bind(self.business())
                 .bind(id)
                 .execute()
                 .await?;
         }
-        tx.query("DELETE FROM integration_tokens WHERE integration_id = $1").bind(target).execute().await?;
-        let mut config: Value = tx
-            .query("SELECT config FROM integrations WHERE business_id = $1 AND id = $2 FOR UPDATE")
+        let there_now = tx
+            .query("SELECT config, status, updated_at FROM integrations WHERE business_id = $1 AND id = $2 FOR UPDATE")
             .bind(self.business())
             .bind(target)
-            .value("config")
+            .one()
             .await?;
+        if there.is_some()
+            && there_now.get::<String>("status")? == Status::Inactive.name()
+            && there_now.get::<Timestamp>("updated_at")? >= access.begun_at
+        {
+            // The org was disconnected while this person was logging in to it by another name.
+            return Ok(Connected::Revoked);
+        }
         // What somebody has set stays; what the login tells is new.
+        let mut config: Value = there_now.get("config")?;
         for (key, value) in access.config.as_object().into_iter().flatten() {
             config[key] = value.clone();
         }
+        tx.query("DELETE FROM integration_tokens WHERE integration_id = $1").bind(target).execute().await?;
         let row = tx
             .query(format!(
                 "UPDATE integrations SET credentials = $1, organization_id = $2, config = $3, status = 'active', status_reason = NULL,
@@ -353,47 +352,57 @@ impl Tenant {
         tx.commit().await
     }
 
-    async fn integration_of(&self, organization: &str) -> Result<Option<Integration>, StoreError> {
+    async fn other_integration_of(&self, organization: &str, id: Uuid) -> Result<Option<Integration>, StoreError> {
         let mut tx = self.read("reading the integration").await?;
         let row = tx
             .query(format!(
                 "SELECT {COLUMNS} FROM integrations WHERE business_id = $1 AND type = 'salesforce' AND organization_id = $2
-                 ORDER BY created_at LIMIT 1"
+                 AND id <> $3 ORDER BY created_at LIMIT 1"
             ))
             .bind(self.business())
             .bind(organization)
+            .bind(id)
             .optional()
             .await?;
         row.as_ref().map(integration).transpose()
     }
 
-    /// Shuts an integration: its tokens are gone, whatever was opened before can keep no new one, and nothing uses it
-    /// until somebody connects it again. `credentials`: what is left of them. `None`, if there is none.
+    /// Shuts an integration: whatever was opened before can keep no new token, and nothing uses it until somebody
+    /// connects it again. `credentials`: what is left of them. `tokens_ended`: the org has ended its tokens, and they
+    /// are forgotten; otherwise they stay for the next attempt to end them. `None`, if there is none, or if it has got
+    /// other credentials since it was read.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn shut_integration(
         &self,
-        id: Uuid,
+        before: &Integration,
         credentials: Option<&Credentials>,
+        tokens_ended: bool,
         reason: &str,
         now: Timestamp,
     ) -> Result<Option<Integration>, StoreError> {
+        let id = before.id;
         let text = credentials.map(Credentials::expose);
         let (mut tx, sealed) = self.write_sealed_if("disconnecting the integration", place(id), text).await?;
         let row = tx
             .query(format!(
                 "UPDATE integrations SET status = 'inactive', status_reason = $1, credentials = coalesce($2, credentials),
-                 generation = generation + 1, updated_at = $3 WHERE business_id = $4 AND id = $5 RETURNING {COLUMNS}"
+                 generation = generation + 1, updated_at = $3 WHERE business_id = $4 AND id = $5 AND generation = $6 RETURNING {COLUMNS}"
             ))
             .bind(reason)
             .bind(sealed)
             .bind(now)
             .bind(self.business())
             .bind(id)
+            .bind(before.generation)
             .optional()
             .await?;
-        for table in ["integration_tokens", "login_attempts"] {
+        if row.is_none() {
+            return Ok(None);
+        }
+        let gone: &[&str] = if tokens_ended { &["integration_tokens", "login_attempts"] } else { &["login_attempts"] };
+        for table in gone {
             tx.query(format!("DELETE FROM {table} WHERE business_id = $1 AND integration_id = $2"))
                 .bind(self.business())
                 .bind(id)
@@ -403,6 +412,20 @@ impl Tenant {
         tx.commit().await?;
         row.as_ref().map(integration).transpose()
     }
+}
+
+/// What an integration leaves behind that goes with it. SQLite's first schema let rows point to one without saying what
+/// becomes of them.
+async fn delete_rows_of(tx: &mut Tx, business: Uuid, id: Uuid) -> Result<(), StoreError> {
+    for statement in [
+        "UPDATE contacts SET integration_id = NULL WHERE business_id = $1 AND integration_id = $2",
+        "DELETE FROM runs WHERE business_id = $1 AND integration_id = $2",
+        "DELETE FROM checkpoints WHERE business_id = $1 AND integration_id = $2",
+        "DELETE FROM data_keys WHERE business_id = $1 AND owner_id = $2",
+    ] {
+        tx.query(statement).bind(business).bind(id).execute().await?;
+    }
+    Ok(())
 }
 
 impl Store {

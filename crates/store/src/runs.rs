@@ -139,7 +139,8 @@ impl Tenant {
         let held = tx
             .query(
                 "UPDATE checkpoints SET through = $1, scan_stamp = $2, scan_id = $3, scan_until = $4
-                 WHERE integration_id = $5 AND object = $6 AND fence = $7",
+                 WHERE integration_id = $5 AND object = $6 AND fence = $7
+                     AND (SELECT status FROM integrations WHERE id = $5) <> 'inactive'",
             )
             .bind(step.checkpoint.through)
             .bind(scan.map(|(position, _)| position.stamp))

@@ -105,6 +105,12 @@ impl Serve {
             "started"
         );
         say!("tieline is ready at http://{address}");
+        if public_url.scheme() == "https" && trusted(&file)?.networks.is_empty() {
+            note!(
+                "warning: no proxy is trusted, so that all clients of the proxy before this service share one limit; \
+                 hint: TIELINE_TRUSTED_PROXIES=<its address>"
+            );
+        }
         if !self.no_sign_in(&file) {
             say_how_to_set_up(&service, &store, &public_url).await?;
         }

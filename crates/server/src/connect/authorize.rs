@@ -13,7 +13,7 @@ use tieline_store::{Digest, Integration, NewLogin, Role, Uuid};
 use url::Url;
 use utoipa::{IntoParams, ToSchema};
 
-use crate::caller::Caller;
+use crate::caller::{Caller, same_origin};
 use crate::connect::{CALLBACK, credentials, return_to};
 use crate::extract::Query;
 use crate::problem::Problem;
@@ -108,6 +108,8 @@ pub(crate) async fn begin(
 ) -> Result<(LoginPage, HeaderValue), Problem> {
     caller.at_least(Role::Admin)?;
     caller.signed_in()?;
+    // A page of another site must not send its visitors to connect an org of its own choice.
+    same_origin(headers, service)?;
     let longest = |text: &Option<String>, most: usize| text.as_ref().is_none_or(|text| text.chars().count() <= most);
     if !longest(&wanted.return_to, 2000) || !longest(&wanted.domain, 300) {
         return Err(Problem::invalid(
@@ -116,7 +118,7 @@ pub(crate) async fn begin(
         ));
     }
     let integration = integration(service, caller, wanted).await?;
-    let settings = credentials::open(&caller.tenant, integration.id).await?;
+    let settings = credentials::open_to_replace(&caller.tenant, integration.id).await?;
     let app = settings.app(service.settings().app.as_ref()).map_err(not_configured)?;
     let login_url = login_url(wanted, &integration)?;
     let mut app = App { client_secret: app.client_secret, ..salesforce_app(&login_url, app.client_id)? };

@@ -127,7 +127,7 @@ async fn take(
 
 async fn finish(service: &Service, begun: TakenLogin, query: &str) -> Result<Integration, Refusal> {
     let tenant = begun.tenant.clone();
-    let mut settings = credentials::open(&tenant, begun.integration).await.map_err(Problem::from)?;
+    let mut settings = credentials::open_to_replace(&tenant, begun.integration).await.map_err(Problem::from)?;
     let internal = |what: &'static str| Problem::internal(what, &"what was kept of a login cannot be read");
     let app = settings.app(service.settings().app.as_ref());
     let app = app.map_err(|e| Problem::conflict("app_missing", e.to_string(), e.hint()))?;
@@ -172,7 +172,12 @@ async fn finish(service: &Service, begun: TakenLogin, query: &str) -> Result<Int
         "scope": login.scope(),
         "own_app": settings.get("SF_CLIENT_ID").is_some(),
     });
-    let access = NewAccess { credentials: &settings.to_credentials(), organization_id: &organization, config: &config };
+    let access = NewAccess {
+        credentials: &settings.to_credentials(),
+        organization_id: &organization,
+        config: &config,
+        begun_at: begun.begun_at,
+    };
     let kept = tenant.keep_access(begun.integration, begun.generation, &access, service.now()).await;
     let integration = match kept.map_err(Problem::from) {
         Ok(Connected::Done(integration) | Connected::Known(integration)) => integration,

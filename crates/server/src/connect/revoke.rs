@@ -96,9 +96,21 @@ pub(crate) async fn revoke_every(service: &Service, tenant: &Tenant) -> Result<R
     tenant.end_all_access(service.now()).await?;
     let integrations = tenant.integrations().await?;
     let ends = stream::iter(integrations.into_iter().filter(|i| i.status != Status::Pending || i.has_credentials));
-    let outcomes: Vec<Result<Shut, Problem>> =
-        ends.map(|integration| shut(service, tenant, integration)).buffer_unordered(AT_ONCE).collect().await;
-    let mut shut = outcomes.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let mut shut: Vec<Shut> = ends
+        .map(|integration| async move {
+            let (id, name) = (integration.id, integration.name.clone());
+            // What is wrong with one is no reason to say nothing of the others.
+            shut(service, tenant, integration).await.unwrap_or_else(|problem| Shut {
+                integration: id,
+                name,
+                shut: false,
+                ended_at_org: false,
+                error: Some(problem.detail().to_owned()),
+            })
+        })
+        .buffer_unordered(AT_ONCE)
+        .collect()
+        .await;
     shut.sort_by(|a, b| a.name.cmp(&b.name));
     let complete = shut.iter().all(|one| one.shut && one.ended_at_org);
     Ok(Report { integrations: shut, complete })
@@ -106,19 +118,26 @@ pub(crate) async fn revoke_every(service: &Service, tenant: &Tenant) -> Result<R
 
 /// First the tombstone, which no process of the fleet can write past; then the org is told; then the rest is taken away.
 pub(crate) async fn shut(service: &Service, tenant: &Tenant, integration: Integration) -> Result<Shut, Problem> {
-    let mut settings = credentials::open(tenant, integration.id).await?;
-    let renews = settings.get("SF_REFRESH_TOKEN").is_some();
-    let ended = end_at_org(service, tenant, &integration).await;
+    // Credentials that cannot be opened (the key service is away, a key is lost) are no reason to leave it open.
+    let opened = credentials::open(tenant, integration.id).await;
+    let ended = match &opened {
+        Ok(_) => end_at_org(service, tenant, &integration).await,
+        Err(error) => Err(error.to_string()),
+    };
     let reason = match &ended {
         Ok(()) => "disconnected",
         Err(_) => "disconnected here; the org could not be told",
     };
     // A refresh token that lives on at the org is kept, sealed and unused, for the next attempt to end it.
-    let left = (ended.is_ok() && renews).then(|| {
-        settings.set("SF_REFRESH_TOKEN", None);
-        settings.to_credentials()
-    });
-    let shut = tenant.shut_integration(integration.id, left.as_ref(), reason, service.now()).await?;
+    let left = match opened {
+        Ok(mut settings) if ended.is_ok() && settings.get("SF_REFRESH_TOKEN").is_some() => {
+            settings.set("SF_REFRESH_TOKEN", None);
+            Some(settings.to_credentials())
+        }
+        _ => None,
+    };
+    let now = service.now();
+    let shut = tenant.shut_integration(&integration, left.as_ref(), ended.is_ok(), reason, now).await?;
     service.forget(&integration);
     service.log(tenant, Some(integration.id), Event::Disconnected, Level::Info, reason, json!({})).await;
     Ok(Shut {

@@ -12,7 +12,7 @@ use crate::accounts::SecretText;
 use crate::accounts::invitations::{self, Acceptance};
 use crate::accounts::session::{self, Credentials};
 use crate::accounts::setup::{self, FirstUser};
-use crate::caller::{Address, SignedIn};
+use crate::caller::{Address, FormUser};
 use crate::connect::return_to;
 use crate::extract::Body;
 use crate::pages::{Failed, PageCaller, Sent, check_csrf};
@@ -141,7 +141,7 @@ pub(crate) struct JoinForm {
 /// Takes an invitation up.
 pub(crate) async fn join(
     State(service): State<Service>,
-    signed_in: Result<SignedIn, Problem>,
+    FormUser(signed_in): FormUser,
     address: Address,
     headers: HeaderMap,
     Form(form): Form<JoinForm>,

@@ -315,3 +315,64 @@ async fn s38_a_login_that_is_under_way_is_not_finished_after_a_revocation() {
     let active = all["integrations"].as_array().unwrap().iter().filter(|i| i["status"] == "active").count();
     assert_eq!(active, 0, "{all}");
 }
+
+/// A grant that could log in by itself does not, once its access was taken away: not even in a process that had it open.
+#[tokio::test]
+async fn s38_a_private_key_logs_in_no_more_after_a_revocation() {
+    let world = World::new(Db::sqlite().await).await;
+    let mut owner = world.owner().await;
+    let info = world.org.info().clone();
+    let login = json!({
+        "SF_LOGIN_URL": info.login_url, "SF_CLIENT_ID": info.client_id, "SF_USERNAME": info.username,
+        "SF_PRIVATE_KEY": std::fs::read_to_string(&info.private_key_file).unwrap(),
+    });
+    let tenant = world.db.store.own();
+    let credentials = tieline_store::Credentials::new(login.to_string().into_bytes());
+    tenant.save_integration("default", &credentials, crate::database::now()).await.unwrap();
+    let integration = tenant.integrations().await.unwrap().remove(0);
+    let service = &world.nodes[0].service;
+    let open = service.connection(&tenant, &integration).await.unwrap();
+    let token = open.credentials().token().await.unwrap();
+    let (_, report) = owner.post("/api/integrations/salesforce/revoke-all", json!({})).await;
+    assert_eq!(report["complete"], true, "{report}");
+    let logins = world.ledger().await["token_requests"].clone();
+    open.credentials().refused(&token);
+    let error = open.credentials().token().await.unwrap_err();
+    assert!(error.to_string().contains("revoked"), "{error}");
+    assert_eq!(world.ledger().await["token_requests"], logins, "it has logged in again");
+    // The environment that is read at the next start does not bring it back either.
+    tenant.save_integration("default", &credentials, crate::database::now()).await.unwrap();
+    let after = tenant.integrations().await.unwrap().remove(0);
+    assert_eq!(after.status, tieline_store::Status::Inactive);
+}
+
+#[tokio::test]
+async fn credentials_that_do_not_open_can_be_disconnected_and_replaced() {
+    let world = World::new(Db::sqlite().await).await;
+    let mut owner = world.owner().await;
+    let integration = connect(&world, &mut owner).await;
+    let id = integration["id"].as_str().unwrap();
+    world.db.raw.run("UPDATE integrations SET credentials = x'020000'").await;
+    let (status, report) = owner.post("/api/integrations/salesforce/revoke-all", json!({})).await;
+    assert_eq!((status.as_u16(), &report["complete"]), (200, &json!(false)), "{report}");
+    assert_eq!(
+        (&report["integrations"][0]["shut"], &report["integrations"][0]["ended_at_org"]),
+        (&json!(true), &json!(false))
+    );
+    let again = connect(&world, &mut owner).await;
+    assert_eq!(again["id"].as_str(), Some(id));
+}
+
+#[tokio::test]
+async fn another_sites_page_sends_nobody_to_connect_an_org() {
+    let world = World::new(Db::sqlite().await).await;
+    let owner = world.owner().await;
+    let cookies: Vec<String> = owner.cookies.iter().map(|(k, v)| format!("{k}={v}")).collect();
+    for path in ["/api/integrations/salesforce/authorize?name=x", "/connect?environment=production"] {
+        let http = reqwest::Client::builder().build().unwrap();
+        let request = http.get(format!("{}{path}", owner.url)).header("cookie", cookies.join("; "));
+        let answer = request.header("sec-fetch-site", "cross-site").send().await.unwrap();
+        assert_eq!(answer.status(), 403, "{path}");
+    }
+    assert!(world.db.store.own().integrations().await.unwrap().is_empty(), "nothing was begun");
+}
