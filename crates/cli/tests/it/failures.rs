@@ -192,14 +192,14 @@ fn a_database_that_cannot_be_used_is_refused_and_left_alone() {
     fails(&mut sync(newer.to_str().unwrap()), 1, "could not use the master key", "TIELINE_MASTER_KEY_FILE");
     assert!(!key.exists(), "no new key hides the loss of the old one");
     fails(&mut sync("/nowhere/t.db"), 1, "could not open the database /nowhere/t.db", "folder exists");
-    fails(&mut sync("postgres://localhost/x"), 2, "PostgreSQL is not supported yet", "SQLite");
+    fails(&mut sync("postgres://localhost/x"), 2, "needs a master key", "tieline keys init");
 }
 
-/// A real full disk: a file system of 2 MB in a mount namespace of its own.
+/// A real full disk: a file system of 3 MB in a mount namespace of its own.
 #[test]
 fn a_full_disk_is_named_and_the_next_run_loses_nothing() {
     let script = r#"
-        mount -t tmpfs -o size=2m none "$1" || exit 77
+        mount -t tmpfs -o size=3m none "$1" || exit 77
         "$3" sync run --once --database-url "$1/t.db"; code=$?
         cp "$1"/t.db* "$2" && exit $code"#;
     let org = Org::start(&["--contacts", "20000"]);

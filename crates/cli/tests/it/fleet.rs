@@ -317,7 +317,7 @@ fn commands_one_after_the_other_keep_a_rotating_chain_without_any_setting() {
     org.control("PUT", "app", &json!({"rotation": true}));
     let folder = tempfile::tempdir().unwrap();
     let mut login = refresh_login(&org);
-    // A sync keeps its tokens beside its database.
+    // A sync keeps its tokens in its database.
     let database = folder.path().join("people.db").display().to_string();
     for _ in 0..3 {
         org.control("POST", "tokens/revoke", &json!({"all": true}));
@@ -325,7 +325,7 @@ fn commands_one_after_the_other_keep_a_rotating_chain_without_any_setting() {
         let (code, _, err) = crate::org::run(&mut tieline(&login, &run));
         assert_eq!(code, 0, "{err}");
     }
-    assert!(folder.path().join("people.db.tokens.json").exists());
+    assert!(!folder.path().join("people.db.tokens.json").exists(), "they are rows of the database");
     // A person's commands keep them in the person's own folder.
     let fresh = org.control("POST", "refresh-tokens", &json!({}))["refresh_token"].as_str().unwrap().to_owned();
     login.insert("SF_REFRESH_TOKEN".to_owned(), fresh);
