@@ -6,7 +6,7 @@
 //! - **PostgreSQL**: row-level security, forced, on every table of tenants. A transaction takes the role
 //!   `tieline_app`, which owns nothing, and names its business (`SET LOCAL`); the service's own work takes
 //!   `tieline_system`. Both ends with the transaction, so that a pooler may hand the connection to anyone.
-//! - **SQLite** has no such thing, so every connection is given its like ([`prepare`]): a table's plain name is a
+//! - **SQLite** has no such thing, so every connection is given its like (`prepare`): a table's plain name is a
 //!   temporary view of the business's rows, and temporary triggers keep writes to them, which the dialect addresses
 //!   to the table itself. The business is the one row of `temp.scope`, set by the statement that begins the
 //!   transaction.

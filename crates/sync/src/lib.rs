@@ -15,11 +15,11 @@
 //!   the middle.
 //! - A record that changes while a scan passes gets a later stamp, and is read again.
 //!
-//! Beside it, for people who choose contacts by hand: [`contact_page`] shows the org's contacts live, and [`importer`]
+//! Beside it, for people who choose contacts by hand: [`mod@contact_page`] shows the org's contacts live, and [`importer`]
 //! makes leads of the chosen ones.
 //!
 //! Reading order: [`scan`] (the arithmetic, without I/O), [`syncer`], [`contact`], [`compare`],
-//! [`integration`], [`contact_page`], [`importer`].
+//! [`integration`], [`mod@contact_page`], [`importer`].
 
 pub mod compare;
 pub mod contact;

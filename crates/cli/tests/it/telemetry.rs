@@ -26,7 +26,10 @@ const METRICS_TOKEN: &str = "plantedcanary-metrics";
 
 /// Takes whatever is sent, and keeps it: an OTLP receiver, or an org that refuses everybody.
 #[derive(Clone, Default)]
-struct Receiver(Arc<Mutex<Vec<(String, HeaderMap, Vec<u8>)>>>);
+struct Receiver(Arc<Mutex<Vec<Received>>>);
+
+/// Path, headers and body.
+type Received = (String, HeaderMap, Vec<u8>);
 
 impl Receiver {
     async fn start(&self, status: StatusCode) -> String {
