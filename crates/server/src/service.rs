@@ -242,8 +242,7 @@ impl Service {
             Ended::Postponed(reason, _) => (Event::ImportError, Level::Warning, reason.clone()),
             Ended::Cancelled | Ended::Fenced => return,
         };
-        let Ok(tenants) = self.0.store.every_tenant().await else { return };
-        let Some(tenant) = tenants.into_iter().find(|tenant| tenant.business() == worked.business) else { return };
+        let tenant = self.0.store.for_work(worked.business);
         let detail = serde_json::json!({"import": worked.import, "created": worked.outcome.created,
             "updated": worked.outcome.updated, "unchanged": worked.outcome.unchanged, "failed": worked.outcome.failed});
         self.log(&tenant, None, event, level, &message, detail).await;

@@ -377,6 +377,11 @@ impl Store {
         self.tenant(membership.business, Some(membership.user))
     }
 
+    /// One business, for the service's own work in it.
+    pub fn for_work(&self, business: Uuid) -> Tenant {
+        self.tenant(business, None)
+    }
+
     /// Every business, for the service's own work in each.
     ///
     /// # Errors

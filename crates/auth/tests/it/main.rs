@@ -13,6 +13,7 @@ mod key_services;
 mod keyring;
 mod lifetimes;
 mod model;
+#[path = "../../../cli/tests/it/parts.rs"]
 mod parts;
 mod refusals;
 mod rotation;
