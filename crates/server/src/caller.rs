@@ -193,12 +193,14 @@ impl Guarded for Service {
 async fn find(parts: &mut Parts, service: &Service) -> Result<Caller, Problem> {
     let Ok(Address(address)) = Address::from_request_parts(parts, service).await;
     if !service.settings().sign_in {
-        return Ok(Caller { tenant: service.store().own(), role: Role::Owner, who: Who::Local, address });
+        let tenant = service.store().own().by(Actor::System, Some(&address));
+        return Ok(Caller { tenant, role: Role::Owner, who: Who::Local, address });
     }
     if let Some(key) = bearer(&parts.headers)? {
         let found = service.store().api_key(Digest::of(key), service.now()).await?;
         let (key, tenant) = found.ok_or_else(Problem::unauthenticated)?;
         caller_is("api_key", key.id);
+        let tenant = tenant.by(Actor::ApiKey(key.id), Some(&address));
         return Ok(Caller { tenant, role: key.role, who: Who::ApiKey(key.id), address });
     }
     let signed_in = SignedIn::from_request_parts(parts, service).await?;
@@ -214,7 +216,7 @@ async fn find(parts: &mut Parts, service: &Service) -> Result<Caller, Problem> {
             "take up an invitation, or name another business in X-Tieline-Business",
         )
     })?;
-    let tenant = service.store().as_member(&membership);
+    let tenant = service.store().as_member(&membership).by(Actor::User(signed_in.user.id), Some(&address));
     Ok(Caller { tenant, role: membership.role(), who: Who::User(Box::new(signed_in)), address })
 }
 

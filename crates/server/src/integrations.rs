@@ -194,7 +194,6 @@ pub(crate) async fn create_integration(
     }
     let sealed = own.then(|| settings.to_credentials());
     let made = caller.tenant.create_integration(&name, sealed.as_ref(), &config, service.now()).await?;
-    caller.audit(&service, Action::ConnectionCreated, Some(("integration", &made.id.to_string()))).await?;
     Ok((StatusCode::CREATED, Json(made.into())))
 }
 

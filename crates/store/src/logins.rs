@@ -1,10 +1,11 @@
 //! Connecting an org: the login that waits for its browser, and what is kept once it comes back.
 
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
+use crate::audit::Action;
 use crate::digest::Digest;
 use crate::error::StoreError;
 use crate::integrations::{COLUMNS, Credentials, Integration, Status, integration, place};
@@ -128,6 +129,7 @@ impl Tenant {
             .one()
             .await
             .map_err(|e| e.or_taken(|| format!("there is an integration named `{name}` already")))?;
+        self.note(&mut tx, Action::ConnectionCreated, Some(("integration", id)), json!({}), now).await?;
         tx.commit().await?;
         integration(&row)
     }

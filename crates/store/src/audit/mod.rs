@@ -57,6 +57,23 @@ impl Tenant {
         Ok(position)
     }
 
+    /// Tells of a change within the transaction that makes it, as its last statement: the two are one, and a caller who
+    /// leaves in between loses neither. Who made it stands in [`Tenant::by`].
+    pub(crate) async fn note(
+        &self,
+        tx: &mut Tx,
+        action: Action,
+        target: Option<(&str, Uuid)>,
+        detail: serde_json::Value,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let (actor, address) = self.changed_by();
+        let target = target.map(|(kind, id)| (kind, id.to_string()));
+        let target = target.as_ref().map(|(kind, id)| Target { kind, id });
+        let entry = Entry { target, detail, address, ..Entry::new(actor, action) };
+        append(tx, Some(self.business()), &entry, now).await.map(drop)
+    }
+
     /// The entries, newest first, at most `limit`; the next page begins `before` the position of the last.
     ///
     /// # Errors

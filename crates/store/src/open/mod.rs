@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use tieline_auth::keyring::{self, DataKeys, Keyring};
 use uuid::Uuid;
 
+use crate::audit::Actor;
 use crate::error::StoreError;
 use crate::keys::Keys;
 use crate::sql::{Access, Database, Scope, Tx};
@@ -43,6 +44,14 @@ pub struct Tenant {
     store: Store,
     business: Uuid,
     user: Option<Uuid>,
+    by: Option<By>,
+}
+
+/// Whose changes these are, for the audit log.
+#[derive(Debug, Clone)]
+struct By {
+    actor: Actor,
+    address: Option<Arc<str>>,
 }
 
 impl Store {
@@ -132,7 +141,7 @@ impl Store {
     }
 
     pub(crate) fn tenant(&self, business: Uuid, user: Option<Uuid>) -> Tenant {
-        Tenant { store: self.clone(), business, user }
+        Tenant { store: self.clone(), business, user, by: None }
     }
 
     /// The file, of SQLite.
@@ -210,6 +219,22 @@ impl Tenant {
     /// The person on whose behalf this is, if it is one's.
     pub fn user(&self) -> Option<Uuid> {
         self.user
+    }
+
+    /// The same business, with its changes told of in the audit log as this one's. Without it they are the person's on
+    /// whose behalf this is, and the service's own if there is none.
+    #[must_use]
+    pub fn by(&self, actor: Actor, address: Option<&str>) -> Self {
+        Self { by: Some(By { actor, address: address.map(Arc::from) }), ..self.clone() }
+    }
+
+    /// Whose changes these are, and where from.
+    pub(crate) fn changed_by(&self) -> (Actor, Option<&str>) {
+        match (&self.by, self.user) {
+            (Some(by), _) => (by.actor, by.address.as_deref()),
+            (None, Some(user)) => (Actor::User(user), None),
+            (None, None) => (Actor::System, None),
+        }
     }
 
     /// The whole database.
