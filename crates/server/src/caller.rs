@@ -6,7 +6,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use jiff::SignedDuration;
-use tieline_store::audit::{Action, Actor, Entry, Target};
+use tieline_store::audit::Actor;
 use tieline_store::{Digest, Role, Session, Tenant, User, Uuid};
 
 use crate::client_address::ClientAddress;
@@ -93,31 +93,6 @@ impl Caller {
             Who::ApiKey(id) => Actor::ApiKey(*id),
             Who::Local => Actor::System,
         }
-    }
-
-    /// Writes down what was done, and to what.
-    ///
-    /// # Errors
-    /// When it could not be written down.
-    pub async fn audit(&self, service: &Service, action: Action, target: Option<(&str, &str)>) -> Result<(), Problem> {
-        self.audit_with(service, action, target, serde_json::json!({})).await
-    }
-
-    /// The same with more to say. Nothing secret.
-    ///
-    /// # Errors
-    /// When it could not be written down.
-    pub async fn audit_with(
-        &self,
-        service: &Service,
-        action: Action,
-        target: Option<(&str, &str)>,
-        detail: serde_json::Value,
-    ) -> Result<(), Problem> {
-        let target = target.map(|(kind, id)| Target { kind, id });
-        let entry = Entry { target, detail, address: Some(&self.address), ..Entry::new(self.actor(), action) };
-        self.tenant.audit(&entry, service.now()).await?;
-        Ok(())
     }
 
     /// The user; programs have none.

@@ -4,7 +4,6 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
-use tieline_store::audit::Action;
 use tieline_store::{Creation, Integration, NewImport, Role, Status, Uuid};
 use tieline_sync::importer::import_ids;
 use tieline_sync::{ContactPageError, ContactRequest, OrgContact, SyncError, contact_page};
@@ -221,7 +220,6 @@ pub(crate) async fn import_contacts(
     };
     match caller.tenant.create_import(&new, service.now()).await? {
         Creation::Created(import) => {
-            caller.audit(&service, Action::ImportCreated, Some(("import", &import.id.to_string()))).await?;
             service.nudge_imports();
             Ok((StatusCode::ACCEPTED, Json(import.into())))
         }

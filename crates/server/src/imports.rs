@@ -5,7 +5,6 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use tieline_store::audit::Action;
 use tieline_store::{Import, ImportRow, ImportState, Role, RowOutcome, Uuid};
 use utoipa::{IntoParams, ToSchema};
 
@@ -208,7 +207,6 @@ pub(crate) async fn cancel_import(
     if !caller.tenant.cancel_import(id, service.now()).await? {
         return Err(ended_or_missing(&caller, id, "has ended already").await?);
     }
-    caller.audit(&service, Action::ImportCancelled, Some(("import", &id.to_string()))).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -226,10 +224,9 @@ pub(crate) async fn retry_import(
     Path(id): Path<Uuid>,
 ) -> Result<StatusCode, Problem> {
     caller.at_least(Role::Member)?;
-    if !caller.tenant.retry_import(id).await? {
+    if !caller.tenant.retry_import(id, service.now()).await? {
         return Err(ended_or_missing(&caller, id, "has nothing to be tried again").await?);
     }
-    caller.audit(&service, Action::ImportCreated, Some(("import", &id.to_string()))).await?;
     service.nudge_imports();
     Ok(StatusCode::NO_CONTENT)
 }

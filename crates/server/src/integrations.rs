@@ -6,7 +6,6 @@ use axum::http::StatusCode;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tieline_store::audit::Action;
 use tieline_store::{Integration, Role, Status, Uuid};
 use utoipa::ToSchema;
 
@@ -247,9 +246,6 @@ pub(crate) async fn change_integration(
     if credentials.is_some() {
         service.forget(&before);
     }
-    let detail =
-        json!({"renamed": name.is_some(), "app_changed": credentials.is_some(), "settings_changed": config.is_some()});
-    caller.audit_with(&service, Action::ConnectionUpdated, Some(("integration", &id.to_string())), detail).await?;
     Ok(Json(changed.into()))
 }
 
@@ -271,7 +267,6 @@ pub(crate) async fn delete_integration(
     if integration.status != Status::Pending {
         crate::connect::shut(&service, &caller.tenant, integration).await?;
     }
-    caller.tenant.delete_integration(id).await?;
-    caller.audit(&service, Action::ConnectionDeleted, Some(("integration", &id.to_string()))).await?;
+    caller.tenant.delete_integration(id, service.now()).await?;
     Ok(StatusCode::NO_CONTENT)
 }

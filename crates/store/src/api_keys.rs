@@ -2,8 +2,10 @@
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
+use serde_json::json;
 use uuid::Uuid;
 
+use crate::audit::Action;
 use crate::digest::Digest;
 use crate::error::StoreError;
 use crate::open::{Store, Tenant};
@@ -74,8 +76,11 @@ impl Tenant {
             .bind(new.expires_at)
             .one()
             .await?;
+        let made = api_key(&row)?;
+        let detail = json!({"name": made.name, "role": made.role.name()});
+        self.note(&mut tx, Action::ApiKeyCreated, Some(("api_key", made.id)), detail, now).await?;
         tx.commit().await?;
-        api_key(&row)
+        Ok(made)
     }
 
     /// The keys that work, oldest first.
@@ -109,6 +114,9 @@ impl Tenant {
             .bind(id)
             .execute()
             .await?;
+        if revoked > 0 {
+            self.note(&mut tx, Action::ApiKeyRevoked, Some(("api_key", id)), json!({}), now).await?;
+        }
         tx.commit().await?;
         Ok(revoked > 0)
     }

@@ -6,8 +6,10 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use uuid::Uuid;
 
+use crate::audit::Action;
 use crate::digest::Digest;
 use crate::error::StoreError;
 use crate::leads::tags;
@@ -237,6 +239,8 @@ impl Tenant {
             return Ok(if same { Creation::Existing(import(&row)?) } else { Creation::KeyReused });
         };
         self.insert_rows(&mut tx, id, &source_ids).await?;
+        let detail = json!({"contacts": source_ids.len()});
+        self.note(&mut tx, Action::ImportCreated, Some(("import", id)), detail, now).await?;
         tx.commit().await?;
         Ok(Creation::Created(import(&made)?))
     }
@@ -352,6 +356,9 @@ impl Tenant {
             .bind(id)
             .execute()
             .await?;
+        if cancelled > 0 {
+            self.note(&mut tx, Action::ImportCancelled, Some(("import", id)), json!({}), now).await?;
+        }
         tx.commit().await?;
         Ok(cancelled > 0)
     }
@@ -361,7 +368,7 @@ impl Tenant {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn retry_import(&self, id: Uuid) -> Result<bool, StoreError> {
+    pub async fn retry_import(&self, id: Uuid, now: Timestamp) -> Result<bool, StoreError> {
         let mut tx = self.write("trying an import again").await?;
         let again = tx
             .query(
@@ -383,6 +390,7 @@ impl Tenant {
         .bind(id)
         .execute()
         .await?;
+        self.note(&mut tx, Action::ImportRetried, Some(("import", id)), json!({}), now).await?;
         tx.commit().await?;
         Ok(true)
     }

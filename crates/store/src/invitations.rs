@@ -2,8 +2,10 @@
 
 use jiff::Timestamp;
 use serde::Serialize;
+use serde_json::json;
 use uuid::Uuid;
 
+use crate::audit::{self, Action, Actor, Entry};
 use crate::digest::Digest;
 use crate::error::StoreError;
 use crate::open::{Store, Tenant};
@@ -79,6 +81,8 @@ impl Tenant {
         .bind(expires_at)
         .execute()
         .await?;
+        let detail = json!({"email": invitation.email, "role": role.name()});
+        self.note(&mut tx, Action::MemberInvited, Some(("invitation", invitation.id)), detail, now).await?;
         tx.commit().await?;
         Ok(invitation)
     }
@@ -102,7 +106,7 @@ impl Tenant {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn take_back_invitation(&self, id: Uuid) -> Result<bool, StoreError> {
+    pub async fn take_back_invitation(&self, id: Uuid, now: Timestamp) -> Result<bool, StoreError> {
         let mut tx = self.write("taking an invitation back").await?;
         let gone = tx
             .query("DELETE FROM invitations WHERE business_id = $1 AND id = $2")
@@ -110,6 +114,9 @@ impl Tenant {
             .bind(id)
             .execute()
             .await?;
+        if gone > 0 {
+            self.note(&mut tx, Action::MemberInvitationRevoked, Some(("invitation", id)), json!({}), now).await?;
+        }
         tx.commit().await?;
         Ok(gone > 0)
     }
@@ -142,6 +149,7 @@ impl Store {
         &self,
         token: Digest,
         who: Invited<'_>,
+        from: &str,
         now: Timestamp,
     ) -> Result<Option<(Invitation, Uuid)>, StoreError> {
         let mut tx = self.write("taking up an invitation").await?;
@@ -161,6 +169,9 @@ impl Store {
             }
         };
         insert_member(&mut tx, invitation.business_id, user, invitation.role, now).await?;
+        let detail = json!({"role": invitation.role.name()});
+        let joined = Entry { detail, address: Some(from), ..Entry::new(Actor::User(user), Action::MemberJoined) };
+        audit::append(&mut tx, Some(invitation.business_id), &joined, now).await?;
         tx.commit().await?;
         Ok(Some((invitation, user)))
     }

@@ -168,8 +168,13 @@ impl Tenant {
             .map_err(|e| {
                 e.or_taken(|| format!("there is an integration named `{}` already", name.unwrap_or_default()))
             })?;
+        let Some(row) = row else { return Ok(None) };
+        let detail = json!({
+            "renamed": name.is_some(), "app_changed": credentials.is_some(), "settings_changed": config.is_some(),
+        });
+        self.note(&mut tx, Action::ConnectionUpdated, Some(("integration", id)), detail, now).await?;
         tx.commit().await?;
-        row.as_ref().map(integration).transpose()
+        integration(&row).map(Some)
     }
 
     /// Takes an integration out, with its tokens, its logs and its data key. What was synced and imported stays.
@@ -177,7 +182,7 @@ impl Tenant {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn delete_integration(&self, id: Uuid) -> Result<bool, StoreError> {
+    pub async fn delete_integration(&self, id: Uuid, now: Timestamp) -> Result<bool, StoreError> {
         let mut tx = self.write("deleting the integration").await?;
         delete_rows_of(&mut tx, self.business(), id).await?;
         let gone = tx
@@ -186,6 +191,9 @@ impl Tenant {
             .bind(id)
             .execute()
             .await?;
+        if gone > 0 {
+            self.note(&mut tx, Action::ConnectionDeleted, Some(("integration", id)), json!({}), now).await?;
+        }
         tx.commit().await?;
         Ok(gone > 0)
     }
@@ -329,6 +337,8 @@ impl Tenant {
             .one()
             .await?;
         let kept = integration(&row)?;
+        let detail = json!({"organization_id": access.organization_id});
+        self.note(&mut tx, Action::ConnectionAuthorized, Some(("integration", target)), detail, now).await?;
         tx.commit().await?;
         Ok(if there.is_some() { Connected::Known(kept) } else { Connected::Done(kept) })
     }
@@ -342,15 +352,17 @@ impl Tenant {
     pub async fn end_all_access(&self, now: Timestamp) -> Result<(), StoreError> {
         let mut tx = self.write("ending all access").await?;
         tx.query("SELECT id FROM businesses WHERE id = $1 FOR UPDATE").bind(self.business()).optional().await?;
-        tx.query(
-            "UPDATE integrations SET generation = generation + 1, updated_at = $1,
-             status = CASE WHEN status = 'pending' THEN status ELSE 'inactive' END WHERE business_id = $2",
-        )
-        .bind(now)
-        .bind(self.business())
-        .execute()
-        .await?;
+        let ended = tx
+            .query(
+                "UPDATE integrations SET generation = generation + 1, updated_at = $1,
+                 status = CASE WHEN status = 'pending' THEN status ELSE 'inactive' END WHERE business_id = $2",
+            )
+            .bind(now)
+            .bind(self.business())
+            .execute()
+            .await?;
         tx.query("DELETE FROM login_attempts WHERE business_id = $1").bind(self.business()).execute().await?;
+        self.note(&mut tx, Action::ConnectionRevoked, None, json!({"integrations": ended}), now).await?;
         tx.commit().await
     }
 
@@ -400,9 +412,7 @@ impl Tenant {
             .bind(before.generation)
             .optional()
             .await?;
-        if row.is_none() {
-            return Ok(None);
-        }
+        let Some(row) = row else { return Ok(None) };
         let gone: &[&str] = if tokens_ended { &["integration_tokens", "login_attempts"] } else { &["login_attempts"] };
         for table in gone {
             tx.query(format!("DELETE FROM {table} WHERE business_id = $1 AND integration_id = $2"))
@@ -411,8 +421,10 @@ impl Tenant {
                 .execute()
                 .await?;
         }
+        let detail = json!({"ended_at_org": tokens_ended});
+        self.note(&mut tx, Action::ConnectionDisconnected, Some(("integration", id)), detail, now).await?;
         tx.commit().await?;
-        row.as_ref().map(integration).transpose()
+        integration(&row).map(Some)
     }
 }
 

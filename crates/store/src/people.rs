@@ -2,8 +2,10 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use uuid::Uuid;
 
+use crate::audit::{self, Action, Actor, Entry};
 use crate::digest::Digest;
 use crate::error::StoreError;
 use crate::open::{Store, Tenant};
@@ -175,7 +177,13 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn set_up(&self, user: &NewUser<'_>, business: &str, now: Timestamp) -> Result<Option<User>, StoreError> {
+    pub async fn set_up(
+        &self,
+        user: &NewUser<'_>,
+        business: &str,
+        from: &str,
+        now: Timestamp,
+    ) -> Result<Option<User>, StoreError> {
         let mut tx = self.write("setting up the first user").await?;
         // Whoever comes second waits here, and then finds a user.
         tx.query("UPDATE businesses SET name = $1 WHERE id = $2")
@@ -188,15 +196,22 @@ impl Store {
         }
         let user = insert_user(&mut tx, user, now).await?;
         insert_member(&mut tx, self.own().business(), user.id, Role::Owner, now).await?;
+        noted(&mut tx, None, user.id, Action::ServiceSetUp, from, now).await?;
         tx.commit().await?;
         Ok(Some(user))
     }
 
-    /// Makes a business with its owner.
+    /// Makes a business with its owner. `from`: the address of whoever asks, for the audit log, here and below.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn create_business(&self, name: &str, owner: Uuid, now: Timestamp) -> Result<Uuid, StoreError> {
+    pub async fn create_business(
+        &self,
+        name: &str,
+        owner: Uuid,
+        from: &str,
+        now: Timestamp,
+    ) -> Result<Uuid, StoreError> {
         let mut tx = self.write("making a business").await?;
         let id = Uuid::now_v7();
         tx.query("INSERT INTO businesses (id, name, created_at) VALUES ($1, $2, $3)")
@@ -206,6 +221,7 @@ impl Store {
             .execute()
             .await?;
         insert_member(&mut tx, id, owner, Role::Owner, now).await?;
+        noted(&mut tx, Some(id), owner, Action::BusinessCreated, from, now).await?;
         tx.commit().await?;
         Ok(id)
     }
@@ -233,7 +249,14 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn set_password(&self, user: Uuid, hash: &str, keep: Option<Uuid>) -> Result<(), StoreError> {
+    pub async fn set_password(
+        &self,
+        user: Uuid,
+        hash: &str,
+        keep: Option<Uuid>,
+        from: &str,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         let mut tx = self.write("changing a password").await?;
         tx.query("UPDATE users SET password_hash = $1 WHERE id = $2").bind(hash).bind(user).execute().await?;
         tx.query("DELETE FROM sessions WHERE user_id = $1 AND id <> $2")
@@ -241,6 +264,7 @@ impl Store {
             .bind(keep.unwrap_or_default())
             .execute()
             .await?;
+        noted(&mut tx, None, user, Action::PasswordChanged, from, now).await?;
         tx.commit().await
     }
 
@@ -265,6 +289,8 @@ impl Store {
         .bind(&session.user_agent)
         .execute()
         .await?;
+        let (user, from) = (session.user_id, session.address.as_str());
+        noted(&mut tx, None, user, Action::SessionStarted, from, session.created_at).await?;
         tx.commit().await
     }
 
@@ -329,10 +355,13 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn end_session(&self, user: Uuid, id: Uuid) -> Result<bool, StoreError> {
+    pub async fn end_session(&self, user: Uuid, id: Uuid, from: &str, now: Timestamp) -> Result<bool, StoreError> {
         let mut tx = self.write("ending a session").await?;
         let ended =
             tx.query("DELETE FROM sessions WHERE user_id = $1 AND id = $2").bind(user).bind(id).execute().await?;
+        if ended > 0 {
+            noted(&mut tx, None, user, Action::SessionEnded, from, now).await?;
+        }
         tx.commit().await?;
         Ok(ended > 0)
     }
@@ -416,7 +445,12 @@ impl Tenant {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn change_member(&self, member: Uuid, to: Option<Role>) -> Result<TeamChange, StoreError> {
+    pub async fn change_member(
+        &self,
+        member: Uuid,
+        to: Option<Role>,
+        now: Timestamp,
+    ) -> Result<TeamChange, StoreError> {
         let mut tx = self.write("changing the team").await?;
         // All owners are locked: two who leave at once must not both be the second last.
         let owners = tx
@@ -434,10 +468,28 @@ impl Tenant {
             }
             None => tx.query("DELETE FROM team_members WHERE business_id = $1 AND user_id = $2"),
         };
-        let changed = changed.bind(self.business()).bind(member).execute().await?;
+        if changed.bind(self.business()).bind(member).execute().await? == 0 {
+            return Ok(TeamChange::NotFound);
+        }
+        let action = if to.is_some() { Action::MemberRoleChanged } else { Action::MemberRemoved };
+        let detail = json!({"role": to.map(Role::name)});
+        self.note(&mut tx, action, Some(("user", member)), detail, now).await?;
         tx.commit().await?;
-        Ok(if changed == 0 { TeamChange::NotFound } else { TeamChange::Done })
+        Ok(TeamChange::Done)
     }
+}
+
+/// Tells of what a person did, in the chain of a business or in the service's own.
+async fn noted(
+    tx: &mut Tx,
+    business: Option<Uuid>,
+    user: Uuid,
+    action: Action,
+    from: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let entry = Entry { address: Some(from), ..Entry::new(Actor::User(user), action) };
+    audit::append(tx, business, &entry, now).await.map(drop)
 }
 
 pub(crate) async fn insert_user(tx: &mut Tx, new: &NewUser<'_>, now: Timestamp) -> Result<User, StoreError> {

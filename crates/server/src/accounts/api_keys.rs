@@ -5,8 +5,6 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
-use tieline_store::audit::Action;
 use tieline_store::{ApiKey, Digest, NewApiKey, Role, Uuid};
 use utoipa::ToSchema;
 
@@ -109,8 +107,6 @@ pub(crate) async fn create_key(
         expires_at: new.expires_at,
     };
     let made = caller.tenant.create_api_key(&new, service.now()).await?;
-    let detail = json!({"name": made.name, "role": role.name()});
-    caller.audit_with(&service, Action::ApiKeyCreated, Some(("api_key", &made.id.to_string())), detail).await?;
     Ok((StatusCode::CREATED, Json(KeyView::new(made, Some(secret.expose().to_owned())))))
 }
 
@@ -141,6 +137,5 @@ pub(crate) async fn revoke_key(
     if !caller.tenant.revoke_api_key(id, service.now()).await? {
         return Err(Problem::not_found("API key"));
     }
-    caller.audit(&service, Action::ApiKeyRevoked, Some(("api_key", &id.to_string()))).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -5,11 +5,10 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use tieline_store::Uuid;
-use tieline_store::audit::{Action, Actor, Entry};
 use utoipa::ToSchema;
 
 use crate::accounts::checked_name;
-use crate::caller::SignedIn;
+use crate::caller::{Address, SignedIn};
 use crate::extract::Body;
 use crate::problem::Problem;
 use crate::service::Service;
@@ -42,13 +41,10 @@ pub(crate) struct MadeBusiness {
 pub(crate) async fn create_business(
     State(service): State<Service>,
     signed_in: SignedIn,
+    Address(address): Address,
     Body(new): Body<NewBusiness>,
 ) -> Result<(StatusCode, Json<MadeBusiness>), Problem> {
     let name = checked_name("name", &new.name)?;
-    let id = service.store().create_business(&name, signed_in.user.id, service.now()).await?;
-    if let Some(membership) = service.store().membership(signed_in.user.id, id).await? {
-        let entry = Entry::new(Actor::User(signed_in.user.id), Action::BusinessCreated);
-        service.store().as_member(&membership).audit(&entry, service.now()).await?;
-    }
+    let id = service.store().create_business(&name, signed_in.user.id, &address, service.now()).await?;
     Ok((StatusCode::CREATED, Json(MadeBusiness { id, name })))
 }

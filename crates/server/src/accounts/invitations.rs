@@ -6,8 +6,6 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
-use tieline_store::audit::{Action, Actor, Entry};
 use tieline_store::{Digest, Invitation, Invited, NewUser, Role, Uuid};
 use utoipa::ToSchema;
 
@@ -106,9 +104,6 @@ pub(crate) async fn invite(
     let token = secrets::random("")?;
     let now = service.now();
     let made = caller.tenant.invite(&email, role, Digest::of(token.expose()), now, now + LIFE).await?;
-    let detail = json!({"email": made.email, "role": role.name()});
-    let id = made.id.to_string();
-    caller.audit_with(&service, Action::MemberInvited, Some(("invitation", &id)), detail).await?;
     // In the fragment: it reaches no server's log, and no other site by a referrer.
     let link = format!("{}/join#{}", service.origin(), token.expose());
     Ok((StatusCode::CREATED, Json(InvitationView::new(made, Some(link)))))
@@ -138,10 +133,9 @@ pub(crate) async fn take_back(
     Path(id): Path<Uuid>,
 ) -> Result<StatusCode, Problem> {
     caller.at_least(Role::Admin)?;
-    if !caller.tenant.take_back_invitation(id).await? {
+    if !caller.tenant.take_back_invitation(id, service.now()).await? {
         return Err(Problem::not_found("invitation"));
     }
-    caller.audit(&service, Action::MemberInvitationRevoked, Some(("invitation", &id.to_string()))).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -186,25 +180,17 @@ pub(crate) async fn accept(
                 "sign in with the invited address, or sign out and join as somebody new",
             ));
         }
-        service.store().accept_invitation(token, Invited::User(signed_in.user.id), now).await?.ok_or_else(gone)?;
-        joined(&service, signed_in.user.id, &invitation, &address).await?;
+        let who = Invited::User(signed_in.user.id);
+        service.store().accept_invitation(token, who, &address, now).await?.ok_or_else(gone)?;
         return Ok(Json(told(&service, &signed_in).await?).into_response());
     };
     let name = name.ok_or_else(|| Problem::invalid("somebody new needs a name", "send `name` along"))?;
     passwords::check(&password.0, &invitation.email)?;
     let hash = passwords::hash(password.0).await?;
     let new = NewUser { email: &invitation.email, name: &name, password_hash: Some(&hash) };
-    let (_, user) = service.store().accept_invitation(token, Invited::New(new), now).await?.ok_or_else(gone)?;
-    joined(&service, user, &invitation, &address).await?;
+    let (_, user) =
+        service.store().accept_invitation(token, Invited::New(new), &address, now).await?.ok_or_else(gone)?;
     let account = service.store().account_of(user).await?.ok_or_else(gone)?;
     let (signed_in, cookie) = begin(&service, account.user, &headers, &address).await?;
     Ok(([(header::SET_COOKIE, cookie)], Json(told(&service, &signed_in).await?)).into_response())
-}
-
-async fn joined(service: &Service, user: Uuid, invitation: &Invitation, address: &str) -> Result<(), Problem> {
-    let Some(membership) = service.store().membership(user, invitation.business_id).await? else { return Ok(()) };
-    let detail = json!({"role": invitation.role.name()});
-    let entry = Entry { detail, address: Some(address), ..Entry::new(Actor::User(user), Action::MemberJoined) };
-    service.store().as_member(&membership).audit(&entry, service.now()).await?;
-    Ok(())
 }

@@ -129,19 +129,10 @@ pub(crate) async fn begin(
         user_agent: user_agent.chars().take(200).collect(),
     };
     service.store().begin_session(Digest::of(token.expose()), &session).await?;
-    noted(service, Actor::User(user.id), Action::SessionStarted, address).await?;
     let seconds = session.expires_at.duration_since(now).as_secs();
     let cookie = service.cookies().set_session(&token, seconds);
     let csrf_token = secrets::csrf_token(token.expose());
     Ok((SignedIn { user, session, csrf_token }, cookie))
-}
-
-/// Notes what a person did with their account, which is no single business's.
-pub(crate) async fn noted(service: &Service, actor: Actor, action: Action, address: &str) -> Result<(), Problem> {
-    let outcome = if action == Action::SessionFailed { Outcome::Failure } else { Outcome::Success };
-    let entry = Entry { outcome, address: Some(address), ..Entry::new(actor, action) };
-    service.store().audit(&entry, service.now()).await?;
-    Ok(())
 }
 
 /// What a session's owner is told of it.
@@ -182,7 +173,9 @@ pub(crate) async fn sign_in(
     let hash = account.as_ref().and_then(|account| account.password_hash.clone());
     let fits = passwords::verify(given.password.0, hash).await?;
     let Some(account) = account.filter(|_| fits) else {
-        noted(&service, Actor::Anonymous, Action::SessionFailed, &address).await?;
+        let failed = Entry::new(Actor::Anonymous, Action::SessionFailed);
+        let failed = Entry { outcome: Outcome::Failure, address: Some(&address), ..failed };
+        service.store().audit(&failed, service.now()).await?;
         // The same answer, after the same time, whether there is such a user or not.
         let hint = "check both";
         return Err(Problem::new(StatusCode::UNAUTHORIZED, "wrong_credentials", "address or password is wrong", hint));
@@ -191,7 +184,7 @@ pub(crate) async fn sign_in(
     if let Some(before) = service.cookies().session(&headers)
         && let Some((session, _)) = service.store().session(Digest::of(before), service.now()).await?
     {
-        service.store().end_session(session.user_id, session.id).await?;
+        service.store().end_session(session.user_id, session.id, &address, service.now()).await?;
     }
     let (signed_in, cookie) = begin(&service, account.user, &headers, &address).await?;
     Ok(([(header::SET_COOKIE, cookie)], Json(told(&service, &signed_in).await?)).into_response())
@@ -218,8 +211,8 @@ pub(crate) async fn sign_out(
     signed_in: SignedIn,
     Address(address): Address,
 ) -> Result<Response, Problem> {
-    service.store().end_session(signed_in.user.id, signed_in.session.id).await?;
-    noted(&service, Actor::User(signed_in.user.id), Action::SessionEnded, &address).await?;
+    let (user, session) = (signed_in.user.id, signed_in.session.id);
+    service.store().end_session(user, session, &address, service.now()).await?;
     Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, service.cookies().end_session())]).into_response())
 }
 
@@ -252,9 +245,10 @@ pub(crate) async fn sessions(State(service): State<Service>, signed_in: SignedIn
 pub(crate) async fn end_session(
     State(service): State<Service>,
     signed_in: SignedIn,
+    Address(address): Address,
     Path(id): Path<Uuid>,
 ) -> Result<StatusCode, Problem> {
-    match service.store().end_session(signed_in.user.id, id).await? {
+    match service.store().end_session(signed_in.user.id, id, &address, service.now()).await? {
         true => Ok(StatusCode::NO_CONTENT),
         false => Err(Problem::not_found("session")),
     }
@@ -280,7 +274,7 @@ pub(crate) async fn change_password(
     }
     passwords::check(&given.new.0, &signed_in.user.email)?;
     let hash = passwords::hash(given.new.0).await?;
-    service.store().set_password(signed_in.user.id, &hash, Some(signed_in.session.id)).await?;
-    noted(&service, Actor::User(signed_in.user.id), Action::PasswordChanged, &address).await?;
+    let (user, keep) = (signed_in.user.id, Some(signed_in.session.id));
+    service.store().set_password(user, &hash, keep, &address, service.now()).await?;
     Ok(StatusCode::NO_CONTENT)
 }

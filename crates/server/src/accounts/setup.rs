@@ -6,10 +6,9 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use tieline_store::NewUser;
-use tieline_store::audit::{Action, Actor};
 use utoipa::ToSchema;
 
-use crate::accounts::session::{begin, noted, told};
+use crate::accounts::session::{begin, told};
 use crate::accounts::{SecretText, checked_email, checked_name};
 use crate::caller::{Address, same_origin};
 use crate::extract::Body;
@@ -83,7 +82,7 @@ pub(crate) async fn setup(
     passwords::check(&first.password.0, &email)?;
     let hash = passwords::hash(first.password.0).await?;
     let new = NewUser { email: &email, name: &name, password_hash: Some(&hash) };
-    let made = service.store().set_up(&new, &business, service.now()).await?;
+    let made = service.store().set_up(&new, &business, &address, service.now()).await?;
     let user = made.ok_or_else(|| {
         Problem::conflict(
             "already_set_up",
@@ -91,7 +90,6 @@ pub(crate) async fn setup(
             "sign in, or ask for an invitation",
         )
     })?;
-    noted(&service, Actor::User(user.id), Action::ServiceSetUp, &address).await?;
     let (signed_in, cookie) = begin(&service, user, &headers, &address).await?;
     let body = told(&service, &signed_in).await?;
     Ok((StatusCode::CREATED, [(header::SET_COOKIE, cookie)], Json(body)).into_response())

@@ -5,8 +5,6 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
-use tieline_store::audit::Action;
 use tieline_store::{Member, Role, TeamChange, Uuid};
 use utoipa::ToSchema;
 
@@ -108,13 +106,8 @@ async fn change(service: &Service, caller: &Caller, id: Uuid, to: Option<Role>) 
             caller.at_least(Role::Owner)?;
         }
     }
-    match caller.tenant.change_member(id, to).await? {
-        TeamChange::Done => {
-            let action = if to.is_some() { Action::MemberRoleChanged } else { Action::MemberRemoved };
-            let detail = json!({"role": to.map(Role::name)});
-            caller.audit_with(service, action, Some(("user", &id.to_string())), detail).await?;
-            Ok(StatusCode::NO_CONTENT)
-        }
+    match caller.tenant.change_member(id, to, service.now()).await? {
+        TeamChange::Done => Ok(StatusCode::NO_CONTENT),
         TeamChange::NotFound => Err(Problem::not_found("member")),
         TeamChange::LastOwner => Err(Problem::conflict(
             "last_owner",

@@ -8,7 +8,7 @@ use serde_json::json;
 use tieline_auth::grant::authorization_code::{Kept, Pending};
 use tieline_auth::grant::begun_login::BegunLogin;
 use tieline_auth::{Grant, Secret};
-use tieline_store::audit::{Action, Actor, Entry};
+use tieline_store::audit::Actor;
 use tieline_store::integration_logs::{Event, Level};
 use tieline_store::{Connected, Digest, Integration, NewAccess, Role, TakenLogin, Tenant};
 use url::Url;
@@ -68,7 +68,8 @@ pub(crate) async fn callback(
     OriginalUri(uri): OriginalUri,
     Query(answer): Query<Answer>,
 ) -> Response {
-    let begun = match take(&service, signed_in, &headers, answer.state.as_deref().unwrap_or_default()).await {
+    let state = answer.state.as_deref().unwrap_or_default();
+    let begun = match take(&service, signed_in, &headers, &address, state).await {
         Ok(begun) => begun,
         Err(refusal) => {
             measures::login_refused(refusal.code());
@@ -76,11 +77,12 @@ pub(crate) async fn callback(
         }
     };
     let (return_to, tenant, id) = (begun.return_to.clone(), begun.tenant.clone(), begun.integration);
-    match finish(&service, begun, uri.query().unwrap_or_default()).await {
+    // To its end, also when the browser has left: what the org grants is kept or ended, and never forgotten.
+    let (node, query) = (service.clone(), uri.query().unwrap_or_default().to_owned());
+    let finishing = tokio::spawn(async move { finish(&node, begun, &query).await });
+    let finished = finishing.await.unwrap_or_else(|e| Err(Problem::internal("a login was not finished", &e).into()));
+    match finished {
         Ok(integration) => {
-            if let Err(problem) = noted(&service, &tenant, &integration, &address).await {
-                return Refusal::from(problem).answer(&headers, &return_to);
-            }
             measures::login_finished();
             back(&service, &return_to, &integration)
         }
@@ -95,26 +97,19 @@ pub(crate) async fn callback(
     }
 }
 
-async fn noted(service: &Service, tenant: &Tenant, integration: &Integration, address: &str) -> Result<(), Problem> {
-    let (id, actor) = (integration.id.to_string(), tenant.user().map_or(Actor::System, Actor::User));
-    let entry = Entry { address: Some(address), ..Entry::new(actor, Action::ConnectionAuthorized) };
-    tenant.audit(&entry.on("integration", &id), service.now()).await?;
-    let detail = json!({"organization_id": integration.organization_id});
-    service.log(tenant, Some(integration.id), Event::AuthSuccess, Level::Info, "connected", detail).await;
-    Ok(())
-}
-
 /// The login that this answer belongs to. It is used up from here on.
 async fn take(
     service: &Service,
     signed_in: Result<SignedIn, Problem>,
     headers: &HeaderMap,
+    address: &str,
     state: &str,
 ) -> Result<TakenLogin, Refusal> {
     let user = signed_in?.user.id;
     let browser = service.cookies().login(headers).unwrap_or_default();
     let taken = service.store().take_login(Digest::of(state), Digest::of(browser), user, service.now()).await;
-    let taken = taken.map_err(Problem::from)??;
+    let mut taken = taken.map_err(Problem::from)??;
+    taken.tenant = taken.tenant.by(Actor::User(user), Some(address));
     let membership = service.store().membership(user, taken.tenant.business()).await.map_err(Problem::from)?;
     if membership.is_none_or(|membership| membership.role() < Role::Admin) {
         let hint = "ask an owner or admin of the business";
@@ -195,6 +190,8 @@ async fn finish(service: &Service, begun: TakenLogin, query: &str) -> Result<Int
             return Err(problem.into());
         }
     };
+    let detail = json!({"organization_id": organization});
+    service.log(&tenant, Some(integration.id), Event::AuthSuccess, Level::Info, "connected", detail).await;
     keep_token(service, &integration, &tenant, login).await;
     Ok(integration)
 }

@@ -5,7 +5,6 @@ use axum::extract::State;
 use futures_util::{StreamExt, stream};
 use serde::Serialize;
 use serde_json::json;
-use tieline_store::audit::Action;
 use tieline_store::integration_logs::{Event, Level};
 use tieline_store::{Integration, Role, Status, Tenant, Uuid};
 use utoipa::ToSchema;
@@ -66,8 +65,6 @@ pub(crate) async fn disconnect(
     caller.at_least(Role::Admin)?;
     let integration = caller.tenant.integration(id).await?.ok_or_else(|| Problem::not_found("integration"))?;
     let shut = shut(&service, &caller.tenant, integration).await?;
-    let detail = json!({"ended_at_org": shut.ended_at_org});
-    caller.audit_with(&service, Action::ConnectionDisconnected, Some(("integration", &id.to_string())), detail).await?;
     Ok(Json(shut))
 }
 
@@ -86,10 +83,7 @@ pub(crate) async fn disconnect(
 )]
 pub(crate) async fn revoke_all(State(service): State<Service>, caller: Caller) -> Result<Json<Report>, Problem> {
     caller.at_least(Role::Admin)?;
-    let report = revoke_every(&service, &caller.tenant).await?;
-    let detail = json!({"integrations": report.integrations.len(), "complete": report.complete});
-    caller.audit_with(&service, Action::ConnectionRevoked, None, detail).await?;
-    Ok(Json(report))
+    Ok(Json(revoke_every(&service, &caller.tenant).await?))
 }
 
 pub(crate) async fn revoke_every(service: &Service, tenant: &Tenant) -> Result<Report, Problem> {
@@ -117,7 +111,14 @@ pub(crate) async fn revoke_every(service: &Service, tenant: &Tenant) -> Result<R
 }
 
 /// First the tombstone, which no process of the fleet can write past; then the org is told; then the rest is taken away.
+/// Once begun it is done to the end, also when whoever asked has left.
 pub(crate) async fn shut(service: &Service, tenant: &Tenant, integration: Integration) -> Result<Shut, Problem> {
+    let (service, tenant) = (service.clone(), tenant.clone());
+    let shutting = tokio::spawn(async move { shut_to_the_end(&service, &tenant, integration).await });
+    shutting.await.unwrap_or_else(|failed| Err(Problem::internal("an integration was not shut", &failed)))
+}
+
+async fn shut_to_the_end(service: &Service, tenant: &Tenant, integration: Integration) -> Result<Shut, Problem> {
     // Credentials that cannot be opened (the key service is away, a key is lost) are no reason to leave it open.
     let opened = credentials::open(tenant, integration.id).await;
     let ended = match &opened {

@@ -136,7 +136,7 @@ async fn forward(State(service): State<Service>, request: Request) -> Result<Res
     let content_type = headers::content_type(&parts.headers)?;
 
     let upload = Upload::take(body).await?;
-    let mut underway = Underway::new(&service, &caller, id, parts.method.as_str(), &path.path, changes);
+    let mut underway = Underway::begin(&service, &caller, id, parts.method.as_str(), &path.path, changes).await?;
     let (call, passing) = call(&parts, &path, connection.api_version(), content_type, upload, &mut underway);
     let answering = Answering { connection: &connection, proxy, method: &parts.method, changes };
     let patience = service.settings().upstream_patience;

@@ -1,10 +1,11 @@
-//! What is told of calls: an entry of the audit for each that changes something, numbers and a line for all.
+//! What is told of calls: two entries of the audit for each that changes something, before it is sent and after; numbers
+//! and a line for all.
 
 use std::time::Duration;
 
 use serde_json::json;
 use tieline_store::audit::{Action, Actor, Entry, Outcome};
-use tieline_store::{Tenant, Uuid};
+use tieline_store::{StoreError, Tenant, Uuid};
 use tokio::time::Instant;
 
 use crate::caller::{Caller, Who};
@@ -13,6 +14,8 @@ use crate::service::Service;
 /// A call through the proxy, as the audit has it.
 #[derive(Debug, Clone)]
 pub(super) struct ProxyCall {
+    /// UUID: what its two entries have in common.
+    pub(super) id: Uuid,
     /// The integration.
     pub(super) integration: Uuid,
     /// The user or the API key; nobody where there is no sign-in.
@@ -37,25 +40,41 @@ pub(super) struct ProxyCall {
     pub(super) took: Duration,
 }
 
-/// Puts a call into the audit. The one place where that happens. The org has done by now what it was asked for, so that
-/// what cannot be written down stands in the log at least.
+impl ProxyCall {
+    fn actor(&self) -> Actor {
+        match (self.actor_kind, self.actor) {
+            ("user", Some(id)) => Actor::User(id),
+            ("api_key", Some(id)) => Actor::ApiKey(id),
+            _ => Actor::System,
+        }
+    }
+
+    async fn audit(&self, service: &Service, tenant: &Tenant, entry: Entry<'_>) -> Result<(), StoreError> {
+        let id = self.integration.to_string();
+        let entry = Entry { address: Some(&self.address), ..entry };
+        tenant.audit(&entry.on("integration", &id), service.now()).await.map(drop)
+    }
+}
+
+/// Says in the audit that a call is about to be sent. Without that it is not.
+async fn begun(service: &Service, tenant: &Tenant, call: &ProxyCall) -> Result<(), StoreError> {
+    let detail = json!({"call": call.id, "method": call.method, "path": call.path});
+    call.audit(service, tenant, Entry { detail, ..Entry::new(call.actor(), Action::ProxyBegun) }).await
+}
+
+/// Puts into the audit how a call ended. The org has done by now what it was asked for, so that what cannot be written
+/// down stands in the log at least.
 async fn record(service: &Service, tenant: &Tenant, call: &ProxyCall) {
-    let actor = match (call.actor_kind, call.actor) {
-        ("user", Some(id)) => Actor::User(id),
-        ("api_key", Some(id)) => Actor::ApiKey(id),
-        _ => Actor::System,
-    };
     let outcome = match call.status {
         Some(200..400) => Outcome::Success,
         _ => Outcome::Failure,
     };
     let detail = json!({
-        "method": call.method, "path": call.path, "status": call.status, "problem": call.problem, "sent": call.sent,
+        "call": call.id, "method": call.method, "path": call.path, "status": call.status, "problem": call.problem, "sent": call.sent,
         "ms": u64::try_from(call.took.as_millis()).unwrap_or(u64::MAX),
     });
-    let (id, address) = (call.integration.to_string(), call.address.as_str());
-    let entry = Entry { outcome, detail, address: Some(address), ..Entry::new(actor, Action::ProxyCalled) };
-    if let Err(error) = tenant.audit(&entry.on("integration", &id), service.now()).await {
+    let entry = Entry { outcome, detail, ..Entry::new(call.actor(), Action::ProxyCalled) };
+    if let Err(error) = call.audit(service, tenant, entry).await {
         tracing::error!(%error, method = call.method, path = call.path, "a call of the org could not be written down");
     }
 }
@@ -70,20 +89,23 @@ pub(super) struct Underway {
 }
 
 impl Underway {
-    pub(super) fn new(
+    /// # Errors
+    /// When a call that changes something could not be written down: then it must not be sent.
+    pub(super) async fn begin(
         service: &Service,
         caller: &Caller,
         integration: Uuid,
         method: &str,
         path: &str,
         changes: bool,
-    ) -> Self {
+    ) -> Result<Self, StoreError> {
         let (actor, actor_kind) = match &caller.who {
             Who::User(signed_in) => (Some(signed_in.user.id), "user"),
             Who::ApiKey(id) => (Some(*id), "api_key"),
             Who::Local => (None, "local"),
         };
         let call = ProxyCall {
+            id: Uuid::now_v7(),
             integration,
             actor,
             actor_kind,
@@ -96,7 +118,10 @@ impl Underway {
             sent: None,
             took: Duration::ZERO,
         };
-        Self { service: service.clone(), tenant: caller.tenant.clone(), call, began: Instant::now(), told: false }
+        if changes {
+            begun(service, &caller.tenant, &call).await?;
+        }
+        Ok(Self { service: service.clone(), tenant: caller.tenant.clone(), call, began: Instant::now(), told: false })
     }
 
     /// So much is sent with it.

@@ -14,7 +14,40 @@ on_both!(
     another_org_is_refused,
     s38_what_is_revoked_stays_revoked,
     an_app_of_the_integrations_own_comes_first_in_every_path,
+    what_was_begun_is_done_although_the_browser_has_left,
 );
+
+async fn what_was_begun_is_done_although_the_browser_has_left(db: Db) {
+    let world = World::new(db).await;
+    let mut owner = world.owner().await;
+    let slow = |path: &str| json!({"path": path, "delay_ms": 1500, "times": 1});
+    let moment = std::time::Duration::from_millis(500);
+
+    let begun = begin(&world, &mut owner, "").await;
+    let back = world.decide(begun["url"].as_str().unwrap(), "allow").await;
+    world.control(Method::POST, "faults", slow("/services/oauth2/token")).await;
+    let mut leaving = owner.clone();
+    assert!(tokio::time::timeout(moment, leaving.get(&back)).await.is_err(), "it was to take longer");
+    let path = format!("/api/integrations/{}", begun["integration"].as_str().unwrap());
+    let reaches = async |owner: &mut Browser, status: &str| {
+        for _ in 0..100 {
+            if owner.get(&path).await.1["status"] == status {
+                return true;
+            }
+            tokio::time::sleep(moment / 10).await;
+        }
+        false
+    };
+    assert!(reaches(&mut owner, "active").await, "what the org granted was forgotten");
+    let (_, audit) = owner.get("/api/audit?action=connection.authorized").await;
+    assert_eq!(audit["items"].as_array().unwrap().len(), 1, "{audit}");
+
+    world.control(Method::POST, "faults", slow("/services/oauth2/revoke")).await;
+    let mut leaving = owner.clone();
+    let disconnect = format!("{path}/disconnect");
+    assert!(tokio::time::timeout(moment, leaving.post(&disconnect, json!({}))).await.is_err(), "as above");
+    assert!(reaches(&mut owner, "inactive").await, "it was left half shut");
+}
 
 /// Begins a login of the local org.
 async fn begin(world: &World, browser: &mut Browser, more: &str) -> Value {

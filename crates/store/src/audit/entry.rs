@@ -136,6 +136,9 @@ actions! {
     ConnectionDeleted = "connection.deleted",
     /// A credential was opened, or a token was given to a caller.
     CredentialRead = "credential.read",
+    /// A request that changes something is about to go to an org. `proxy.called` tells how it ended; without that, the
+    /// service died in between, and what the org has done is not known.
+    ProxyBegun = "proxy.begun",
     /// A request went to an org on a caller's behalf.
     ProxyCalled = "proxy.called",
     /// A sync was started by hand.
@@ -150,6 +153,8 @@ actions! {
     SyncScheduleChanged = "sync.schedule_changed",
     /// An import was asked for.
     ImportCreated = "import.created",
+    /// An import that had failed, or some of its rows, goes on.
+    ImportRetried = "import.retried",
     /// An import was cancelled.
     ImportCancelled = "import.cancelled",
     /// What is known of a person was erased.

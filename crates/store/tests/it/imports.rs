@@ -372,8 +372,8 @@ async fn a_cancelled_import_stops_and_a_failed_one_goes_on(db: Db) {
     assert_eq!((failed.state, failed.error.as_deref()), (ImportState::Failed, Some("log in again")));
     assert!(db.store.claim_import(at(1_000), LEASE).await.unwrap().is_none(), "until somebody says so");
     assert!(!tenant.cancel_import(import.id, at(1)).await.unwrap(), "it has ended");
-    assert!(tenant.retry_import(import.id).await.unwrap());
-    assert!(!tenant.retry_import(import.id).await.unwrap());
+    assert!(tenant.retry_import(import.id, now()).await.unwrap());
+    assert!(!tenant.retry_import(import.id, now()).await.unwrap());
     assert_eq!(held.commit_batch(&rows, at(1)).await.unwrap(), Batch::Fenced);
     let again = claim(&db, at(2)).await;
     let left = again.pending_rows(-1, 9).await.unwrap();
@@ -383,7 +383,7 @@ async fn a_cancelled_import_stops_and_a_failed_one_goes_on(db: Db) {
     again.commit_batch(&gone, at(2)).await.unwrap();
     again.finish_import(None, at(2)).await.unwrap();
     // Rows that failed are tried again, and only those.
-    assert!(tenant.retry_import(import.id).await.unwrap());
+    assert!(tenant.retry_import(import.id, now()).await.unwrap());
     assert_eq!(counts(&tenant.import(import.id).await.unwrap().unwrap()), [4, 2, 2, 0, 0, 0]);
     let third = claim(&db, at(3)).await;
     assert!(tenant.cancel_import(import.id, at(4)).await.unwrap());
@@ -391,7 +391,9 @@ async fn a_cancelled_import_stops_and_a_failed_one_goes_on(db: Db) {
     assert_eq!(rows.len(), 2);
     assert_eq!(third.commit_batch(&rows, at(5)).await.unwrap(), Batch::Cancelled);
     assert!(!third.finish_import(None, at(5)).await.unwrap());
-    assert!(!tenant.retry_import(import.id).await.unwrap() && !tenant.cancel_import(import.id, at(5)).await.unwrap());
+    assert!(
+        !tenant.retry_import(import.id, now()).await.unwrap() && !tenant.cancel_import(import.id, at(5)).await.unwrap()
+    );
     let cancelled = tenant.import(import.id).await.unwrap().unwrap();
     assert_eq!((cancelled.state, cancelled.finished_at), (ImportState::Cancelled, Some(at(4))));
     assert_eq!(leads(&tenant).await.len(), 2);
@@ -452,10 +454,10 @@ async fn business(db: &Db, name: &str) -> (Tenant, Uuid) {
         Some(account) => account.user,
         None => {
             let new = NewUser { email: "owner@example.com", name: "O", password_hash: None };
-            db.store.set_up(&new, "first", now()).await.unwrap().unwrap()
+            db.store.set_up(&new, "first", "", now()).await.unwrap().unwrap()
         }
     };
-    let business = db.store.create_business(name, owner.id, now()).await.unwrap();
+    let business = db.store.create_business(name, owner.id, "", now()).await.unwrap();
     let membership = db.store.membership(owner.id, business).await.unwrap().unwrap();
     let tenant = db.store.as_member(&membership);
     let integration = tenant.save_integration("org", &Credentials::new(b"{}".to_vec()), now()).await.unwrap();
@@ -481,7 +483,7 @@ async fn a_business_does_not_see_anothers_imports(db: Db) {
         assert!(tenant.import(other.id).await.unwrap().is_none());
         assert!(tenant.import_rows(other.id, None, None, 9).await.unwrap().items.is_empty());
         assert!(!tenant.cancel_import(other.id, at(3)).await.unwrap());
-        assert!(!tenant.retry_import(other.id).await.unwrap());
+        assert!(!tenant.retry_import(other.id, now()).await.unwrap());
         let listed: Vec<Uuid> = tenant.imports(None, 9).await.unwrap().items.iter().map(|i| i.id).collect();
         assert_eq!(listed, [own.id]);
     }

@@ -22,8 +22,8 @@ async fn s34_sealed_text_opens_in_its_row_alone(db: Db) {
 
     // To another tenant's row, with its data key brought along.
     let user = tieline_store::NewUser { email: "o@example.com", name: "O", password_hash: None };
-    let user = db.store.set_up(&user, "own", now()).await.unwrap().unwrap();
-    let business = db.store.create_business("b", user.id, now()).await.unwrap();
+    let user = db.store.set_up(&user, "own", "", now()).await.unwrap().unwrap();
+    let business = db.store.create_business("b", user.id, "", now()).await.unwrap();
     let other = db.store.as_member(&db.store.membership(user.id, business).await.unwrap().unwrap());
     let theirs = other.save_integration("acme", &Credentials::new(b"y".to_vec()), now()).await.unwrap();
     db.raw

@@ -18,13 +18,14 @@ fn new<'a>(email: &'a str) -> NewUser<'a> {
 }
 
 async fn owner(db: &Db) -> User {
-    db.store.set_up(&new("Owner@Example.com"), "Acme", now()).await.unwrap().unwrap()
+    db.store.set_up(&new("Owner@Example.com"), "Acme", "", now()).await.unwrap().unwrap()
 }
 
 async fn only_one_of_many_sets_the_service_up(db: Db) {
     assert!(!db.store.has_users().await.unwrap());
     let addresses: Vec<String> = (0..8).map(|n| format!("u{n}@example.com")).collect();
-    let at_once = addresses.iter().map(|email| async { db.store.set_up(&new(email), "Acme", now()).await.unwrap() });
+    let at_once =
+        addresses.iter().map(|email| async { db.store.set_up(&new(email), "Acme", "", now()).await.unwrap() });
     let made: Vec<User> = futures_util::future::join_all(at_once).await.into_iter().flatten().collect();
     assert_eq!(made.len(), 1);
     let memberships = db.store.memberships(made[0].id).await.unwrap();
@@ -60,11 +61,11 @@ async fn a_session_ends_and_is_its_users(db: Db) {
     assert!(db.store.session(Digest::of("one"), later).await.unwrap().is_none(), "it has ended");
     db.store.touch_session(first.id, later, later + SignedDuration::from_hours(1)).await.unwrap();
     assert!(db.store.session(Digest::of("one"), later).await.unwrap().is_some());
-    assert!(!db.store.end_session(Uuid::now_v7(), first.id).await.unwrap(), "another user's");
-    db.store.set_password(user.id, "$argon2id$y", Some(first.id)).await.unwrap();
+    assert!(!db.store.end_session(Uuid::now_v7(), first.id, "", now()).await.unwrap(), "another user's");
+    db.store.set_password(user.id, "$argon2id$y", Some(first.id), "", now()).await.unwrap();
     let left: Vec<Uuid> = db.store.sessions_of(user.id, now()).await.unwrap().iter().map(|s| s.id).collect();
     assert_eq!(left, [first.id], "another password ends the other sessions");
-    assert!(db.store.end_session(user.id, first.id).await.unwrap());
+    assert!(db.store.end_session(user.id, first.id, "", now()).await.unwrap());
     assert!(db.store.session(Digest::of("one"), now()).await.unwrap().is_none());
 }
 
@@ -77,18 +78,18 @@ async fn a_team_keeps_its_last_owner(db: Db) {
         .await
         .unwrap();
     let invited = Invited::New(NewUser { email: "", name: "Second", password_hash: None });
-    let (_, second) = db.store.accept_invitation(token, invited, now()).await.unwrap().unwrap();
+    let (_, second) = db.store.accept_invitation(token, invited, "", now()).await.unwrap().unwrap();
     // Both leave at once: one must stay.
     let leave = |user: Uuid| {
         let tenant = tenant.clone();
-        async move { tenant.change_member(user, None).await.unwrap() }
+        async move { tenant.change_member(user, None, now()).await.unwrap() }
     };
     let (a, b) = tokio::join!(leave(first.id), leave(second));
     assert!([a, b].contains(&TeamChange::Done) && [a, b].contains(&TeamChange::LastOwner), "{a:?} {b:?}");
     let left = tenant.members().await.unwrap();
     assert_eq!(left.len(), 1);
-    assert_eq!(tenant.change_member(left[0].user.id, Some(Role::Admin)).await.unwrap(), TeamChange::LastOwner);
-    assert_eq!(tenant.change_member(Uuid::now_v7(), Some(Role::Admin)).await.unwrap(), TeamChange::NotFound);
+    assert_eq!(tenant.change_member(left[0].user.id, Some(Role::Admin), now()).await.unwrap(), TeamChange::LastOwner);
+    assert_eq!(tenant.change_member(Uuid::now_v7(), Some(Role::Admin), now()).await.unwrap(), TeamChange::NotFound);
     let gone = if left[0].user.id == first.id { second } else { first.id };
     assert!(db.store.membership(gone, tenant.business()).await.unwrap().is_none());
 }
@@ -106,23 +107,23 @@ async fn an_invitation_works_once(db: Db) {
     assert!(db.store.invitation(Digest::of("new"), soon).await.unwrap().is_none(), "it has ended");
     let taken = NewUser { email: "", name: "Somebody", password_hash: None };
     let (first, second) = tokio::join!(
-        db.store.accept_invitation(Digest::of("new"), Invited::New(taken), now()),
-        db.store.accept_invitation(Digest::of("new"), Invited::User(user.id), now()),
+        db.store.accept_invitation(Digest::of("new"), Invited::New(taken), "", now()),
+        db.store.accept_invitation(Digest::of("new"), Invited::User(user.id), "", now()),
     );
     assert_eq!([&first, &second].iter().filter(|r| r.as_ref().unwrap().is_some()).count(), 1);
     // An address that has an account: nothing is spent.
     tenant.invite("owner@example.com", Role::Member, Digest::of("x"), now(), soon).await.unwrap();
-    let refused = db.store.accept_invitation(Digest::of("x"), Invited::New(taken), now()).await.unwrap_err();
+    let refused = db.store.accept_invitation(Digest::of("x"), Invited::New(taken), "", now()).await.unwrap_err();
     assert!(matches!(refused, StoreError::Taken(_)), "{refused}");
     assert!(db.store.invitation(Digest::of("x"), now()).await.unwrap().is_some());
     let open = tenant.invitations(now()).await.unwrap();
-    assert!(tenant.take_back_invitation(open[0].id).await.unwrap());
-    assert!(!tenant.take_back_invitation(open[0].id).await.unwrap());
+    assert!(tenant.take_back_invitation(open[0].id, now()).await.unwrap());
+    assert!(!tenant.take_back_invitation(open[0].id, now()).await.unwrap());
 }
 
 async fn an_api_key_opens_its_business_until_it_is_revoked(db: Db) {
     let user = owner(&db).await;
-    let business = db.store.create_business("Other", user.id, now()).await.unwrap();
+    let business = db.store.create_business("Other", user.id, "", now()).await.unwrap();
     let tenant = db.store.as_member(&db.store.membership(user.id, business).await.unwrap().unwrap());
     let ends = now() + SignedDuration::from_hours(1);
     let new =

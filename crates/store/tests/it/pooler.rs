@@ -17,9 +17,9 @@ async fn nodes_behind_a_transaction_pooler_keep_businesses_apart() {
     let nodes = futures_util::future::join_all((0..4).map(|_| Store::connect(&url, ring(KEY)))).await;
     let nodes: Vec<Store> = nodes.into_iter().map(Result::unwrap).collect();
     let user = NewUser { email: "o@example.com", name: "O", password_hash: None };
-    let owner = nodes[0].set_up(&user, "own", now()).await.unwrap().unwrap();
+    let owner = nodes[0].set_up(&user, "own", "", now()).await.unwrap().unwrap();
     let work = nodes.iter().enumerate().map(|(n, node)| async move {
-        let business = node.create_business(&format!("b{n}"), owner.id, now()).await.unwrap();
+        let business = node.create_business(&format!("b{n}"), owner.id, "", now()).await.unwrap();
         let tenant = node.as_member(&node.membership(owner.id, business).await.unwrap().unwrap());
         for round in 0..20 {
             let name = format!("i{round}");

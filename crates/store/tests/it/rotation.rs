@@ -308,7 +308,7 @@ async fn several_nodes_rotate_at_once(db: Db) {
 
 async fn a_login_that_waits_and_a_token_outlive_a_renewal(db: Db) {
     let user = tieline_store::NewUser { email: "o@example.com", name: "O", password_hash: None };
-    let user = db.store.set_up(&user, "own", now()).await.unwrap().unwrap();
+    let user = db.store.set_up(&user, "own", "", now()).await.unwrap().unwrap();
     let member = db.store.membership(user.id, db.store.own().business()).await.unwrap().unwrap();
     let tenant = db.store.as_member(&member);
     let id = db.integration().await;

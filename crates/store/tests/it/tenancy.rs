@@ -16,9 +16,9 @@ on_both!(
 async fn two(db: &Db) -> (Tenant, Tenant) {
     let mut tenants = Vec::new();
     let new = NewUser { email: "owner@example.com", name: "O", password_hash: None };
-    let owner = db.store.set_up(&new, "first", now()).await.unwrap().unwrap();
+    let owner = db.store.set_up(&new, "first", "", now()).await.unwrap().unwrap();
     for name in ["a", "b"] {
-        let business = db.store.create_business(name, owner.id, now()).await.unwrap();
+        let business = db.store.create_business(name, owner.id, "", now()).await.unwrap();
         let membership = db.store.membership(owner.id, business).await.unwrap().unwrap();
         assert_eq!((membership.role(), membership.name()), (Role::Owner, name));
         tenants.push(db.store.as_member(&membership));
@@ -165,7 +165,7 @@ async fn a_statement_without_its_business_finds_nothing_of_another(db: Db) {
 /// A business that does not exist.
 async fn tenant_of_nobody(db: &Db) -> Tenant {
     let user = db.store.account("owner@example.com").await.unwrap().unwrap().user.id;
-    let gone = db.store.create_business("gone", user, now()).await.unwrap();
+    let gone = db.store.create_business("gone", user, "", now()).await.unwrap();
     let membership = db.store.membership(user, gone).await.unwrap().unwrap();
     let delete = format!("DELETE FROM businesses WHERE id = '{gone}'");
     match &db.raw {

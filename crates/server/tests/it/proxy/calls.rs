@@ -15,7 +15,32 @@ on_both!(
     one_business_cannot_use_the_connection_of_another,
     a_login_that_needs_a_person_is_told_and_noted,
     roles_and_the_integrations_own_switch_say_who_may_what,
+    a_change_that_cannot_be_written_down_is_not_sent,
 );
+
+async fn a_change_that_cannot_be_written_down_is_not_sent(db: Db) {
+    let world = World::new(db).await;
+    let mut owner = world.owner().await;
+    let program = Program::connected(&world, &mut owner).await;
+    let contacts = "/services/data/v67.0/sobjects/Contact";
+    assert_eq!(program.get("/services/data/v67.0/limits").await.0, 200);
+
+    world.db.raw.failpoint("BEFORE INSERT ON audit_log", "").await;
+    let written = world.ledger().await["records_written"].clone();
+    let (status, refused) = program.call(Method::POST, contacts, Some(json!({"LastName": "Lost"}))).await;
+    assert!(status.is_server_error(), "{status} {refused}");
+    assert_eq!(world.ledger().await["records_written"], written);
+    assert_eq!(program.get("/services/data/v67.0/limits").await.0, 200, "reading is not told of");
+    world.db.raw.mend("audit_log").await;
+
+    let (status, made) = program.call(Method::POST, contacts, Some(json!({"LastName": "Kept"}))).await;
+    assert_eq!(status, 201, "{made}");
+    let (_, audit) = owner.get("/api/audit?limit=2").await;
+    let of = |n: usize| (audit["items"][n]["action"].as_str().unwrap(), &audit["items"][n]["detail"]["call"]);
+    let ((begun, id), (called, same)) = (of(1), of(0));
+    assert_eq!((begun, called), ("proxy.begun", "proxy.called"), "{audit}");
+    assert!(id.is_string() && id == same, "{audit}");
+}
 
 async fn records_are_read_and_written_as_by_the_client(db: Db) {
     let world = World::new(db).await;
