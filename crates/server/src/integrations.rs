@@ -224,20 +224,21 @@ pub(crate) async fn change_integration(
     let gone = || Problem::not_found("integration");
     let before = caller.tenant.integration(id).await?.ok_or_else(gone)?;
     let name = change.name.as_deref().map(checked_name).transpose()?;
-    let (mut config, mut credentials) = (None::<Value>, None);
+    let (mut config, mut credentials) = (serde_json::Map::new(), None);
     if let Some(app) = change.app {
         let mut settings = credentials::open_to_replace(&caller.tenant, id).await?;
         take_app(&mut settings, app)?;
         credentials = Some(settings.to_credentials());
-        config.get_or_insert_with(|| before.config.clone())["own_app"] = true.into();
+        config.insert("own_app".to_owned(), true.into());
     }
     if let Some(mode) = change.proxy {
-        config.get_or_insert_with(|| before.config.clone())["proxy"] = mode.name().into();
+        config.insert("proxy".to_owned(), mode.name().into());
     }
     if let Some(reserve) = &change.api_reserve {
         let reserve = checked_reserve(reserve)?;
-        config.get_or_insert_with(|| before.config.clone())["api_reserve"] = reserve.into();
+        config.insert("api_reserve".to_owned(), reserve.into());
     }
+    let config = Some(Value::Object(config)).filter(|config| config.as_object().is_some_and(|c| !c.is_empty()));
     let changed = caller
         .tenant
         .update_integration(id, name.as_deref(), config.as_ref(), credentials.as_ref(), service.now())

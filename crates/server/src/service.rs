@@ -421,10 +421,11 @@ impl Service {
         }
         syncer.run(&mut |_| self.changed()).await?;
         if let Ok(token) = connection.credentials().token().await {
-            let mut config = integration.config.clone();
-            config["instance_url"] = token.instance_url().as_str().trim_end_matches('/').into();
-            config["organization_id"] = token.organization_id().into();
-            if config != integration.config {
+            let config = serde_json::json!({
+                "instance_url": token.instance_url().as_str().trim_end_matches('/'),
+                "organization_id": token.organization_id(),
+            });
+            if config.as_object().into_iter().flatten().any(|(key, value)| integration.config.get(key) != Some(value)) {
                 let now = self.0.clock.now();
                 tenant.note_integration(integration.id, Status::Active, None, Some(&config), now).await?;
             }

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use crate::error::StoreError;
 use crate::keys::Cell;
 use crate::open::Tenant;
-use crate::sql::Row;
+use crate::sql::{Row, Tx};
 
 /// Credentials in clear: zeroed when dropped, never printed.
 pub struct Credentials(Zeroizing<Vec<u8>>);
@@ -217,8 +217,8 @@ impl Tenant {
         }
     }
 
-    /// Notes how the integration is and what its token told about the org. One that somebody has disconnected stays
-    /// so.
+    /// Notes how the integration is, and in `config` what its token told about the org: what stands there is set, and all
+    /// else stays. One that somebody has disconnected stays so.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -231,13 +231,14 @@ impl Tenant {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let mut tx = self.write("noting the integration's state").await?;
+        let merged = merged_config(&mut tx, self.business(), id, config).await?;
         tx.query(
             "UPDATE integrations SET status = $1, status_reason = $2, config = coalesce($3, config), updated_at = $4,
              organization_id = coalesce(organization_id, $7) WHERE business_id = $5 AND id = $6 AND status <> 'inactive'",
         )
         .bind(status.name())
         .bind(reason)
-        .bind(config.cloned())
+        .bind(merged)
         .bind(now)
         .bind(self.business())
         .bind(id)
@@ -246,6 +247,29 @@ impl Tenant {
         .await?;
         tx.commit().await
     }
+}
+
+/// The settings of an integration with `changes` in their place. The row is locked: of two who change different settings
+/// at once, neither takes back what the other has set. `None` without changes or without such an integration.
+pub(crate) async fn merged_config(
+    tx: &mut Tx,
+    business: Uuid,
+    id: Uuid,
+    changes: Option<&Value>,
+) -> Result<Option<Value>, StoreError> {
+    let Some(changes) = changes.and_then(Value::as_object) else { return Ok(None) };
+    let row = tx
+        .query("SELECT config FROM integrations WHERE business_id = $1 AND id = $2 FOR UPDATE")
+        .bind(business)
+        .bind(id)
+        .optional()
+        .await?;
+    let Some(row) = row else { return Ok(None) };
+    let mut config: Value = row.get("config")?;
+    for (key, value) in changes {
+        config[key] = value.clone();
+    }
+    Ok(Some(config))
 }
 
 /// What the credentials' ciphertext is bound to.

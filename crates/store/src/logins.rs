@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 use crate::audit::Action;
 use crate::digest::Digest;
 use crate::error::StoreError;
-use crate::integrations::{COLUMNS, Credentials, Integration, Status, integration, place};
+use crate::integrations::{COLUMNS, Credentials, Integration, Status, integration, merged_config, place};
 use crate::keys::{Cell, in_use, key_of};
 use crate::open::{Store, Tenant};
 use crate::sql::Tx;
@@ -134,8 +134,8 @@ impl Tenant {
         integration(&row)
     }
 
-    /// Renames an integration, changes its settings or its credentials; what is `None` stays. Other credentials end
-    /// what was opened with the old ones. `None`, if there is no such integration.
+    /// Renames an integration, changes settings (those that stand in `config`; the others stay) or its credentials; what is
+    /// `None` stays. Other credentials end what was opened with the old ones. `None`, if there is no such integration.
     ///
     /// # Errors
     /// [`StoreError::Taken`], if another one has that name.
@@ -150,6 +150,7 @@ impl Tenant {
         let text = credentials.map(Credentials::expose);
         let (mut tx, sealed) = self.write_sealed_if("changing the integration", place(id), text).await?;
         let changed = i64::from(sealed.is_some());
+        let merged = merged_config(&mut tx, self.business(), id, config).await?;
         let row = tx
             .query(format!(
                 "UPDATE integrations SET name = coalesce($1, name), config = coalesce($2, config),
@@ -157,7 +158,7 @@ impl Tenant {
                  WHERE business_id = $6 AND id = $7 RETURNING {COLUMNS}"
             ))
             .bind(name)
-            .bind(config.cloned())
+            .bind(merged)
             .bind(sealed)
             .bind(changed)
             .bind(now)
@@ -184,6 +185,12 @@ impl Tenant {
     /// [`StoreError`].
     pub async fn delete_integration(&self, id: Uuid, now: Timestamp) -> Result<bool, StoreError> {
         let mut tx = self.write("deleting the integration").await?;
+        // Before its rows, as whoever writes rows for it does: otherwise each could wait for the other.
+        tx.query("SELECT id FROM integrations WHERE business_id = $1 AND id = $2 FOR UPDATE")
+            .bind(self.business())
+            .bind(id)
+            .optional()
+            .await?;
         delete_rows_of(&mut tx, self.business(), id).await?;
         let gone = tx
             .query("DELETE FROM integrations WHERE business_id = $1 AND id = $2")
@@ -305,7 +312,7 @@ impl Tenant {
                 .await?;
         }
         let there_now = tx
-            .query("SELECT config, status, updated_at FROM integrations WHERE business_id = $1 AND id = $2 FOR UPDATE")
+            .query("SELECT status, updated_at FROM integrations WHERE business_id = $1 AND id = $2 FOR UPDATE")
             .bind(self.business())
             .bind(target)
             .one()
@@ -318,14 +325,11 @@ impl Tenant {
             return Ok(Connected::Revoked);
         }
         // What somebody has set stays; what the login tells is new.
-        let mut config: Value = there_now.get("config")?;
-        for (key, value) in access.config.as_object().into_iter().flatten() {
-            config[key] = value.clone();
-        }
+        let config = merged_config(&mut tx, self.business(), target, Some(access.config)).await?;
         tx.query("DELETE FROM integration_tokens WHERE integration_id = $1").bind(target).execute().await?;
         let row = tx
             .query(format!(
-                "UPDATE integrations SET credentials = $1, organization_id = $2, config = $3, status = 'active', status_reason = NULL,
+                "UPDATE integrations SET credentials = $1, organization_id = $2, config = coalesce($3, config), status = 'active', status_reason = NULL,
                  generation = generation + 1, updated_at = $4 WHERE business_id = $5 AND id = $6 RETURNING {COLUMNS}"
             ))
             .bind(sealed)

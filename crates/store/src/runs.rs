@@ -8,7 +8,7 @@ use crate::checkpoints::Checkpoint;
 use crate::contacts::ContactRow;
 use crate::error::StoreError;
 use crate::open::Tenant;
-use crate::sql::Row;
+use crate::sql::{Row, Tx};
 
 /// How a run stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -93,6 +93,7 @@ impl Tenant {
     /// [`StoreError`].
     pub async fn start_run(&self, integration: Uuid, object: &str, now: Timestamp) -> Result<Run, StoreError> {
         let mut tx = self.write("starting a run").await?;
+        self.hold_integration(&mut tx, integration).await?;
         let fence: i64 = tx
             .query(
                 "INSERT INTO checkpoints (business_id, integration_id, object, fence) VALUES ($1, $2, $3, 1)
@@ -129,12 +130,19 @@ impl Tenant {
         run(&row)
     }
 
+    /// Holds the integration before its rows are written: whoever deletes it takes them in the same order.
+    async fn hold_integration(&self, tx: &mut Tx, id: Uuid) -> Result<(), StoreError> {
+        let held = tx.query("SELECT id FROM integrations WHERE business_id = $1 AND id = $2 FOR KEY SHARE");
+        held.bind(self.business()).bind(id).optional().await.map(drop)
+    }
+
     /// Writes a page: rows, checkpoint and counters in one transaction.
     ///
     /// # Errors
     /// [`StoreError::Fenced`] if a later run has taken the checkpoint: nothing was written.
     pub async fn commit_step(&self, run: &Run, step: &Step<'_>, now: Timestamp) -> Result<StepOutcome, StoreError> {
         let mut tx = self.write("writing a page of records").await?;
+        self.hold_integration(&mut tx, run.integration_id).await?;
         let scan = step.checkpoint.scan.as_ref();
         let held = tx
             .query(

@@ -5,17 +5,18 @@ use std::borrow::Cow;
 use super::transaction::Scope;
 use crate::tenancy;
 
-const WORDS: [(&str, &str); 4] = [
+const WORDS: [(&str, &str); 5] = [
     (" FOR UPDATE SKIP LOCKED", ""),
     (" FOR UPDATE", ""),
     (" FOR SHARE", ""),
+    (" FOR KEY SHARE", ""),
     ("clock_ms()", "CAST(unixepoch('subsec') * 1000 AS INTEGER)"),
 ];
 
 /// The statement as SQLite takes it:
 /// - `= ANY($1)` becomes `IN (SELECT value FROM json_each($1))`;
 /// - `clock_ms()`, the database's clock, is this machine's;
-/// - `FOR UPDATE` and `FOR SHARE` go: a writing transaction is the only one anyway;
+/// - `FOR UPDATE`, `FOR SHARE` and the like go: a writing transaction is the only one anyway;
 /// - a table that is written is named as `main.…`, for its plain name is the view of one business (see [`tenancy`]);
 ///   in a transaction of the system so is every other.
 pub(super) fn for_sqlite<'s>(sql: &'s str, scope: &Scope) -> Cow<'s, str> {

@@ -11,7 +11,54 @@ on_both!(
     an_older_version_of_a_row_does_not_replace_a_newer_one,
     what_was_written_is_read_as_it_was,
     a_failed_run_is_told_as_one_and_a_crashed_one_is_closed_by_the_next,
+    a_step_and_the_end_of_its_integration_do_not_wait_for_each_other,
+    two_who_change_settings_at_once_both_have_their_way,
 );
+
+async fn a_step_and_the_end_of_its_integration_do_not_wait_for_each_other(db: Db) {
+    let tenant = db.store.own();
+    let rows: Vec<ContactRow> = (0..50).map(|n| contact(&format!("{n:05}"), "x", 10)).collect();
+    for round in 0..25_i64 {
+        let integration = db.integration().await;
+        let run = tenant.start_run(integration, "Contact", now()).await.unwrap();
+        let steps = async {
+            for n in 0..4 {
+                let rows: Vec<_> = rows.iter().map(|row| contact(&row.source_id, "x", round * 10 + n)).collect();
+                let step = Step { contacts: &rows, checkpoint: &checkpoint(n), api_calls: 0 };
+                match tenant.commit_step(&run, &step, now()).await {
+                    Ok(_) => {}
+                    Err(StoreError::Fenced { .. }) => break,
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        };
+        let starting = async {
+            if let Err(error) = tenant.start_run(integration, "Contact", now()).await {
+                // The integration is gone: its rows may refer to it no more.
+                assert!(!error.is_passing(), "{error}");
+            }
+        };
+        let ending = async {
+            tokio::time::sleep(std::time::Duration::from_millis(round as u64 % 5)).await;
+            tenant.delete_integration(integration, now()).await.unwrap();
+        };
+        tokio::join!(steps, starting, ending);
+    }
+}
+
+async fn two_who_change_settings_at_once_both_have_their_way(db: Db) {
+    let (tenant, id) = (db.store.own(), db.integration().await);
+    for n in 0..20 {
+        let (proxy, told) = (serde_json::json!({"proxy": n}), serde_json::json!({"instance_url": n}));
+        let (changed, noted) = tokio::join!(
+            tenant.update_integration(id, None, Some(&proxy), None, now()),
+            tenant.note_integration(id, tieline_store::Status::Active, None, Some(&told), now()),
+        );
+        (changed.unwrap().unwrap(), noted.unwrap());
+        let config = tenant.integration(id).await.unwrap().unwrap().config;
+        assert_eq!((&config["proxy"], &config["instance_url"]), (&n.into(), &n.into()), "{config}");
+    }
+}
 
 fn contact(id: &str, last_name: &str, stamp: i64) -> ContactRow {
     ContactRow {
