@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::transaction::Scope;
+use super::value::Value;
 use crate::tenancy;
 
 const WORDS: [(&str, &str); 5] = [
@@ -39,6 +40,34 @@ pub(super) fn for_sqlite<'s>(sql: &'s str, scope: &Scope) -> Cow<'s, str> {
     out
 }
 
+/// The statement with `?` for each `$n`, and the values in the order of their places.
+pub(super) fn by_place(sql: &str, mut values: Vec<Value>) -> (Cow<'static, str>, Vec<Value>) {
+    let mut out = String::with_capacity(sql.len());
+    let mut places = Vec::with_capacity(values.len());
+    let mut pieces = sql.split('$');
+    out.push_str(pieces.next().unwrap_or_default());
+    for piece in pieces {
+        let digits = piece.bytes().take_while(u8::is_ascii_digit).count();
+        match piece[..digits].parse::<usize>() {
+            Ok(n) if (1..=values.len()).contains(&n) => {
+                places.push(n - 1);
+                out.push('?');
+                out.push_str(&piece[digits..]);
+            }
+            // Not one of ours: left as it is.
+            _ => {
+                out.push('$');
+                out.push_str(piece);
+            }
+        }
+    }
+    let in_order = places.iter().copied().eq(0..values.len());
+    if !in_order {
+        values = places.into_iter().map(|place| values[place].clone()).collect();
+    }
+    (Cow::Owned(out), values)
+}
+
 fn named<'s>(sql: &'s str, scope: &Scope) -> Cow<'s, str> {
     let all = matches!(scope, Scope::System);
     let writes = ["INSERT", "UPDATE", "DELETE"].iter().any(|verb| sql.trim_start().starts_with(verb));
@@ -65,6 +94,22 @@ fn named<'s>(sql: &'s str, scope: &Scope) -> Cow<'s, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_value_that_stands_twice_is_bound_twice() {
+        let values = ["a", "b", "c"].map(Value::from).to_vec();
+        let text = |value: &Value| match value {
+            Value::Text(text) => text.clone().unwrap(),
+            _ => unreachable!(),
+        };
+        let (sql, bound) = by_place("VALUES ($1, $2), ($1, $3), ('$', '$.x')", values.clone());
+        assert_eq!(sql, "VALUES (?, ?), (?, ?), ('$', '$.x')");
+        assert_eq!(bound.iter().map(text).collect::<String>(), "abac");
+        let (sql, bound) = by_place("$3 $2 $1", values.clone());
+        assert_eq!((sql.as_ref(), bound.iter().map(text).collect::<String>().as_str()), ("? ? ?", "cba"));
+        let (_, bound) = by_place("$1 $2 $3", values);
+        assert_eq!(bound.iter().map(text).collect::<String>(), "abc");
+    }
 
     #[test]
     fn sqlite_writes_to_the_tables_and_reads_a_business_from_its_views() {
