@@ -47,6 +47,17 @@ pub enum StoreError {
         /// What the database said.
         source: sqlx::Error,
     },
+    /// Rows could not be written to SQLite.
+    #[error("the database failed while {doing}: {source}")]
+    Rows {
+        /// What was attempted.
+        doing: &'static str,
+        /// What SQLite said.
+        source: rusqlite::Error,
+    },
+    /// A table of a mapping cannot be like that.
+    #[error(transparent)]
+    Table(#[from] crate::object_tables::TableError),
     /// A later run has taken over the checkpoint.
     #[error("run {run} lost its checkpoint to a later run")]
     Fenced {
@@ -120,7 +131,7 @@ impl StoreError {
             StoreError::Database { source: sqlx::Error::PoolTimedOut, .. } => {
                 "all connections are busy, or the database does not answer; try again"
             }
-            StoreError::Database { .. } => {
+            StoreError::Database { .. } | StoreError::Rows { .. } => {
                 "run again; if it stays, check the database's disk and log (SQLite: `PRAGMA integrity_check`)"
             }
             StoreError::Fenced { .. } => "nothing is lost: the later run does the work",
@@ -130,6 +141,7 @@ impl StoreError {
             StoreError::Sealed { .. } => "use the master key with which it was saved, or connect the org again",
             StoreError::KeyNeeded { .. } => "bring what it wraps under the first key: tieline keys rotate",
             StoreError::Revoked { .. } => "connect the org again if that is meant",
+            StoreError::Table(_) => "name it otherwise in the mapping",
             StoreError::Taken(_) => "choose another one",
         };
         hint.to_owned()
@@ -150,6 +162,7 @@ impl StoreError {
                     })
             }
             StoreError::DiskFull => true,
+            StoreError::Rows { source, .. } => source.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy),
             _ => false,
         }
     }
@@ -168,6 +181,13 @@ impl StoreError {
     pub(crate) fn is_duplicate(&self) -> bool {
         matches!(self, StoreError::Database { source, .. }
             if source.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation))
+    }
+
+    /// Whether there is such a table already.
+    pub(crate) fn is_existing_table(&self) -> bool {
+        matches!(self, StoreError::Database { source, .. } if source.as_database_error().is_some_and(|e| {
+            e.code().as_deref() == Some("42P07") || e.message().contains("already exists")
+        }))
     }
 
     /// The same as [`StoreError::Taken`], if a unique constraint refused the row.

@@ -32,7 +32,7 @@ impl Store {
     /// The connections as they are now.
     pub fn pools(&self) -> Vec<PoolUse> {
         match self.database() {
-            Database::Sqlite { writer, reader } => {
+            Database::Sqlite { writer, reader, .. } => {
                 vec![PoolUse::of("sqlite_writer", writer), PoolUse::of("sqlite_reader", reader)]
             }
             Database::Postgres { pool, .. } => vec![PoolUse::of("postgres", pool)],

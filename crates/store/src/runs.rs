@@ -63,6 +63,12 @@ pub struct Run {
     fence: i64,
 }
 
+impl Run {
+    pub(crate) fn fence(&self) -> i64 {
+        self.fence
+    }
+}
+
 /// What one page of a scan brings.
 #[derive(Debug)]
 pub struct Step<'a> {
@@ -131,7 +137,7 @@ impl Tenant {
     }
 
     /// Holds the integration before its rows are written: whoever deletes it takes them in the same order.
-    async fn hold_integration(&self, tx: &mut Tx, id: Uuid) -> Result<(), StoreError> {
+    pub(crate) async fn hold_integration(&self, tx: &mut Tx, id: Uuid) -> Result<(), StoreError> {
         let held = tx.query("SELECT id FROM integrations WHERE business_id = $1 AND id = $2 FOR KEY SHARE");
         held.bind(self.business()).bind(id).optional().await.map(drop)
     }
@@ -246,7 +252,7 @@ impl Tenant {
     }
 }
 
-fn run(row: &Row) -> Result<Run, StoreError> {
+pub(crate) fn run(row: &Row) -> Result<Run, StoreError> {
     Ok(Run {
         id: row.get("id")?,
         integration_id: row.get("integration_id")?,

@@ -27,7 +27,7 @@ const fn tenants(table: &'static str) -> Tenants {
     Tenants { table, business: "business_id", person: None }
 }
 
-const TENANT_TABLES: [Tenants; 15] = [
+const TENANT_TABLES: [Tenants; 17] = [
     Tenants {
         table: "businesses",
         business: "id",
@@ -53,6 +53,8 @@ const TENANT_TABLES: [Tenants; 15] = [
     tenants("checkpoints"),
     tenants("runs"),
     tenants("integration_logs"),
+    tenants("mappings"),
+    tenants("mapping_checkpoints"),
 ];
 
 /// Tables whose rows belong to a business or to none: only the system writes and reads the latter.
@@ -77,6 +79,12 @@ const SHARED_TABLES: [&str; 5] = ["users", "sessions", "key_canaries", "rate_lim
 /// Whether the word names one of our tables.
 pub(crate) fn is_table(word: &str) -> bool {
     tenant_tables().any(|tenants| tenants.table == word) || SHARED_TABLES.contains(&word)
+}
+
+/// Whether a table of that name is the program's own, or the database's.
+pub(crate) fn is_ours(name: &str) -> bool {
+    let theirs = ["sqlite_", "pg_", "_", "tieline_"];
+    is_table(name) || name == "scope" || theirs.iter().any(|prefix| name.starts_with(prefix))
 }
 
 fn tenant_tables() -> impl Iterator<Item = &'static Tenants> {

@@ -7,6 +7,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
 
 use crate::error::StoreError;
+use crate::object_tables::BulkWriter;
 use crate::sql::Database;
 use crate::{migrations, tenancy};
 
@@ -62,7 +63,10 @@ pub(super) async fn prepared(path: &Path) -> Result<Prepared, StoreError> {
     let options = options.create_if_missing(false);
     let writer = pool(1).connect_with(options.clone()).await.map_err(failed)?;
     let reader = pool(READERS).connect_with(options).await.map_err(failed)?;
-    Ok(Prepared { database: Database::Sqlite { writer, reader }, holds_credentials: sealed > 0 })
+    Ok(Prepared {
+        database: Database::Sqlite { writer, reader, bulk: BulkWriter::new(path.to_owned()) },
+        holds_credentials: sealed > 0,
+    })
 }
 
 /// Makes the file where there is none, readable by its owner alone: it holds people's data. SQLite gives its

@@ -20,7 +20,7 @@ const WORDS: [(&str, &str); 5] = [
 /// - `FOR UPDATE`, `FOR SHARE` and the like go: a writing transaction is the only one anyway;
 /// - a table that is written is named as `main.…`, for its plain name is the view of one business (see [`tenancy`]);
 ///   in a transaction of the system so is every other.
-pub(super) fn for_sqlite<'s>(sql: &'s str, scope: &Scope) -> Cow<'s, str> {
+pub(crate) fn for_sqlite<'s>(sql: &'s str, scope: &Scope) -> Cow<'s, str> {
     let mut out = named(sql, scope);
     for (theirs, ours) in WORDS {
         if out.contains(theirs) {

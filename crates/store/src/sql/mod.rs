@@ -11,6 +11,8 @@ mod time;
 mod transaction;
 mod value;
 
+pub(crate) use dialect::for_sqlite;
 pub(crate) use row::Row;
+pub(crate) use time::PgTime;
 pub(crate) use transaction::{Access, Database, Scope, Tx};
 pub(crate) use value::Value;

@@ -11,7 +11,7 @@ use sqlx::{Decode, Encode, Postgres, Type};
 const EPOCH: i64 = 946_684_800_000_000;
 
 /// A moment, cut to the milliseconds that SQLite keeps too.
-pub(super) struct PgTime(pub(super) Timestamp);
+pub(crate) struct PgTime(pub(crate) Timestamp);
 
 impl Type<Postgres> for PgTime {
     fn type_info() -> PgTypeInfo {

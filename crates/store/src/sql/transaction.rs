@@ -11,6 +11,7 @@ use super::dialect::{by_place, for_sqlite};
 use super::row::{Column, Row};
 use super::value::Value;
 use crate::error::StoreError;
+use crate::object_tables::BulkWriter;
 
 /// Whose rows a transaction sees and may write. The database itself holds to it (see [`crate::tenancy`]).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub(crate) enum Scope {
     /// Everybody's: for what comes before a business is known (whose session is this?), and for the service's own
     /// work. Its statements are few, and each says in its own words which row it means.
     System,
+    /// Nobody's rows: tables are made and changed. On PostgreSQL as whoever owns them.
+    Schema,
 }
 
 /// What a transaction is for. SQLite has one writer; PostgreSQL refuses writes in a reading one.
@@ -34,8 +37,9 @@ pub(crate) enum Access {
 /// The connections to either database.
 #[derive(Debug, Clone)]
 pub(crate) enum Database {
-    /// One writing connection: SQLite has one writer at a time, and waiting here is fair.
-    Sqlite { writer: SqlitePool, reader: SqlitePool },
+    /// One writing connection: SQLite has one writer at a time, and waiting here is fair. Rows by the thousand have
+    /// another one, used by whoever holds the first.
+    Sqlite { writer: SqlitePool, reader: SqlitePool, bulk: BulkWriter },
     /// `prepared`: whether a statement may be prepared for the whole connection. Behind a transaction pooler the
     /// next transaction has another one.
     Postgres { pool: PgPool, prepared: bool },
@@ -45,7 +49,7 @@ impl Database {
     /// Begins a transaction. `doing` is what its errors say was attempted.
     pub(crate) async fn begin(&self, scope: Scope, access: Access, doing: &'static str) -> Result<Tx, StoreError> {
         let begun = match self {
-            Database::Sqlite { writer, reader } => {
+            Database::Sqlite { writer, reader, .. } => {
                 let pool = if access == Access::Write { writer } else { reader };
                 pool.begin_with(AssertSqlSafe(begin_sqlite(&scope, access))).await.map(Inner::Sqlite)
             }
@@ -63,7 +67,8 @@ impl Database {
     }
 
     pub(crate) async fn limit_pages(&self, pages: u32) -> Result<(), sqlx::Error> {
-        if let Database::Sqlite { writer, .. } = self {
+        if let Database::Sqlite { writer, bulk, .. } = self {
+            bulk.limit_pages(pages);
             sqlx::query(AssertSqlSafe(format!("PRAGMA max_page_count = {pages}"))).execute(writer).await?;
         }
         Ok(())
@@ -71,7 +76,7 @@ impl Database {
 
     pub(crate) async fn close(&self) {
         match self {
-            Database::Sqlite { writer, reader } => {
+            Database::Sqlite { writer, reader, .. } => {
                 reader.close().await;
                 writer.close().await;
             }
@@ -87,6 +92,7 @@ fn begin_sqlite(scope: &Scope, access: Access) -> String {
         Scope::Tenant { business, user } => (business.to_string(), user.map(|user| user.to_string())),
         Scope::User(user) => (String::new(), Some(user.to_string())),
         Scope::System => ("*".to_owned(), None),
+        Scope::Schema => (String::new(), None),
     };
     format!("{begin}; UPDATE temp.scope SET business = '{business}', person = '{}'", user.unwrap_or_default())
 }
@@ -104,6 +110,7 @@ fn begin_postgres(scope: &Scope, access: Access) -> String {
         }
         Scope::User(user) => told("", &user.to_string()),
         Scope::System => format!("{begin}; SET LOCAL ROLE tieline_system"),
+        Scope::Schema => begin.to_owned(),
     }
 }
 
@@ -127,6 +134,16 @@ impl Tx {
 
     pub(crate) fn is_postgres(&self) -> bool {
         matches!(self.inner, Inner::Postgres { .. })
+    }
+
+    /// One row of PostgreSQL's, by arguments that were encoded before.
+    pub(crate) async fn postgres_row(&mut self, sql: String, arguments: PgArguments) -> Result<Row, StoreError> {
+        let doing = self.doing;
+        let Inner::Postgres { transaction, prepared } = &mut self.inner else {
+            return Err(StoreError::doing(doing)(sqlx::Error::Configuration("this is no PostgreSQL".into())));
+        };
+        let query = sqlx::query_with(AssertSqlSafe(sql), arguments).persistent(*prepared);
+        query.fetch_one(&mut **transaction).await.map(|row| Row::postgres(row, doing)).map_err(StoreError::doing(doing))
     }
 
     /// Has each statement of this transaction planned for its values and for the tables as they are. PostgreSQL keeps the

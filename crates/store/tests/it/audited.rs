@@ -15,6 +15,8 @@ use crate::imports::{asked, ids};
 on_both!(a_change_has_one_entry_and_without_it_does_not_happen);
 
 type Change<'a> = Pin<Box<dyn Future<Output = Result<(), StoreError>> + 'a>>;
+/// Begins a change, as often as one likes.
+type Begin<'a> = Box<dyn Fn() -> Change<'a> + 'a>;
 
 /// What the changes are made to.
 struct Scene {
@@ -69,7 +71,7 @@ fn session(user_id: Uuid) -> Session {
 }
 
 /// Every change that is told of, in an order in which each finds what it needs; and the name of its entry.
-fn changes<'a>(db: &'a Db, s: &'a Scene) -> Vec<(&'static str, Box<dyn Fn() -> Change<'a> + 'a>)> {
+fn changes<'a>(db: &'a Db, s: &'a Scene) -> Vec<(&'static str, Begin<'a>)> {
     macro_rules! change {
         ($name:literal, $work:expr) => {
             ($name, Box::new(move || -> Change<'a> { Box::pin(async move { $work.await.map(drop) }) }))

@@ -14,6 +14,7 @@ mod import_cost;
 mod imports;
 mod keys;
 mod leads;
+mod object_tables;
 mod opening;
 mod outages;
 mod people;

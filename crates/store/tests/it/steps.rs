@@ -54,7 +54,8 @@ async fn two_who_change_settings_at_once_both_have_their_way(db: Db) {
             tenant.update_integration(id, None, Some(&proxy), None, now()),
             tenant.note_integration(id, tieline_store::Status::Active, None, Some(&told), now()),
         );
-        (changed.unwrap().unwrap(), noted.unwrap());
+        changed.unwrap().unwrap();
+        noted.unwrap();
         let config = tenant.integration(id).await.unwrap().unwrap().config;
         assert_eq!((&config["proxy"], &config["instance_url"]), (&n.into(), &n.into()), "{config}");
     }

@@ -1,0 +1,303 @@
+//! Mappings: which object of an org is kept in step, in which table, and how far it has been read.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::checkpoints::{Checkpoint, Position};
+use crate::error::StoreError;
+use crate::object_tables::{self, Column, ObjectTable, Rows};
+use crate::open::Tenant;
+use crate::runs::{Run, StepOutcome, run};
+use crate::sql::{Access, Row, Scope};
+use crate::tenancy;
+
+/// How a mapping stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MappingState {
+    /// Its first scan has not ended yet.
+    Initial,
+    /// It is kept in step.
+    Synced,
+    /// New columns are being filled.
+    Resync,
+    /// All of it is being read anew.
+    Reload,
+    /// The org's object has changed so that somebody must look.
+    SchemaChanged,
+    /// Somebody has paused it.
+    Paused,
+    /// It waits for the org's API calls of the day.
+    PausedQuota,
+    /// Somebody must log in.
+    NeedsReauth,
+}
+
+impl MappingState {
+    const ALL: [Self; 8] = [
+        Self::Initial,
+        Self::Synced,
+        Self::Resync,
+        Self::Reload,
+        Self::SchemaChanged,
+        Self::Paused,
+        Self::PausedQuota,
+        Self::NeedsReauth,
+    ];
+
+    /// Its name in the database and in the API.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Initial => "initial",
+            Self::Synced => "synced",
+            Self::Resync => "resync",
+            Self::Reload => "reload",
+            Self::SchemaChanged => "schema_changed",
+            Self::Paused => "paused",
+            Self::PausedQuota => "paused_quota",
+            Self::NeedsReauth => "needs_reauth",
+        }
+    }
+}
+
+/// A mapping.
+#[derive(Debug, Clone)]
+pub struct Mapping {
+    /// UUID.
+    pub id: Uuid,
+    /// Its integration.
+    pub integration_id: Uuid,
+    /// What people call it: one of that name in an integration.
+    pub name: String,
+    /// API name of the object.
+    pub object: String,
+    /// Where its rows are.
+    pub table: Arc<ObjectTable>,
+    /// As somebody wrote it.
+    pub definition: Value,
+    /// How it stands.
+    pub state: MappingState,
+    /// Why, where that is not clear by itself.
+    pub state_reason: Option<String>,
+    /// How far it has been read.
+    pub checkpoint: Checkpoint,
+}
+
+/// A mapping to be made.
+#[derive(Debug, Clone)]
+pub struct NewMapping<'a> {
+    /// What people call it.
+    pub name: &'a str,
+    /// API name of the object.
+    pub object: &'a str,
+    /// Table, as the business names it.
+    pub table: &'a str,
+    /// Its columns.
+    pub columns: Vec<Column>,
+    /// As somebody wrote it.
+    pub definition: &'a Value,
+}
+
+const SELECT: &str = "SELECT m.*, c.through, c.scan_stamp, c.scan_id, c.scan_until FROM mappings AS m
+    JOIN mapping_checkpoints AS c ON c.mapping_id = m.id";
+
+impl Tenant {
+    /// The name that a table of this business has in the database. The business that the database began with has its
+    /// tables under their own names; those of others carry a mark.
+    pub fn table_name(&self, table: &str) -> String {
+        if self.business() == self.store().own().business() {
+            return table.to_owned();
+        }
+        let id = self.business().simple().to_string();
+        format!("b{}_{table}", &id[id.len() - 12..])
+    }
+
+    /// Makes a mapping and its table.
+    ///
+    /// # Errors
+    /// [`StoreError::Table`] for a table that cannot be, [`StoreError::Taken`] if the integration has a mapping of that
+    /// name or the database such a table.
+    pub async fn create_mapping(
+        &self,
+        integration: Uuid,
+        new: &NewMapping<'_>,
+        now: Timestamp,
+    ) -> Result<Mapping, StoreError> {
+        let table = ObjectTable::new(&self.table_name(new.table), new.columns.clone())?;
+        let taken = || format!("there is a table named `{}` already", new.table);
+        if tenancy::is_ours(table.name()) {
+            return Err(StoreError::Taken(taken()));
+        }
+        let id = Uuid::now_v7();
+        let columns = serde_json::to_value(table.columns()).unwrap_or_default();
+        let mut tx = self.write("making the mapping").await?;
+        tx.query(
+            "INSERT INTO mappings (id, business_id, integration_id, name, object, table_name, definition, columns, created_at, updated_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9)",
+        )
+        .bind(id)
+        .bind(self.business())
+        .bind(integration)
+        .bind(new.name)
+        .bind(new.object)
+        .bind(table.name())
+        .bind(new.definition)
+        .bind(&columns)
+        .bind(now)
+        .execute()
+        .await
+        .map_err(|e| e.or_taken(|| format!("there is a mapping `{}`, or one into the table `{}`, already", new.name, new.table)))?;
+        tx.query("INSERT INTO mapping_checkpoints (mapping_id, business_id) VALUES ($1, $2)")
+            .bind(id)
+            .bind(self.business())
+            .execute()
+            .await?;
+        tx.commit().await?;
+        // The mapping first: of two who want one table, one has been refused by now. A process that dies in between is
+        // made good by whoever reads or makes the mapping next.
+        if let Err(error) = self.make_table(&table).await {
+            let mut tx = self.write("making the mapping").await?;
+            tx.query("DELETE FROM mappings WHERE business_id = $1 AND id = $2")
+                .bind(self.business())
+                .bind(id)
+                .execute()
+                .await?;
+            tx.commit().await?;
+            return Err(if error.is_existing_table() { StoreError::Taken(taken()) } else { error });
+        }
+        self.mapping(id).await?.ok_or_else(|| StoreError::doing("making the mapping")(sqlx::Error::RowNotFound))
+    }
+
+    async fn make_table(&self, table: &ObjectTable) -> Result<(), StoreError> {
+        let mut tx = self.store().database().begin(Scope::Schema, Access::Write, "making a table").await?;
+        for statement in object_tables::create(table, self.business(), tx.is_postgres()) {
+            tx.query(statement).execute().await?;
+        }
+        tx.commit().await
+    }
+
+    /// The mappings of an integration, by name.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn mappings(&self, integration: Uuid) -> Result<Vec<Mapping>, StoreError> {
+        let mut tx = self.read("reading the mappings").await?;
+        let sql = format!("{SELECT} WHERE m.business_id = $1 AND m.integration_id = $2 ORDER BY m.name");
+        tx.query(sql).bind(self.business()).bind(integration).all().await?.iter().map(mapping).collect()
+    }
+
+    /// One mapping by its id.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn mapping(&self, id: Uuid) -> Result<Option<Mapping>, StoreError> {
+        let mut tx = self.read("reading the mapping").await?;
+        let sql = format!("{SELECT} WHERE m.business_id = $1 AND m.id = $2");
+        tx.query(sql).bind(self.business()).bind(id).optional().await?.as_ref().map(mapping).transpose()
+    }
+
+    /// Takes a mapping out, with its table. False if there is none.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn delete_mapping(&self, mapping: &Mapping) -> Result<bool, StoreError> {
+        let mut tx = self.write("deleting the mapping").await?;
+        let gone = tx
+            .query("DELETE FROM mappings WHERE business_id = $1 AND id = $2")
+            .bind(self.business())
+            .bind(mapping.id)
+            .execute()
+            .await?;
+        tx.commit().await?;
+        if gone == 0 {
+            return Ok(false);
+        }
+        let mut tx = self.store().database().begin(Scope::Schema, Access::Write, "dropping a table").await?;
+        tx.query(object_tables::drop_table(mapping.table.name())).execute().await?;
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    /// Starts a run of a mapping, as [`Tenant::start_run`] does.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn start_mapping_run(&self, mapping: &Mapping, now: Timestamp) -> Result<Run, StoreError> {
+        let mut tx = self.write("starting a run").await?;
+        self.hold_integration(&mut tx, mapping.integration_id).await?;
+        let fence: i64 = tx
+            .query("UPDATE mapping_checkpoints SET fence = fence + 1 WHERE mapping_id = $1 RETURNING fence")
+            .bind(mapping.id)
+            .value("fence")
+            .await?;
+        tx.query(
+            "UPDATE runs SET state = 'failed', finished_at = $1, error = 'interrupted: a later run took over'
+             WHERE mapping_id = $2 AND state = 'running'",
+        )
+        .bind(now)
+        .bind(mapping.id)
+        .execute()
+        .await?;
+        let row = tx
+            .query(
+                "INSERT INTO runs (id, business_id, integration_id, mapping_id, object, fence, state, started_at)
+                 VALUES ($1, $2, $3, $4, $5, $6, 'running', $7) RETURNING *",
+            )
+            .bind(Uuid::now_v7())
+            .bind(self.business())
+            .bind(mapping.integration_id)
+            .bind(mapping.id)
+            .bind(&mapping.object)
+            .bind(fence)
+            .bind(now)
+            .one()
+            .await?;
+        tx.commit().await?;
+        run(&row)
+    }
+
+    /// Writes rows of a mapping, its checkpoint and the run's counters, as one transaction. The rows come back empty, to
+    /// be filled again.
+    ///
+    /// # Errors
+    /// [`StoreError::Fenced`] if a later run has taken the checkpoint, or the integration was disconnected: nothing was
+    /// written.
+    pub async fn commit_rows(
+        &self,
+        run: &Run,
+        mapping: &Mapping,
+        rows: Rows,
+        checkpoint: &Checkpoint,
+        api_calls: u64,
+        now: Timestamp,
+    ) -> Result<(Rows, StepOutcome), StoreError> {
+        let step = object_tables::Step { run, mapping, checkpoint, api_calls, now };
+        object_tables::commit(self, &step, rows).await
+    }
+}
+
+fn mapping(row: &Row) -> Result<Mapping, StoreError> {
+    let columns: Value = row.get("columns")?;
+    let unreadable = |e: Box<dyn std::error::Error + Send + Sync>| {
+        StoreError::doing("reading the mapping")(sqlx::Error::ColumnDecode { index: "columns".to_owned(), source: e })
+    };
+    let columns: Vec<Column> = serde_json::from_value(columns).map_err(|e| unreadable(e.into()))?;
+    let table = ObjectTable::new(&row.get::<String>("table_name")?, columns).map_err(|e| unreadable(e.into()))?;
+    let state: String = row.get("state")?;
+    let position = row.find("scan_stamp")?.zip(row.find("scan_id")?).map(|(stamp, id)| Position { stamp, id });
+    Ok(Mapping {
+        id: row.get("id")?,
+        integration_id: row.get("integration_id")?,
+        name: row.get("name")?,
+        object: row.get("object")?,
+        table: Arc::new(table),
+        definition: row.get("definition")?,
+        // The database's own check lets no other name in.
+        state: MappingState::ALL.into_iter().find(|s| s.name() == state).unwrap_or(MappingState::Paused),
+        state_reason: row.find("state_reason")?,
+        checkpoint: Checkpoint { through: row.find("through")?, scan: position.zip(row.find("scan_until")?) },
+    })
+}

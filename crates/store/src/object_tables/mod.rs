@@ -1,0 +1,33 @@
+//! Tables for objects of an org, made while the program runs: one for each mapping that asks for one of its own.
+//!
+//! A table has the record's `id` as its key, a typed column for each mapped field, and four columns of ours, which begin
+//! with an underscore as no mapped column may:
+//!
+//! | column | holds |
+//! | --- | --- |
+//! | `_stamp` | the record's version: its SystemModstamp, or what the object has in its place |
+//! | `_deleted` | null for a record that is there; else how it went: `deleted`, `merged`, `erased` or `hidden` |
+//! | `_master_id` | of a merged record: the one that stayed |
+//! | `_synced_at` | when this version was written here |
+//!
+//! Rows come in batches ([`Rows`]), many thousand a second, so they take another way into either database than the
+//! statements of the rest of this crate: PostgreSQL is given each column as one array, SQLite one prepared statement
+//! that is run for each row.
+//!
+//! Reading order: [`rows`] (what is written), [`table`] (where), `ddl` (making it), `postgres` and `sqlite` (writing),
+//! `step` (rows, checkpoint and counters as one transaction).
+
+mod ddl;
+mod decimal;
+mod postgres;
+pub mod rows;
+mod sqlite;
+mod step;
+pub mod table;
+
+pub use rows::{Deletion, Rows};
+pub use table::{Column, ColumnKind, ObjectTable, TableError};
+
+pub(crate) use ddl::{create, drop_table};
+pub(crate) use sqlite::BulkWriter;
+pub(crate) use step::{Step, commit};

@@ -1,0 +1,268 @@
+//! Into SQLite: one prepared statement, run for each row, on a connection of its own.
+//!
+//! Through sqlx a row costs thirty microseconds and more, for each of its values is looked up and sent to another
+//! thread; here it costs two.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::Timestamp;
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{Connection, Statement, ToSql};
+
+use super::rows::{Cell, Rows};
+use super::table::{ColumnKind, ObjectTable, quoted};
+use super::{Deletion, decimal};
+use crate::error::StoreError;
+use crate::runs::StepOutcome;
+use crate::sql::{Scope, Value, for_sqlite};
+
+/// The connection for rows. It is opened at the first use, and whoever uses it holds the database's one writer, so that
+/// it waits its turn like all the others.
+#[derive(Debug, Clone)]
+pub(crate) struct BulkWriter {
+    path: PathBuf,
+    connection: Arc<Mutex<Option<Connection>>>,
+    /// How far the file may grow, in pages; 0: as far as the disk lets it.
+    most_pages: Arc<AtomicU32>,
+}
+
+/// A statement that goes with a batch, before or behind it.
+pub(crate) struct Beside {
+    pub(crate) sql: &'static str,
+    pub(crate) values: Vec<Value>,
+}
+
+/// A batch with what goes with it, as one transaction.
+pub(crate) struct Batch {
+    /// The first of them must touch one row, or nothing is done.
+    pub(crate) before: Vec<Beside>,
+    pub(crate) table: Arc<ObjectTable>,
+    pub(crate) rows: Rows,
+    pub(crate) after: Box<dyn FnOnce(StepOutcome) -> Vec<Beside> + Send>,
+    pub(crate) now: Timestamp,
+}
+
+/// What became of a batch: none, where the first statement touched nothing. The rows come back, to be used again.
+pub(crate) type Written = (Rows, Option<StepOutcome>);
+
+impl BulkWriter {
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self { path, connection: Arc::default(), most_pages: Arc::default() }
+    }
+
+    /// See [`crate::Store::limit_pages`].
+    pub(crate) fn limit_pages(&self, pages: u32) {
+        self.most_pages.store(pages, Ordering::Relaxed);
+        *self.connection.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Writes a batch, on a thread where waiting for the disk holds up nobody.
+    pub(crate) async fn write(&self, batch: Batch) -> Result<Written, StoreError> {
+        let this = self.clone();
+        let written = tokio::task::spawn_blocking(move || this.write_now(batch)).await;
+        written.unwrap_or_else(|_| Err(StoreError::doing("writing rows")(sqlx::Error::WorkerCrashed)))
+    }
+
+    fn write_now(&self, batch: Batch) -> Result<Written, StoreError> {
+        let mut slot = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let connection = match &mut *slot {
+            Some(connection) => connection,
+            none => none.insert(open(&self.path, self.most_pages.load(Ordering::Relaxed)).map_err(failed)?),
+        };
+        let written = write(connection, batch).map_err(failed);
+        if written.is_err() {
+            // Whatever state it is in, the next batch has a new one.
+            *slot = None;
+        }
+        written
+    }
+}
+
+fn open(path: &std::path::Path, most_pages: u32) -> rusqlite::Result<Connection> {
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(std::time::Duration::from_secs(10))?;
+    // As the other connections have it: see `open/sqlite.rs`.
+    for (name, value) in [("synchronous", "full"), ("temp_store", "memory")] {
+        connection.pragma_update(None, name, value)?;
+    }
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "cache_size", -8192)?;
+    connection.pragma_update(None, "wal_autocheckpoint", 4000)?;
+    if most_pages > 0 {
+        connection.pragma_update(None, "max_page_count", most_pages)?;
+    }
+    Ok(connection)
+}
+
+fn write(connection: &mut Connection, batch: Batch) -> rusqlite::Result<Written> {
+    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    for (n, beside) in batch.before.iter().enumerate() {
+        let touched = run(&transaction, beside)?;
+        if n == 0 && touched != 1 {
+            return Ok((batch.rows, None));
+        }
+    }
+    let outcome = rows(&transaction, &batch.table, &batch.rows, batch.now)?;
+    for beside in (batch.after)(outcome) {
+        run(&transaction, &beside)?;
+    }
+    transaction.commit()?;
+    Ok((batch.rows, Some(outcome)))
+}
+
+/// All of it is the service's own work: which business it is stands in each statement.
+fn run(connection: &Connection, beside: &Beside) -> rusqlite::Result<usize> {
+    let mut statement = connection.prepare_cached(&for_sqlite(beside.sql, &Scope::System))?;
+    // The parameter `$n` has its number by its place of first appearance, and not by its name.
+    for (n, value) in beside.values.iter().enumerate() {
+        if let Some(index) = statement.parameter_index(&format!("${}", n + 1))? {
+            statement.raw_bind_parameter(index, value.for_rusqlite())?;
+        }
+    }
+    statement.raw_execute()
+}
+
+/// New rows by one statement; a row that is there already by another, if it is older or different.
+fn rows(connection: &Connection, table: &ObjectTable, rows: &Rows, now: Timestamp) -> rusqlite::Result<StepOutcome> {
+    let (insert, update) = statements(table);
+    let (mut insert, mut update) = (connection.prepare_cached(&insert)?, connection.prepare_cached(&update)?);
+    let mut outcome = StepOutcome::default();
+    let mut scratch = Scratch { now: moment(now.as_millisecond()), stamp: String::new() };
+    for row in rows.each_once() {
+        scratch.stamp = rows.stamp(row).map(moment).unwrap_or_default();
+        bind(&mut insert, table, rows, row, &scratch)?;
+        let touched = if insert.raw_execute()? == 1 {
+            outcome.inserted += 1;
+            true
+        } else {
+            bind(&mut update, table, rows, row, &scratch)?;
+            let updated = update.raw_execute()? == 1;
+            outcome.updated += u64::from(updated);
+            updated
+        };
+        outcome.deleted += u64::from(touched && rows.deleted(row).is_some());
+    }
+    Ok(outcome)
+}
+
+struct Scratch {
+    now: String,
+    stamp: String,
+}
+
+fn statements(table: &ObjectTable) -> (String, String) {
+    let name = quoted(table.name());
+    let columns = table.quoted_columns();
+    let last = columns.len();
+    let places: Vec<String> = (1..=last).map(|n| format!("?{n}")).collect();
+    let insert = format!(
+        "INSERT INTO main.{name} ({}) VALUES ({}) ON CONFLICT (\"id\") DO NOTHING",
+        columns.join(", "),
+        places.join(", ")
+    );
+    let set: Vec<String> = columns[1..].iter().zip(&places[1..]).map(|(c, p)| format!("{c} = {p}")).collect();
+    let compared = 1..last - 1;
+    let stamp = &places[last - 4];
+    let update = format!(
+        "UPDATE main.{name} SET {} WHERE \"id\" = ?1 AND coalesce({stamp} >= \"_stamp\", true)
+         AND ({}) IS NOT ({})",
+        set.join(", "),
+        places[compared.clone()].join(", "),
+        columns[compared].join(", ")
+    );
+    (insert, update)
+}
+
+fn bind(
+    statement: &mut Statement<'_>,
+    table: &ObjectTable,
+    rows: &Rows,
+    row: usize,
+    scratch: &Scratch,
+) -> rusqlite::Result<()> {
+    statement.raw_bind_parameter(1, rows.id(row))?;
+    let mut place = 1;
+    for (n, column) in table.columns().iter().enumerate() {
+        place += 1;
+        match (rows.cell(row, n), column.kind) {
+            (Cell::Null, _) => statement.raw_bind_parameter(place, rusqlite::types::Null)?,
+            (Cell::Text(start, end), ColumnKind::Number) => bind_number(statement, place, rows.slice(start, end))?,
+            (Cell::Text(start, end), _) => statement.raw_bind_parameter(place, rows.slice(start, end))?,
+            (Cell::Int(days), ColumnKind::Date) => statement.raw_bind_parameter(place, date(days))?,
+            (Cell::Int(at), ColumnKind::DateTime) => statement.raw_bind_parameter(place, moment(at))?,
+            (Cell::Int(at), ColumnKind::Time) => statement.raw_bind_parameter(place, time(at))?,
+            (Cell::Int(number), _) => statement.raw_bind_parameter(place, number)?,
+            (Cell::Bool(truth), _) => statement.raw_bind_parameter(place, truth)?,
+        }
+    }
+    statement.raw_bind_parameter(place + 1, rows.stamp(row).map(|_| scratch.stamp.as_str()))?;
+    statement.raw_bind_parameter(place + 2, rows.deleted(row).map(Deletion::name))?;
+    statement.raw_bind_parameter(place + 3, rows.master(row))?;
+    statement.raw_bind_parameter(place + 4, scratch.now.as_str())
+}
+
+/// A number as one where that is exact, and as its digits where it is not.
+fn bind_number(statement: &mut Statement<'_>, place: usize, digits: &str) -> rusqlite::Result<()> {
+    if let Ok(number) = digits.parse::<i64>() {
+        return statement.raw_bind_parameter(place, number);
+    }
+    match decimal::exact(digits) {
+        Some(number) => statement.raw_bind_parameter(place, number),
+        None => statement.raw_bind_parameter(place, digits),
+    }
+}
+
+/// `2026-06-01T12:00:00.000Z`: sorted as texts, moments are in order.
+fn moment(milliseconds: i64) -> String {
+    let at = Timestamp::from_millisecond(milliseconds).unwrap_or_default();
+    format!("{at:.3}")
+}
+
+fn date(days: i64) -> String {
+    let day = jiff::civil::Date::constant(1970, 1, 1).checked_add(jiff::Span::new().try_days(days).unwrap_or_default());
+    day.unwrap_or_default().to_string()
+}
+
+fn time(milliseconds: i64) -> String {
+    let (seconds, rest) = (milliseconds / 1_000, milliseconds % 1_000);
+    format!("{:02}:{:02}:{:02}.{rest:03}", seconds / 3_600, seconds / 60 % 60, seconds % 60)
+}
+
+fn failed(source: rusqlite::Error) -> StoreError {
+    match &source {
+        rusqlite::Error::SqliteFailure(error, _) if matches!(error.extended_code & 0xff, 13) => StoreError::DiskFull,
+        rusqlite::Error::SqliteFailure(error, _) if error.extended_code == 778 => StoreError::DiskFull,
+        _ => StoreError::Rows { doing: "writing rows", source },
+    }
+}
+
+/// A value of a statement beside the rows.
+struct Bound<'v>(&'v Value);
+
+impl Value {
+    fn for_rusqlite(&self) -> impl ToSql + '_ {
+        Bound(self)
+    }
+}
+
+impl ToSql for Bound<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        let owned = |text: String| ToSqlOutput::Owned(rusqlite::types::Value::Text(text));
+        let null = ToSqlOutput::Borrowed(ValueRef::Null);
+        Ok(match self.0 {
+            Value::Text(text) => text.as_ref().map_or(null, |text| ToSqlOutput::from(text.as_str())),
+            Value::Int(number) => number.map_or(null, ToSqlOutput::from),
+            Value::Bool(truth) => truth.map_or(null, ToSqlOutput::from),
+            Value::Bytes(bytes) => bytes.as_ref().map_or(null, |bytes| ToSqlOutput::from(bytes.as_slice())),
+            Value::Time(time) => time.map_or(null, |time| ToSqlOutput::from(time.as_millisecond())),
+            Value::Json(json) => json.as_ref().map_or(null, |json| owned(json.to_string())),
+            Value::Id(id) => id.map_or(null, |id| owned(id.to_string())),
+            Value::Texts(texts) => owned(serde_json::Value::from(texts.clone()).to_string()),
+            Value::Ids(ids) => {
+                owned(serde_json::Value::from(ids.iter().map(ToString::to_string).collect::<Vec<_>>()).to_string())
+            }
+        })
+    }
+}
