@@ -62,7 +62,7 @@ pub use rest::apex::{ActionResult, AnonymousApex};
 pub use rest::changes::{Deleted, DeletedRecord, Updated, parse_datetime};
 pub use rest::collections::AllOrNone;
 pub use rest::composite;
-pub use rest::query::{Page, Pages, QueryOptions, QueryPlan};
+pub use rest::query::{Page, PageOf, Pages, PagesBy, QueryOptions, QueryPlan, RecordReader, Typed};
 pub use rest::search::{Attributes, Hit, search_term};
 pub use rest::sobject::{SaveResult, Upserted};
 pub use retry::RetryPolicy;

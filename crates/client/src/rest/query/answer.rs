@@ -1,48 +1,47 @@
 //! A page of a query's answer, read from its JSON.
 
 use std::fmt;
-use std::marker::PhantomData;
 
 use serde::Deserialize;
-use serde::de::{
-    DeserializeOwned, DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
-};
+use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+use super::reader::RecordReader;
 
 /// Records in a page at most.
 const LARGEST_PAGE: u64 = 2_000;
 
 #[derive(Debug)]
-pub(super) struct Answer<T> {
+pub(super) struct Answer<B> {
     pub(super) total_size: u64,
     pub(super) done: bool,
     pub(super) next: Option<String>,
-    pub(super) records: Vec<T>,
+    pub(super) records: B,
 }
 
 /// Reads a page. Its text is looked at for UTF-8 as a whole, which takes a tenth of what it takes value by value, and the
 /// room for the records is made at once.
-pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<Answer<T>, serde_json::Error> {
+pub(super) fn read<R: RecordReader>(reader: &R, body: &[u8]) -> Result<Answer<R::Batch>, serde_json::Error> {
     let Ok(text) = std::str::from_utf8(body) else {
         // Fails as well, unless the mistake is in what nobody asked for; and says where.
-        return read_from(&mut serde_json::Deserializer::from_slice(body), body.len());
+        return read_from(reader, &mut serde_json::Deserializer::from_slice(body), body.len());
     };
-    read_from(&mut serde_json::Deserializer::from_str(text), body.len())
+    read_from(reader, &mut serde_json::Deserializer::from_str(text), body.len())
 }
 
-fn read_from<'de, T: DeserializeOwned, R: serde_json::de::Read<'de>>(
-    json: &mut serde_json::Deserializer<R>,
+fn read_from<'de, R: RecordReader, J: serde_json::de::Read<'de>>(
+    reader: &R,
+    json: &mut serde_json::Deserializer<J>,
     length: usize,
-) -> Result<Answer<T>, serde_json::Error> {
-    let room = length / size_of::<T>().max(1);
-    let answer = AnswerSeed { room, records: PhantomData }.deserialize(&mut *json)?;
+) -> Result<Answer<R::Batch>, serde_json::Error> {
+    let answer = AnswerSeed { reader, length }.deserialize(&mut *json)?;
     json.end()?;
     Ok(answer)
 }
 
-/// `room`: for how many records memory is taken at most before they are seen.
-struct AnswerSeed<T> {
-    room: usize,
-    records: PhantomData<T>,
+/// `length`: of the body. It bounds for how many records memory is taken before they are seen.
+struct AnswerSeed<'r, R> {
+    reader: &'r R,
+    length: usize,
 }
 
 #[derive(Deserialize)]
@@ -56,22 +55,22 @@ enum Key {
     Other,
 }
 
-impl<'de, T: DeserializeOwned> DeserializeSeed<'de> for AnswerSeed<T> {
-    type Value = Answer<T>;
+impl<'de, R: RecordReader> DeserializeSeed<'de> for AnswerSeed<'_, R> {
+    type Value = Answer<R::Batch>;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Answer<T>, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Answer<R::Batch>, D::Error> {
         deserializer.deserialize_map(self)
     }
 }
 
-impl<'de, T: DeserializeOwned> Visitor<'de> for AnswerSeed<T> {
-    type Value = Answer<T>;
+impl<'de, R: RecordReader> Visitor<'de> for AnswerSeed<'_, R> {
+    type Value = Answer<R::Batch>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a page of a query's answer")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Answer<T>, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Answer<R::Batch>, A::Error> {
         let (mut total_size, mut done, mut next, mut records) = (None, None, None, None);
         while let Some(key) = map.next_key()? {
             match key {
@@ -81,8 +80,9 @@ impl<'de, T: DeserializeOwned> Visitor<'de> for AnswerSeed<T> {
                 Key::Records => {
                     // The org writes `totalSize` first (`wire.md` §3).
                     let expected: u64 = total_size.unwrap_or(0).min(LARGEST_PAGE);
-                    let room = usize::try_from(expected).map_or(self.room, |expected| expected.min(self.room));
-                    records = Some(map.next_value_seed(Records { room, records: PhantomData })?);
+                    let expected = usize::try_from(expected).unwrap_or_default();
+                    let batch = self.reader.batch(expected, self.length);
+                    records = Some(map.next_value_seed(Records { reader: self.reader, batch })?);
                 }
                 Key::Other => drop(map.next_value::<IgnoredAny>()?),
             }
@@ -96,37 +96,48 @@ impl<'de, T: DeserializeOwned> Visitor<'de> for AnswerSeed<T> {
     }
 }
 
-struct Records<T> {
-    room: usize,
-    records: PhantomData<T>,
+struct Records<'r, R: RecordReader> {
+    reader: &'r R,
+    batch: R::Batch,
 }
 
-impl<'de, T: DeserializeOwned> DeserializeSeed<'de> for Records<T> {
-    type Value = Vec<T>;
+impl<'de, R: RecordReader> DeserializeSeed<'de> for Records<'_, R> {
+    type Value = R::Batch;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<T>, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<R::Batch, D::Error> {
         deserializer.deserialize_seq(self)
     }
 }
 
-impl<'de, T: DeserializeOwned> Visitor<'de> for Records<T> {
-    type Value = Vec<T>;
+impl<'de, R: RecordReader> Visitor<'de> for Records<'_, R> {
+    type Value = R::Batch;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("records")
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<T>, A::Error> {
-        let mut records = Vec::with_capacity(self.room);
-        while let Some(record) = seq.next_element()? {
-            records.push(record);
-        }
-        Ok(records)
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<R::Batch, A::Error> {
+        while seq.next_element_seed(One { reader: self.reader, batch: &mut self.batch })?.is_some() {}
+        Ok(self.batch)
+    }
+}
+
+struct One<'r, R: RecordReader> {
+    reader: &'r R,
+    batch: &'r mut R::Batch,
+}
+
+impl<'de, R: RecordReader> DeserializeSeed<'de> for One<'_, R> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, record: D) -> Result<(), D::Error> {
+        self.reader.record(self.batch, record)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::reader::Typed;
     use super::*;
 
     #[derive(Debug, PartialEq, Deserialize)]
@@ -138,7 +149,7 @@ mod tests {
     #[test]
     fn keys_may_come_in_any_order_and_unknown_ones_do_no_harm() {
         let page = br#"{"records":[{"Name":"a"},{"Name":"\u00e9"}],"new":[{"x":1}],"done":true,"totalSize":2}"#;
-        let answer = read::<Named>(page).unwrap();
+        let answer = read(&Typed::<Named>::default(), page).unwrap();
         assert_eq!(answer.records, ["a", "é"].map(|name| Named { name: name.to_owned() }));
         assert!(answer.done && answer.total_size == 2 && answer.next.is_none());
     }
@@ -146,7 +157,7 @@ mod tests {
     #[test]
     fn memory_is_taken_for_what_is_there_and_not_for_what_is_claimed() {
         let page = br#"{"totalSize":18446744073709551615,"done":true,"records":[{"Name":"a"}]}"#;
-        assert!(read::<Named>(page).unwrap().records.capacity() <= page.len());
+        assert!(read(&Typed::<Named>::default(), page).unwrap().records.capacity() <= page.len());
     }
 
     #[test]
@@ -160,10 +171,11 @@ mod tests {
             b"{\"totalSize\":1,\"done\":true,\"records\":[{\"Name\":\"\xff\"}]}",
             b"[]",
         ] {
-            let error = read::<Named>(page).unwrap_err();
+            let error = read(&Typed::<Named>::default(), page).unwrap_err();
             assert!(!error.is_eof(), "{}: {error}", String::from_utf8_lossy(page));
         }
-        let cut = read::<Named>(br#"{"totalSize":1,"done":true,"records":[{"Name":"a"}"#).unwrap_err();
+        let cut =
+            read(&Typed::<Named>::default(), br#"{"totalSize":1,"done":true,"records":[{"Name":"a"}"#).unwrap_err();
         assert!(cut.is_eof(), "{cut}");
     }
 }

@@ -2,13 +2,15 @@
 
 mod answer;
 mod pages;
+mod reader;
 
 use futures_util::Stream;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
-pub use self::pages::{Page, Pages};
+pub use self::pages::{Page, PageOf, Pages, PagesBy};
+pub use self::reader::{RecordReader, Typed};
 use crate::connection::Connection;
 use crate::error::ClientError;
 use crate::request::Request;
@@ -114,7 +116,13 @@ impl Connection {
         soql: &str,
         options: QueryOptions,
     ) -> Pages<T> {
-        Pages::start(self.clone(), soql.to_owned(), options)
+        self.query_pages_by(soql, options, Typed::default())
+    }
+
+    /// The pages of a query, their records read by the caller's own reader: into columns, say, that are known only when
+    /// the program runs.
+    pub fn query_pages_by<R: RecordReader>(&self, soql: &str, options: QueryOptions, reader: R) -> PagesBy<R> {
+        PagesBy::start(self.clone(), soql.to_owned(), options, reader)
     }
 
     /// How many records a query finds, by one call: `SELECT COUNT() FROM …`.

@@ -1,7 +1,5 @@
 //! The pages of a query: fetched, read, and asked for again where the org has forgotten them.
 
-use std::marker::PhantomData;
-
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
@@ -13,6 +11,7 @@ use serde_json::value::RawValue;
 use tokio::task::JoinHandle;
 
 use super::answer::{self, Answer};
+use super::reader::{RecordReader, Typed};
 use super::{QueryOptions, encoded};
 use crate::connection::Connection;
 use crate::error::{ClientError, joined};
@@ -29,11 +28,14 @@ const LONGEST_PATH: usize = 16_000;
 /// How many records a page has at most.
 const BATCH_SIZE: HeaderName = HeaderName::from_static("sforce-query-options");
 
+/// A page of a query's answer, its records in a list.
+pub type Page<T> = PageOf<Vec<T>>;
+
 /// A page of a query's answer.
 #[derive(Debug)]
-pub struct Page<T> {
+pub struct PageOf<B> {
     /// Its records.
-    pub records: Vec<T>,
+    pub records: B,
     /// Records of the whole answer.
     pub total_size: u64,
     /// The org's clock when this page was asked for; see [`Reply::server_time`](crate::Reply::server_time).
@@ -52,9 +54,9 @@ struct Fetched {
 
 impl Fetched {
     /// Its records, and what they were read from.
-    fn read<T: DeserializeOwned>(&self) -> Result<(Answer<T>, Bytes), Unread> {
+    fn read<R: RecordReader>(&self, reader: &R) -> Result<(Answer<R::Batch>, Bytes), Unread> {
         let body = if self.compressed { gzip::inflate(&self.body).map_err(Unread::Gzip)? } else { self.body.clone() };
-        Ok((answer::read(&body)?, body))
+        Ok((answer::read(reader, &body)?, body))
     }
 }
 
@@ -65,13 +67,16 @@ enum Place {
     Path(String),
 }
 
+/// The pages of a query, their records in lists of a type. See [`PagesBy`].
+pub type Pages<T> = PagesBy<Typed<T>>;
+
 /// The pages of a query. While the caller works on one, the next is on its way; at most those two are held.
 ///
 /// When the org has forgotten how far the query was (after two days, or after ten other queries of the same user), it is
 /// asked again for what follows the last record, if it is ordered by `Id`, or by `SystemModstamp`, `CreatedDate` or
 /// `LastModifiedDate` and then `Id`, and selects them. What was changed in between is seen as it is then.
 #[derive(Debug)]
-pub struct Pages<T> {
+pub struct PagesBy<R> {
     connection: Connection,
     soql: String,
     options: QueryOptions,
@@ -89,10 +94,10 @@ pub struct Pages<T> {
     seen: u64,
     total: Option<u64>,
     visited: Visited,
-    records: PhantomData<fn() -> T>,
+    reader: R,
 }
 
-impl<T> Drop for Pages<T> {
+impl<R> Drop for PagesBy<R> {
     fn drop(&mut self) {
         if let Some(task) = &self.ahead {
             task.abort();
@@ -100,8 +105,8 @@ impl<T> Drop for Pages<T> {
     }
 }
 
-impl<T: DeserializeOwned + Send + 'static> Pages<T> {
-    pub(super) fn start(connection: Connection, soql: String, options: QueryOptions) -> Self {
+impl<R: RecordReader> PagesBy<R> {
+    pub(super) fn start(connection: Connection, soql: String, options: QueryOptions, reader: R) -> Self {
         Self {
             connection,
             ordered: soql::is_ordered(&soql),
@@ -114,7 +119,7 @@ impl<T: DeserializeOwned + Send + 'static> Pages<T> {
             seen: 0,
             total: None,
             visited: Visited::default(),
-            records: PhantomData,
+            reader,
         }
     }
 
@@ -122,7 +127,7 @@ impl<T: DeserializeOwned + Send + 'static> Pages<T> {
     ///
     /// # Errors
     /// As [`Connection::send`]; nothing follows an error. `INVALID_QUERY_LOCATOR` where the query cannot be continued.
-    pub async fn next(&mut self) -> Result<Option<Page<T>>, ClientError> {
+    pub async fn next(&mut self) -> Result<Option<PageOf<R::Batch>>, ClientError> {
         while let Some(place) = &self.place {
             let outcome = match &mut self.ahead {
                 Some(task) => joined(self.connection.org(), task.await),
@@ -139,7 +144,7 @@ impl<T: DeserializeOwned + Send + 'static> Pages<T> {
                     _ => Err(error),
                 },
                 // Read here and not in the task that fetched it: records that another processor wrote cost more to use.
-                Ok(fetched) => match fetched.read::<T>() {
+                Ok(fetched) => match fetched.read(&self.reader) {
                     Err(error) if error.is_cut() && self.cut < self.connection.options().retry.attempts => {
                         self.cut += 1;
                         let (connection, place, options) = (self.connection.clone(), place.clone(), self.options);
@@ -164,7 +169,12 @@ impl<T: DeserializeOwned + Send + 'static> Pages<T> {
     }
 
     /// Makes a page of an answer, and has the next one fetched.
-    fn take(&mut self, answer: Answer<T>, body: Bytes, server_time: Option<Timestamp>) -> Result<Page<T>, ClientError> {
+    fn take(
+        &mut self,
+        answer: Answer<R::Batch>,
+        body: Bytes,
+        server_time: Option<Timestamp>,
+    ) -> Result<PageOf<R::Batch>, ClientError> {
         let next = match (answer.done, answer.next) {
             (true, _) => None,
             (false, Some(next)) if self.visited.is_new(&next) => Some(Place::Path(next)),
@@ -174,7 +184,7 @@ impl<T: DeserializeOwned + Send + 'static> Pages<T> {
         };
         // A query that was asked again finds only the rest.
         let total_size = *self.total.get_or_insert(answer.total_size);
-        self.seen += answer.records.len() as u64;
+        self.seen += R::count(&answer.records) as u64;
         self.cut = 0;
         if self.ordered {
             self.behind = body;
@@ -182,12 +192,12 @@ impl<T: DeserializeOwned + Send + 'static> Pages<T> {
         let is_last = next.is_none();
         self.ahead = next.clone().map(|place| tokio::spawn(fetch(self.connection.clone(), place, self.options)));
         self.place = next;
-        Ok(Page { records: answer.records, total_size, server_time, is_last })
+        Ok(PageOf { records: answer.records, total_size, server_time, is_last })
     }
 
     /// The query for what follows the page that was read last.
     fn continued(&self) -> Option<String> {
-        let before = answer::read::<crate::Record>(&self.behind).ok()?;
+        let before = answer::read(&Typed::<crate::Record>::default(), &self.behind).ok()?;
         soql::resume(&self.soql, before.records.last()?, self.seen)
     }
 
