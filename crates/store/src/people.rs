@@ -483,7 +483,7 @@ fn membership(row: &Row, user: Uuid) -> Result<Membership, StoreError> {
     Ok(Membership { business: row.get("business_id")?, name: row.get("name")?, user, role: role(row)? })
 }
 
-fn user(row: &Row) -> Result<User, StoreError> {
+pub(crate) fn user(row: &Row) -> Result<User, StoreError> {
     Ok(User {
         id: row.get("id")?,
         email: row.get("email")?,
@@ -492,7 +492,7 @@ fn user(row: &Row) -> Result<User, StoreError> {
     })
 }
 
-fn account(row: &Row) -> Result<Account, StoreError> {
+pub(crate) fn account(row: &Row) -> Result<Account, StoreError> {
     Ok(Account {
         user: user(row)?,
         password_hash: row.find("password_hash")?,

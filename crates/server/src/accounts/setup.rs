@@ -9,7 +9,7 @@ use tieline_store::NewUser;
 use tieline_store::audit::{Action, Actor};
 use utoipa::ToSchema;
 
-use crate::accounts::session::{begin, noted, told};
+use crate::accounts::session::{Method, begin, noted, told};
 use crate::accounts::{SecretText, checked_email, checked_name};
 use crate::caller::{Address, same_origin};
 use crate::extract::Body;
@@ -92,7 +92,7 @@ pub(crate) async fn setup(
         )
     })?;
     noted(&service, Actor::User(user.id), Action::ServiceSetUp, &address).await?;
-    let (signed_in, cookie) = begin(&service, user, &headers, &address).await?;
+    let (signed_in, cookie) = begin(&service, user, &headers, &address, Method::Password).await?;
     let body = told(&service, &signed_in).await?;
     Ok((StatusCode::CREATED, [(header::SET_COOKIE, cookie)], Json(body)).into_response())
 }

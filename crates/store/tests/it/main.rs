@@ -9,6 +9,7 @@ mod servers;
 #[macro_use]
 mod database;
 mod guards;
+mod identities;
 mod import_cost;
 mod imports;
 mod keys;
