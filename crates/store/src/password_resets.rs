@@ -73,7 +73,11 @@ impl Store {
         expires_at: Timestamp,
     ) -> Result<(), StoreError> {
         let mut tx = self.write("making a reset link").await?;
-        tx.query("DELETE FROM password_resets WHERE user_id = $1 OR expires_at < $2").bind(user).bind(now).execute().await?;
+        tx.query("DELETE FROM password_resets WHERE user_id = $1 OR expires_at < $2")
+            .bind(user)
+            .bind(now)
+            .execute()
+            .await?;
         tx.query("INSERT INTO password_resets (user_id, token_hash, created_at, expires_at) VALUES ($1, $2, $3, $4)")
             .bind(user)
             .bind(token)

@@ -57,7 +57,10 @@ async fn an_operator_lists_users_ends_sessions_and_makes_reset_links() {
     let (code, out, err) = place.run(&[], &["users", "list", "--json"]);
     assert_eq!(code, 0, "{err}");
     let user = &json(&out)["users"][0];
-    assert_eq!((&user["email"], &user["sessions"], &user["has_password"]), (&"ada@example.com".into(), &1.into(), &true.into()));
+    assert_eq!(
+        (&user["email"], &user["sessions"], &user["has_password"]),
+        (&"ada@example.com".into(), &1.into(), &true.into())
+    );
     assert!(!out.contains("argon2id"), "{out}");
     let (_, out, _) = place.run(&[], &["users", "list"]);
     assert!(out.contains("ada@example.com") && out.contains("password"), "{out}");
@@ -79,17 +82,22 @@ async fn an_operator_lists_users_ends_sessions_and_makes_reset_links() {
     let store = place.store().await;
     let ends: jiff::Timestamp = third["expires_at"].as_str().unwrap().parse().unwrap();
     let before = ends - jiff::SignedDuration::from_secs(1);
-    for (token, is_good) in [(token.unwrap(), false), (second.trim_end(), false), (third["token"].as_str().unwrap(), true)] {
+    for (token, is_good) in
+        [(token.unwrap(), false), (second.trim_end(), false), (third["token"].as_str().unwrap(), true)]
+    {
         assert_eq!(store.password_reset(Digest::of(token), before).await.unwrap().is_some(), is_good);
     }
     let entries = store.audit_entries(&tieline_store::audit::AuditFilter::default(), None, 10).await.unwrap();
     let told: Vec<(&str, &str)> = entries.iter().map(|e| (e.action.as_str(), e.actor_type.as_str())).collect();
-    assert_eq!(told[..4], [
-        ("password.reset_created", "system"),
-        ("password.reset_created", "system"),
-        ("password.reset_created", "system"),
-        ("session.ended", "system"),
-    ]);
+    assert_eq!(
+        told[..4],
+        [
+            ("password.reset_created", "system"),
+            ("password.reset_created", "system"),
+            ("password.reset_created", "system"),
+            ("session.ended", "system"),
+        ]
+    );
 }
 
 #[test]

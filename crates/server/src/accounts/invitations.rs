@@ -205,7 +205,12 @@ pub(crate) fn ended() -> Problem {
 }
 
 /// Tells the business of its new member.
-pub(crate) async fn joined(service: &Service, user: Uuid, invitation: &Invitation, address: &str) -> Result<(), Problem> {
+pub(crate) async fn joined(
+    service: &Service,
+    user: Uuid,
+    invitation: &Invitation,
+    address: &str,
+) -> Result<(), Problem> {
     let Some(membership) = service.store().membership(user, invitation.business_id).await? else { return Ok(()) };
     let detail = json!({"role": invitation.role.name()});
     let entry = Entry { detail, address: Some(address), ..Entry::new(Actor::User(user), Action::MemberJoined) };

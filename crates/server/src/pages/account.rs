@@ -68,7 +68,10 @@ async fn shown(service: &Service, signed_in: &SignedIn, problem: Option<Problem>
 }
 
 /// The page.
-pub(crate) async fn account(owner: Result<Owner, Redirect>, State(service): State<Service>) -> Result<Response, Failed> {
+pub(crate) async fn account(
+    owner: Result<Owner, Redirect>,
+    State(service): State<Service>,
+) -> Result<Response, Failed> {
     match owner {
         Ok(Owner(signed_in)) => shown(&service, &signed_in, None).await,
         Err(redirect) => Ok(redirect.into_response()),
@@ -95,7 +98,9 @@ pub(crate) async fn unlink(
         Err(redirect) => return Ok(redirect.into_response()),
     };
     let ended = match check_csrf(&signed_in, &chosen.csrf) {
-        Ok(()) => identities::unlink_identity(State(service.clone()), signed_in.clone(), address, Path(chosen.id)).await,
+        Ok(()) => {
+            identities::unlink_identity(State(service.clone()), signed_in.clone(), address, Path(chosen.id)).await
+        }
         Err(problem) => Err(problem),
     };
     match ended {

@@ -76,7 +76,8 @@ pub(crate) async fn connect(
     };
     match begin(&service, &caller, &headers, &wanted).await {
         Ok((login, cookie)) => {
-            let mut response = Html(Leaving { url: login.url, place: "the org's login page".to_owned() }.render()?).into_response();
+            let mut response =
+                Html(Leaving { url: login.url, place: "the org's login page".to_owned() }.render()?).into_response();
             response.headers_mut().append(header::SET_COOKIE, cookie);
             Ok(response)
         }

@@ -227,10 +227,11 @@ pub(crate) async fn page(
     };
     let page = Page {
         overview: Overview::read(&service, &caller.tenant).await?,
-        signed_in: caller
-            .signed_in()
-            .ok()
-            .map(|s| SignedInView { links: service.settings().open_id.is_some(), name: s.user.name.clone(), csrf: s.csrf_token.clone() }),
+        signed_in: caller.signed_in().ok().map(|s| SignedInView {
+            links: service.settings().open_id.is_some(),
+            name: s.user.name.clone(),
+            csrf: s.csrf_token.clone(),
+        }),
     };
     Ok(Html(page.render()?).into_response())
 }

@@ -10,10 +10,10 @@ use tieline_auth::Secret;
 use tieline_store::Digest;
 
 use crate::accounts::SecretText;
+use crate::accounts::invitations::{self, Acceptance};
 use crate::accounts::oidc::begin::{Purpose, begin};
 use crate::accounts::oidc::refusal::Refusal;
 use crate::accounts::password_reset::{self, PasswordReset};
-use crate::accounts::invitations::{self, Acceptance};
 use crate::accounts::session::{self, Credentials};
 use crate::accounts::setup::{self, FirstUser};
 use crate::caller::{Address, FormUser};

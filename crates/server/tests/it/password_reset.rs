@@ -27,7 +27,8 @@ async fn a_link_sets_a_password_once_and_ends_all_sessions(db: Db) {
         ("one", "short", (400, "invalid_request")),
         ("one", "ownerowner12", (400, "invalid_request")),
     ] {
-        let (status, problem) = browser.post("/api/password-reset", json!({"token": token, "password": password})).await;
+        let (status, problem) =
+            browser.post("/api/password-reset", json!({"token": token, "password": password})).await;
         assert_eq!((status.as_u16(), problem["code"].as_str().unwrap()), wanted, "{problem}");
     }
     let reset = json!({"token": "one", "password": new});

@@ -111,7 +111,11 @@ async fn the_last_way_in_is_not_taken_off(db: Db) {
     assert_eq!(unlink(user.id, own, PASSWORD_TOO).await, Unlinked::Done);
     let old = NewIdentity { issuer: "https://old.example.com", ..identity("s2") };
     db.store.link_identity(second, &old, None, now()).await.unwrap();
-    assert_eq!(unlink(second, theirs, PASSWORD_TOO).await, Unlinked::LastWayIn, "the other provider is not asked any more");
+    assert_eq!(
+        unlink(second, theirs, PASSWORD_TOO).await,
+        Unlinked::LastWayIn,
+        "the other provider is not asked any more"
+    );
     let more = db.store.link_identity(second, &identity("s3"), None, now()).await.unwrap().id;
     let at_once = [theirs, more].map(|id| unlink(second, id, PASSWORD_TOO));
     let mut ended = futures_util::future::join_all(at_once).await;
@@ -152,8 +156,10 @@ async fn a_reset_link_works_once_and_ends_all_sessions(db: Db) {
     };
     db.store.begin_session(Digest::of("session"), &session).await.unwrap();
     let ends = now() + SignedDuration::from_mins(30);
-    let begin = async |token: &str| db.store.begin_password_reset(user.id, Digest::of(token), now(), ends).await.unwrap();
-    let reset = async |token: &str, at| db.store.reset_password(Digest::of(token), "$argon2id$y", None, at).await.unwrap();
+    let begin =
+        async |token: &str| db.store.begin_password_reset(user.id, Digest::of(token), now(), ends).await.unwrap();
+    let reset =
+        async |token: &str, at| db.store.reset_password(Digest::of(token), "$argon2id$y", None, at).await.unwrap();
     begin("first").await;
     begin("second").await;
     assert!(reset("first", now()).await.is_none(), "the second link ends the first");

@@ -60,7 +60,8 @@ struct Visit<'a> {
 impl Visit<'_> {
     /// The account with the address that the provider vouches for, where the operator trusts it in that. It is linked.
     async fn by_address(&self) -> Result<Option<Account>, Refusal> {
-        let Some(email) = self.person.email.as_deref().filter(|_| self.told.trust_email && self.person.is_email_verified)
+        let Some(email) =
+            self.person.email.as_deref().filter(|_| self.told.trust_email && self.person.is_email_verified)
         else {
             return Ok(None);
         };

@@ -77,12 +77,7 @@ async fn finish(
 }
 
 /// Who the provider says that it is.
-async fn prove(
-    service: &Service,
-    taken: &TakenSignIn,
-    answer: Answer,
-    derived: &Derived,
-) -> Result<Person, Refusal> {
+async fn prove(service: &Service, taken: &TakenSignIn, answer: Answer, derived: &Derived) -> Result<Person, Refusal> {
     let (provider, now) = (service.provider()?, service.now());
     let issuer = &provider.settings().issuer;
     let metadata = provider.metadata(now).await?;

@@ -182,9 +182,8 @@ mod tests {
 
     #[test]
     fn an_address_is_verified_by_the_providers_word_alone() {
-        let verified = |about: Value, issuer: &str| {
-            serde_json::from_value::<About>(about).unwrap().is_email_verified(issuer)
-        };
+        let verified =
+            |about: Value, issuer: &str| serde_json::from_value::<About>(about).unwrap().is_email_verified(issuer);
         let (plain, entra) = ("https://id.example.com", "https://login.microsoftonline.com/t/v2.0");
         for yes in [json!(true), json!("true")] {
             assert!(verified(json!({"email_verified": yes}), plain));

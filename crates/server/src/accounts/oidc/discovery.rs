@@ -63,7 +63,9 @@ impl Metadata {
             let theirs: String = document.issuer.chars().filter(|c| !c.is_control()).take(200).collect();
             return wrong(format!("the provider at {} says that its issuer is {theirs}", told.issuer));
         }
-        let lacks = |list: &Option<Vec<String>>, wanted: &str| list.as_ref().is_some_and(|all| !all.iter().any(|a| a == wanted));
+        let lacks = |list: &Option<Vec<String>>, wanted: &str| {
+            list.as_ref().is_some_and(|all| !all.iter().any(|a| a == wanted))
+        };
         if lacks(&document.response_types_supported, "code") {
             return wrong("the provider does not know the code flow (response type `code`)".to_owned());
         }

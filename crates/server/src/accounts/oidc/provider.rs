@@ -53,7 +53,12 @@ impl Provider {
     }
 
     /// Its keys; those that are older than `oldest` are asked for anew.
-    async fn keys(&self, metadata: &Metadata, oldest: SignedDuration, now: Timestamp) -> Result<Arc<KeySet>, ProviderError> {
+    async fn keys(
+        &self,
+        metadata: &Metadata,
+        oldest: SignedDuration,
+        now: Timestamp,
+    ) -> Result<Arc<KeySet>, ProviderError> {
         let mut known = self.keys.lock().await;
         if let Some((keys, _)) = known.as_ref().filter(|(_, at)| now.duration_since(*at) < oldest) {
             return Ok(Arc::clone(keys));

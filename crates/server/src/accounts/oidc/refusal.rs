@@ -85,10 +85,7 @@ impl Refusal {
 
     /// The answer comes from another provider than the one that was asked (RFC 9207).
     pub(super) fn other_issuer() -> Self {
-        Self::provider(
-            "issuer_mismatch",
-            "the answer does not come from the provider that was asked".to_owned(),
-        )
+        Self::provider("issuer_mismatch", "the answer does not come from the provider that was asked".to_owned())
     }
 
     pub(super) fn no_code() -> Self {
@@ -113,7 +110,9 @@ impl Refusal {
             "Your address is not verified",
             Problem::forbidden(
                 "email_unverified",
-                format!("{provider} does not say that your e-mail address was verified, and the invitation is for an address"),
+                format!(
+                    "{provider} does not say that your e-mail address was verified, and the invitation is for an address"
+                ),
                 "have the address verified there; or join with a password, and link the two on the page Account",
             ),
         )
@@ -134,7 +133,11 @@ impl Refusal {
     pub(super) fn disabled() -> Self {
         Self::new(
             "You were not signed in",
-            Problem::forbidden("account_disabled", "this account may not sign in any more", "ask the operator of this service"),
+            Problem::forbidden(
+                "account_disabled",
+                "this account may not sign in any more",
+                "ask the operator of this service",
+            ),
         )
     }
 

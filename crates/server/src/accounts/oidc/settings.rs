@@ -78,7 +78,8 @@ pub(super) fn issuer_url(issuer: &str) -> Result<Url, ConfigError> {
         // Not repeated: it may be a password.
         return Err(ConfigError::new("the issuer holds a user name or password", "leave out what stands before the @"));
     }
-    if url.host().is_none() || !(url.scheme() == "https" || (url.scheme() == "http" && tieline_auth::host::is_loopback(&url)))
+    if url.host().is_none()
+        || !(url.scheme() == "https" || (url.scheme() == "http" && tieline_auth::host::is_loopback(&url)))
     {
         return Err(refuse("is not https"));
     }

@@ -71,7 +71,9 @@ impl Fake {
         let fake = Arc::new(Self {
             issuer: format!("http://{}", listener.local_addr().unwrap()),
             lie: Mutex::new(Lie::None),
-            person: Mutex::new(json!({"sub": "s1", "email": "owner@example.com", "email_verified": true, "name": "Ada"})),
+            person: Mutex::new(
+                json!({"sub": "s1", "email": "owner@example.com", "email_verified": true, "name": "Ada"}),
+            ),
             thin: Mutex::new(false),
             careful: Mutex::new(true),
             key_sets: AtomicU32::new(0),
@@ -107,7 +109,10 @@ impl Fake {
     pub(super) fn sign_in(&self, page: &Url) -> String {
         let query: HashMap<String, String> = page.query_pairs().into_owned().collect();
         assert_eq!((query["response_type"].as_str(), query["client_id"].as_str()), ("code", "tieline"));
-        assert_eq!((query["code_challenge_method"].as_str(), query["scope"].as_str()), ("S256", "openid email profile"));
+        assert_eq!(
+            (query["code_challenge_method"].as_str(), query["scope"].as_str()),
+            ("S256", "openid email profile")
+        );
         assert!(query["redirect_uri"].ends_with("/sign-in/callback"), "{page}");
         let code = format!("code-{}", self.codes.lock().unwrap().len());
         let kept = (query["nonce"].clone(), query["code_challenge"].clone());
@@ -149,7 +154,9 @@ impl Fake {
         }
         let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
         let mut message = format!("{}.{}", part(&header), part(&claims));
-        let mac = |secret: &[u8]| hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), message.as_bytes()).as_ref().to_vec();
+        let mac = |secret: &[u8]| {
+            hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), message.as_bytes()).as_ref().to_vec()
+        };
         let sign = |key: &EcdsaKeyPair| key.sign(&SystemRandom::new(), message.as_bytes()).unwrap().as_ref().to_vec();
         let signature = match lie {
             Lie::AlgorithmNone => Vec::new(),

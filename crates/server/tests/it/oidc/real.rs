@@ -114,7 +114,11 @@ async fn a_certified_provider_signs_people_in() {
         let without: Vec<&str> = query.split('&').filter(|pair| !pair.starts_with("iss=")).collect();
         assert_eq!(location(&back(&mut browser, &query).await), "/connect", "{algorithm} {auth}");
         assert_eq!(browser.get("/api/session").await.1["user"]["email"], "owner@example.com");
-        assert_eq!(super::refused(back(&mut browser, &without.join("&")).await).await.1, "invalid_state", "code replayed");
+        assert_eq!(
+            super::refused(back(&mut browser, &without.join("&")).await).await.1,
+            "invalid_state",
+            "code replayed"
+        );
         let page = begin(&mut browser, &[]).await;
         let query = real.sign_in(&page, "ada").await;
         let without: Vec<&str> = query.split('&').filter(|pair| !pair.starts_with("iss=")).collect();
