@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use axum::http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
 use tieline_auth::{Clock, ConfigError, Secret, SystemClock};
 use tieline_client::{Connection, Connections};
@@ -273,7 +274,10 @@ impl Service {
 
     /// The provider that people sign in with.
     pub(crate) fn provider(&self) -> Result<&Provider, Problem> {
-        self.0.provider.as_ref().ok_or_else(|| Problem::not_found("provider: nobody signs in with one here"))
+        self.0.provider.as_ref().ok_or_else(|| {
+            let hint = "sign in with your password; the operator sets a provider up (docs/sign-in.md)";
+            Problem::new(StatusCode::NOT_FOUND, "not_found", "nobody signs in with a provider here", hint)
+        })
     }
 
     /// Whether people may sign in with a password.

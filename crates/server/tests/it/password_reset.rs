@@ -39,6 +39,10 @@ async fn a_link_sets_a_password_once_and_ends_all_sessions(db: Db) {
     assert_eq!(browser.sign_in("owner@example.com", PASSWORD).await.0, 401);
     assert_eq!(browser.sign_in("owner@example.com", new).await.0, 200);
 
+    // Nobody has set a provider up.
+    let none = browser.form("/sign-in/provider", &[]).await;
+    assert_eq!(none.status(), 404);
+
     // By the page, without script.
     link("two").await;
     let mut browser = world.browser();
