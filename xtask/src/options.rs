@@ -55,6 +55,7 @@ Parts:
   openbao       OpenBao's server, the open twin of HashiCorp Vault, into target/parts/openbao
   moto          moto, which stands for AWS, into target/parts/moto
   schemathesis  Schemathesis, which tests a service against its OpenAPI document, into target/parts/schemathesis
+  oidc          oidc-provider, a certified OpenID provider, into target/parts/oidc
   deploy        AWS SAM, CDK, cfn-lint, esbuild and a reader of Terraform's language, into target/parts/deploy
   hyper         Hyper's server, which stands behind the local org's Data Cloud, and pyarrow, into target/parts/hyper
   fixtures      the recorded files in ../shared/fixtures; skipped by itself where they are not there
@@ -76,6 +77,7 @@ Environment of the tests:
   TIELINE_TEST_OPENBAO       the program `bao`
   TIELINE_TEST_MOTO          the program `moto_server`
   TIELINE_TEST_SCHEMATHESIS  the program `schemathesis`
+  TIELINE_TEST_OIDC_MODULES  the folder node_modules with oidc-provider
   TIELINE_TEST_DEPLOY_MODULES   the folder node_modules with CDK and esbuild
   TIELINE_TEST_DEPLOY_PROGRAMS  the folder with `sam` and `cfn-lint`
   TIELINE_TEST_HYPERD        the program `hyperd`

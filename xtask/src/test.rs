@@ -12,7 +12,7 @@ use crate::parts::{Found, Part, find_or_install};
 use crate::steps::{cargo, readable_duration, run_shown, say, say_loudly};
 
 /// The variables through which the tests learn of a part; a part that is skipped leaves them unset.
-const PART_VARIABLES: [&str; 22] = [
+const PART_VARIABLES: [&str; 23] = [
     "TIELINE_TEST_NODE",
     "TIELINE_TEST_NODE_MODULES",
     "TIELINE_TEST_NODE20",
@@ -30,6 +30,7 @@ const PART_VARIABLES: [&str; 22] = [
     "TIELINE_TEST_OPENBAO",
     "TIELINE_TEST_MOTO",
     "TIELINE_TEST_SCHEMATHESIS",
+    "TIELINE_TEST_OIDC_MODULES",
     "TIELINE_TEST_DEPLOY_MODULES",
     "TIELINE_TEST_DEPLOY_PROGRAMS",
     "TIELINE_TEST_HYPERD",

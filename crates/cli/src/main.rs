@@ -21,7 +21,7 @@ use clap::{Parser, Subcommand};
 use crate::commands::{
     apex, broker, bulk, completions, config as config_command, datacloud, demo, describe, doctor as doctor_command,
     emulate, keys, limits, login as login_command, logout, man, orgs as orgs_command, query, records, request, search,
-    serve, setup as setup_command, sync, token, whoami,
+    serve, setup as setup_command, sync, token, users, whoami,
 };
 
 /// The line between software and Salesforce: log in, call, keep a database in step.
@@ -73,6 +73,8 @@ enum Command {
     Config(config_command::Config),
     #[command(subcommand)]
     Keys(keys::Keys),
+    #[command(subcommand)]
+    Users(users::Users),
     Broker(broker::Broker),
     Emulate(emulate::Emulate),
     Completions(completions::Completions),
@@ -108,6 +110,7 @@ fn main() -> std::process::ExitCode {
             Command::Serve(command) => command.run().await,
             Command::Config(command) => command.run().await,
             Command::Keys(command) => command.run().await,
+            Command::Users(command) => command.run().await,
             Command::Broker(command) => command.run().await,
             Command::Token(command) => command.run().await,
             Command::Query(command) => command.run().await,

@@ -1,4 +1,4 @@
-//! The two cookies: the session, and the login that waits for its browser.
+//! The three cookies: the session, and the login at an org or at a provider that waits for its browser.
 
 use axum::http::{HeaderMap, HeaderValue, header};
 use tieline_auth::Secret;
@@ -12,6 +12,7 @@ pub(crate) struct Cookies {
 
 const SESSION: &str = "tieline_session";
 const LOGIN: &str = "tieline_login";
+const SIGN_IN: &str = "tieline_sign_in";
 
 impl Cookies {
     pub(crate) fn new(is_https: bool) -> Self {
@@ -63,6 +64,16 @@ impl Cookies {
     /// Gives a browser that.
     pub(crate) fn set_login(self, token: &Secret, seconds: i64) -> HeaderValue {
         self.write(LOGIN, token.expose(), seconds)
+    }
+
+    /// What binds a sign-in at a provider to its browser.
+    pub(crate) fn sign_in(self, headers: &HeaderMap) -> Option<String> {
+        self.read(headers, SIGN_IN)
+    }
+
+    /// Gives a browser that.
+    pub(crate) fn set_sign_in(self, token: &Secret, seconds: i64) -> HeaderValue {
+        self.write(SIGN_IN, token.expose(), seconds)
     }
 }
 

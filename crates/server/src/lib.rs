@@ -36,6 +36,8 @@ mod secrets;
 pub mod service;
 pub mod telemetry;
 
+pub use accounts::oidc::OpenIdProvider;
+pub use accounts::password_reset::ResetLink;
 pub use problem::Problem;
 pub use router::serve;
 pub use service::{SalesforceApp, Service, Settings};

@@ -16,7 +16,8 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::accounts::{api_keys, businesses, invitations, session, setup, team};
+use crate::accounts::oidc::{self, identities};
+use crate::accounts::{api_keys, businesses, invitations, password_reset, session, setup, team};
 use crate::limits::{Class, rate_limited};
 use crate::problem::Problem;
 use crate::service::Service;
@@ -38,10 +39,13 @@ fn api(limited: impl Fn(OpenApiRouter<Service>, Class) -> OpenApiRouter<Service>
         .routes(routes!(setup::setup))
         .routes(routes!(session::sign_in))
         .routes(routes!(session::change_password))
+        .routes(routes!(password_reset::reset_password))
         .routes(routes!(invitations::accept));
     let people = OpenApiRouter::new()
         .routes(routes!(session::session, session::sign_out))
         .routes(routes!(session::sessions))
+        .routes(routes!(identities::identities))
+        .routes(routes!(identities::unlink_identity))
         .routes(routes!(session::end_session))
         .routes(routes!(businesses::create_business))
         .routes(routes!(team::members))
@@ -103,6 +107,9 @@ fn pages() -> Router<Service> {
         .route("/sign-in", get(pages::sign_in::sign_in_page))
         .route("/sign-out", post(pages::sign_in::sign_out))
         .route("/join", get(pages::sign_in::join_page))
+        .route("/reset", get(pages::sign_in::reset_page))
+        .route("/account", get(pages::account::account))
+        .route("/account/unlink", post(pages::account::unlink))
 }
 
 /// Where somebody proves who they are.
@@ -111,6 +118,13 @@ fn forms() -> Router<Service> {
         .route("/setup", post(pages::sign_in::set_up))
         .route("/sign-in", post(pages::sign_in::sign_in))
         .route("/join", post(pages::sign_in::join))
+        .route("/reset", post(pages::sign_in::reset))
+        .route("/sign-in/provider", post(pages::sign_in::to_provider))
+}
+
+/// Where a provider sends browsers back to.
+fn back() -> Router<Service> {
+    Router::new().route(oidc::CALLBACK, get(oidc::callback::callback))
 }
 
 /// All routes.
@@ -124,6 +138,7 @@ pub fn router(service: Service) -> Router {
         .merge(assets())
         .merge(pages().route_layer(rate_limited(service.clone(), Class::Pages)))
         .merge(forms().route_layer(rate_limited(service.clone(), Class::SignIn)))
+        .merge(back().route_layer(rate_limited(service.clone(), Class::Callback)))
         .merge(document.routes())
         .merge(telemetry::routes())
         .layer(DefaultBodyLimit::max(LONGEST_BODY))

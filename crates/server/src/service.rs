@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use axum::http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
 use tieline_auth::{Clock, ConfigError, Secret, SystemClock};
 use tieline_client::{Connection, Connections};
@@ -20,6 +21,8 @@ use tokio::sync::{Mutex, Notify, watch};
 use tracing::Instrument;
 use url::Url;
 
+use crate::accounts::oidc::OpenIdProvider;
+use crate::accounts::oidc::provider::Provider;
 use crate::client_address::Trusted;
 use crate::connect::credentials;
 use crate::cookies::Cookies;
@@ -44,6 +47,8 @@ pub struct Settings {
     pub public_url: Url,
     /// Whether people must sign in. Without that it is for whoever sits at this machine: the demo.
     pub sign_in: bool,
+    /// The provider that people may sign in with.
+    pub open_id: Option<OpenIdProvider>,
     /// The app that integrations without one of their own log in through.
     pub app: Option<SalesforceApp>,
     /// Where orgs send browsers back to, if it is not the usual place under `public_url`.
@@ -85,6 +90,7 @@ impl Settings {
         Self {
             public_url,
             sign_in: true,
+            open_id: None,
             app: None,
             redirect_uri: None,
             classes: Classes::default(),
@@ -111,6 +117,7 @@ struct Inner {
     settings: Settings,
     clock: Arc<dyn Clock>,
     http: reqwest::Client,
+    provider: Option<Provider>,
     setup_token: OnceLock<Secret>,
     connections: Connections,
     /// One run at a time: a second one would take the checkpoint from the first.
@@ -143,6 +150,7 @@ impl Service {
         let http = tieline_auth::http::token_client().map_err(|e| {
             ConfigError::new(format!("HTTPS cannot be prepared: {e}"), "check this machine's certificates")
         })?;
+        let provider = settings.open_id.clone().map(Provider::new).transpose()?;
         let counters = RateLimits::new(store.clone(), clock.clone());
         let limits = Limits::new(counters, settings.classes.clone(), settings.trusted.clone());
         Ok(Self(Arc::new(Inner {
@@ -152,6 +160,7 @@ impl Service {
             settings,
             clock,
             http,
+            provider,
             setup_token: OnceLock::new(),
             connections: Connections::default(),
             running: Mutex::new(()),
@@ -260,6 +269,31 @@ impl Service {
     ) {
         if let Err(error) = tenant.log(integration, event, level, message, detail, self.now()).await {
             tracing::error!(%error, event = event.name(), "what happened to an integration could not be noted");
+        }
+    }
+
+    /// The provider that people sign in with.
+    pub(crate) fn provider(&self) -> Result<&Provider, Problem> {
+        self.0.provider.as_ref().ok_or_else(|| {
+            let hint = "sign in with your password; the operator sets a provider up (docs/sign-in.md)";
+            Problem::new(StatusCode::NOT_FOUND, "not_found", "nobody signs in with a provider here", hint)
+        })
+    }
+
+    /// Whether people may sign in with a password.
+    pub(crate) fn takes_passwords(&self) -> bool {
+        !self.0.settings.open_id.as_ref().is_some_and(|told| told.only)
+    }
+
+    /// Refuses a password where people sign in with the provider only.
+    pub(crate) fn passwords_are_taken(&self) -> Result<(), Problem> {
+        match &self.0.settings.open_id {
+            Some(told) if told.only => Err(Problem::forbidden(
+                "password_sign_in_off",
+                format!("people sign in with {} here, and not with a password", told.name),
+                "use its button on the page where one signs in or joins",
+            )),
+            _ => Ok(()),
         }
     }
 

@@ -14,6 +14,11 @@ impl Digest {
         Self(bytes)
     }
 
+    /// As it was kept. `None`, if the bytes are none of a digest.
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
+    }
+
     /// The bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0

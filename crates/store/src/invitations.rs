@@ -10,7 +10,7 @@ use crate::digest::Digest;
 use crate::error::StoreError;
 use crate::open::{Store, Tenant};
 use crate::people::{NewUser, Role, User, insert_member, insert_user, role};
-use crate::sql::Row;
+use crate::sql::{Row, Tx};
 
 /// An invitation that nobody has taken up yet.
 #[derive(Debug, Clone, Serialize)]
@@ -153,28 +153,40 @@ impl Store {
         now: Timestamp,
     ) -> Result<Option<(Invitation, Uuid)>, StoreError> {
         let mut tx = self.write("taking up an invitation").await?;
-        let row = tx
-            .query("DELETE FROM invitations WHERE token_hash = $1 AND expires_at > $2 RETURNING *")
-            .bind(token)
-            .bind(now)
-            .optional()
-            .await?;
-        let Some(row) = row else { return Ok(None) };
-        let invitation = invitation(&row)?;
-        let user = match who {
-            Invited::User(user) => user,
-            Invited::New(new) => {
-                let User { id, .. } = insert_user(&mut tx, &NewUser { email: &invitation.email, ..new }, now).await?;
-                id
-            }
-        };
-        insert_member(&mut tx, invitation.business_id, user, invitation.role, now).await?;
-        let detail = json!({"role": invitation.role.name()});
-        let joined = Entry { detail, address: Some(from), ..Entry::new(Actor::User(user), Action::MemberJoined) };
-        audit::append(&mut tx, Some(invitation.business_id), &joined, now).await?;
+        let Some(taken) = take_up(&mut tx, token, who, from, now).await? else { return Ok(None) };
         tx.commit().await?;
-        Ok(Some((invitation, user)))
+        Ok(Some(taken))
     }
+}
+
+/// Takes an invitation up within a transaction.
+pub(crate) async fn take_up(
+    tx: &mut Tx,
+    token: Digest,
+    who: Invited<'_>,
+    from: &str,
+    now: Timestamp,
+) -> Result<Option<(Invitation, Uuid)>, StoreError> {
+    let row = tx
+        .query("DELETE FROM invitations WHERE token_hash = $1 AND expires_at > $2 RETURNING *")
+        .bind(token)
+        .bind(now)
+        .optional()
+        .await?;
+    let Some(row) = row else { return Ok(None) };
+    let invitation = invitation(&row)?;
+    let user = match who {
+        Invited::User(user) => user,
+        Invited::New(new) => {
+            let User { id, .. } = insert_user(tx, &NewUser { email: &invitation.email, ..new }, now).await?;
+            id
+        }
+    };
+    insert_member(tx, invitation.business_id, user, invitation.role, now).await?;
+    let detail = json!({"role": invitation.role.name()});
+    let joined = Entry { detail, address: Some(from), ..Entry::new(Actor::User(user), Action::MemberJoined) };
+    audit::append(tx, Some(invitation.business_id), &joined, now).await?;
+    Ok(Some((invitation, user)))
 }
 
 fn invitation(row: &Row) -> Result<Invitation, StoreError> {

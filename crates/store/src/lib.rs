@@ -18,7 +18,7 @@
 //!
 //! Reading order: [`open`](Store::open), `sql` (one way to speak to either database), [`tenancy`] (who sees which
 //! rows), `keys` (what seals them) with `rotation` (how keys are changed); then table by table: [`people`],
-//! [`invitations`], [`api_keys`], [`integrations`], [`logins`], [`checkpoints`], [`contacts`], [`runs`],
+//! [`identities`], [`password_resets`], [`invitations`], [`api_keys`], [`integrations`], [`logins`], [`checkpoints`], [`contacts`], [`runs`],
 //! [`integration_tokens`], [`leads`] and [`imports`].
 //! Around them: [`audit`] (who did what), [`integration_logs`] (what happened), [`rate_limits`] (how much at once).
 //! Beside them, for fleets without a database of ours: [`token_stores`] (from a URL to a token store) and
@@ -32,6 +32,7 @@ mod cleaned;
 pub mod contacts;
 pub mod digest;
 mod error;
+pub mod identities;
 mod import_work;
 pub mod imports;
 pub mod inspection;
@@ -49,6 +50,7 @@ mod migrations;
 pub mod object_tables;
 mod open;
 pub mod pages;
+pub mod password_resets;
 pub mod people;
 pub mod pools;
 pub mod rate_limits;
@@ -66,6 +68,7 @@ pub use checkpoints::{Checkpoint, Position};
 pub use contacts::{Contact, ContactRow};
 pub use digest::Digest;
 pub use error::StoreError;
+pub use identities::{Identity, NewIdentity, NewSignIn, NoSignIn, TakenSignIn, Unlinked, WaysIn};
 pub use import_work::{Batch, BatchOutcome, Claim, Fetched};
 pub use imports::{Creation, Import, ImportRow, ImportState, NewImport, RowOutcome};
 pub use integrations::{Credentials, Integration, Status};
@@ -75,6 +78,7 @@ pub use leads::{Lead, LeadFilter, SourceType, SyncStatus};
 pub use logins::{Connected, NewAccess, NewLogin, NoLogin, TakenLogin};
 pub use open::{Store, Tenant};
 pub use pages::{Cursor, MalformedCursor, Page};
+pub use password_resets::ListedUser;
 pub use people::{Account, Member, Membership, NewUser, Role, Session, TeamChange, User};
 pub use pools::PoolUse;
 pub use rotation::Progress;

@@ -10,20 +10,23 @@ use crate::error::StoreError;
 /// Newest schema that this program knows.
 pub(crate) const NEWEST: i64 = 6;
 
-type Versions<const N: usize> = [(i64, &'static str, &'static str); N];
+/// Number, what it is about, and its statements.
+type Versions = &'static [(i64, &'static str, &'static str)];
 
-const SQLITE: Versions<3> = [
+const SQLITE: Versions = &[
     (1, "contacts and checkpoints", include_str!("../migrations/sqlite/0001_contacts_and_checkpoints.sql")),
     (2, "service", include_str!("../migrations/sqlite/0002_service.sql")),
+    (5, "sign in", include_str!("../migrations/sqlite/0005_sign_in.sql")),
     (6, "mappings", include_str!("../migrations/sqlite/0006_mappings.sql")),
 ];
 
-const POSTGRES: Versions<2> = [
+const POSTGRES: Versions = &[
     (2, "service", include_str!("../migrations/postgres/0002_service.sql")),
+    (5, "sign in", include_str!("../migrations/postgres/0005_sign_in.sql")),
     (6, "mappings", include_str!("../migrations/postgres/0006_mappings.sql")),
 ];
 
-const TOKENS: Versions<1> = [(1, "tokens", include_str!("../migrations/tokens/0001_tokens.sql"))];
+const TOKENS: Versions = &[(1, "tokens", include_str!("../migrations/tokens/0001_tokens.sql"))];
 
 /// The schema's version, and the oldest program that may work with it.
 pub(crate) const VERSIONS: &str = "SELECT coalesce((SELECT max(version) FROM _sqlx_migrations), 0) AS found, coalesce((SELECT max(oldest_program) FROM schema_support), 0) AS needed";
@@ -37,11 +40,11 @@ pub(crate) fn check(found: i64, needed: i64, place: &str) -> Result<(), StoreErr
 }
 
 pub(crate) fn sqlite() -> Migrator {
-    migrator(&SQLITE)
+    migrator(SQLITE)
 }
 
 pub(crate) fn postgres() -> Migrator {
-    let mut migrator = migrator(&POSTGRES);
+    let mut migrator = migrator(POSTGRES);
     // A lock of the session's is no lock behind a pooler; the caller takes one of the transaction's.
     migrator.set_locking(false);
     migrator
@@ -49,13 +52,13 @@ pub(crate) fn postgres() -> Migrator {
 
 /// The token table stands by itself: it may be in a database with nothing else of ours, and beside all else.
 pub(crate) fn tokens() -> Migrator {
-    let mut migrator = migrator(&TOKENS);
+    let mut migrator = migrator(TOKENS);
     migrator.dangerous_set_table_name("_tieline_tokens_migrations");
     migrator.set_locking(false);
     migrator
 }
 
-fn migrator(migrations: &[(i64, &'static str, &'static str)]) -> Migrator {
+fn migrator(migrations: Versions) -> Migrator {
     let migration = |&(version, description, sql): &(i64, &'static str, &'static str)| {
         Migration::new(
             version,

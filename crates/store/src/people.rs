@@ -268,11 +268,12 @@ impl Store {
         tx.commit().await
     }
 
-    /// Begins a session; those that have ended are taken out.
+    /// Begins a session; those that have ended are taken out. `method`: how somebody has proven who they are, for the audit
+    /// log.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn begin_session(&self, token: Digest, session: &Session) -> Result<(), StoreError> {
+    pub async fn begin_session(&self, token: Digest, session: &Session, method: &str) -> Result<(), StoreError> {
         let mut tx = self.write("beginning a session").await?;
         tx.query("DELETE FROM sessions WHERE expires_at < $1").bind(session.created_at).execute().await?;
         tx.query(
@@ -290,7 +291,9 @@ impl Store {
         .execute()
         .await?;
         let (user, from) = (session.user_id, session.address.as_str());
-        noted(&mut tx, None, user, Action::SessionStarted, from, session.created_at).await?;
+        let started = Entry::new(Actor::User(user), Action::SessionStarted);
+        let started = Entry { detail: json!({"method": method}), address: Some(from), ..started };
+        audit::append(&mut tx, None, &started, session.created_at).await?;
         tx.commit().await
     }
 
@@ -535,7 +538,7 @@ fn membership(row: &Row, user: Uuid) -> Result<Membership, StoreError> {
     Ok(Membership { business: row.get("business_id")?, name: row.get("name")?, user, role: role(row)? })
 }
 
-fn user(row: &Row) -> Result<User, StoreError> {
+pub(crate) fn user(row: &Row) -> Result<User, StoreError> {
     Ok(User {
         id: row.get("id")?,
         email: row.get("email")?,
@@ -544,7 +547,7 @@ fn user(row: &Row) -> Result<User, StoreError> {
     })
 }
 
-fn account(row: &Row) -> Result<Account, StoreError> {
+pub(crate) fn account(row: &Row) -> Result<Account, StoreError> {
     Ok(Account {
         user: user(row)?,
         password_hash: row.find("password_hash")?,

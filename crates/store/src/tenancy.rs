@@ -74,7 +74,16 @@ const AUDIT_RULES: &str = "CREATE TEMP TRIGGER audit_log_kept BEFORE DELETE ON m
         BEGIN SELECT RAISE(ABORT, 'the audit log is never changed'); END;\n";
 
 /// Tables with nothing of a business in them.
-const SHARED_TABLES: [&str; 5] = ["users", "sessions", "key_canaries", "rate_limits", "schema_support"];
+const SHARED_TABLES: [&str; 8] = [
+    "users",
+    "sessions",
+    "user_identities",
+    "sign_in_attempts",
+    "password_resets",
+    "key_canaries",
+    "rate_limits",
+    "schema_support",
+];
 
 /// Whether the word names one of our tables.
 pub(crate) fn is_table(word: &str) -> bool {

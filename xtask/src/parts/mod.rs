@@ -44,6 +44,8 @@ pub(crate) enum Part {
     Moto,
     /// Schemathesis, which tests a service against its OpenAPI document.
     Schemathesis,
+    /// oidc-provider, which people sign in with.
+    Oidc,
     /// SAM, CDK and linters, for what is deployed to AWS.
     Deploy,
     /// Hyper, which answers queries to Data Cloud.
@@ -54,7 +56,7 @@ pub(crate) enum Part {
 
 impl Part {
     /// Every part, in the order in which they are made ready.
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::Node,
         Self::Python,
         Self::Chromium,
@@ -67,6 +69,7 @@ impl Part {
         Self::Openbao,
         Self::Moto,
         Self::Schemathesis,
+        Self::Oidc,
         Self::Deploy,
         Self::Hyper,
         Self::Fixtures,
@@ -87,6 +90,7 @@ impl Part {
             Self::Openbao => "openbao",
             Self::Moto => "moto",
             Self::Schemathesis => "schemathesis",
+            Self::Oidc => "oidc",
             Self::Deploy => "deploy",
             Self::Hyper => "hyper",
             Self::Fixtures => "fixtures",
@@ -128,6 +132,7 @@ pub(crate) fn find_or_install(part: Part, root: &Path) -> Result<Found> {
         Part::Openbao => python::openbao(root).map(Found::Here),
         Part::Moto => python::moto(root).map(Found::Here),
         Part::Schemathesis => python::schemathesis(root).map(Found::Here),
+        Part::Oidc => node::oidc(root).map(Found::Here),
         Part::Deploy => deploy::find_or_install(root).map(Found::Here),
         Part::Hyper => python::hyper(root).map(Found::Here),
         Part::Fixtures => Ok(find_fixtures(root)),

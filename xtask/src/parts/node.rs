@@ -19,6 +19,8 @@ const PACKAGES: [&str; 4] = ["jsforce@3.10.26", "playwright-core@1.65.1", "types
 const NODE_20: &str = "20.20.2";
 const NODE_18: &str = "18.20.8";
 const PACKAGES_OLD: [&str; 1] = ["jsforce@3.10.16"];
+/// A certified OpenID provider, which runs on the Node of the part `node`.
+const OIDC: &str = "oidc-provider@9.13.3";
 
 /// Makes Node and the packages ready.
 pub(super) fn find_or_install(root: &Path) -> Result<Vec<(&'static str, OsString)>> {
@@ -33,6 +35,19 @@ pub(super) fn find_or_install(root: &Path) -> Result<Vec<(&'static str, OsString
         ("TIELINE_TEST_NODE18", node_18),
         ("TIELINE_TEST_NODE18_MODULES", modules_18),
     ])
+}
+
+/// The part `oidc`: the folder node_modules with the provider.
+pub(super) fn oidc(root: &Path) -> Result<Vec<(&'static str, OsString)>> {
+    let folder = parts_folder(root).join("oidc");
+    let modules = folder.join("node_modules");
+    if !(is_stamped(&folder, OIDC) && modules.join("oidc-provider/package.json").exists()) {
+        say(&format!("oidc: installing {OIDC} into target/parts/oidc"));
+        npm_install(root, &folder, OIDC, "oidc.log")?;
+        write_stamp(&folder, OIDC)?;
+    }
+    say(&format!("oidc: ready ({OIDC})"));
+    Ok(vec![("TIELINE_TEST_OIDC_MODULES", modules.into_os_string())])
 }
 
 /// One Node with its packages in a folder of its own: the binary, and `node_modules`.

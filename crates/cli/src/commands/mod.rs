@@ -25,6 +25,7 @@ pub(crate) mod serve;
 pub(crate) mod setup;
 pub(crate) mod sync;
 pub(crate) mod token;
+pub(crate) mod users;
 pub(crate) mod whoami;
 
 use std::sync::OnceLock;

@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use url::Url;
 
 use crate::commands::{stopped, sync};
-use crate::config::File;
+use crate::config::{File, open_id};
 use crate::failure::Failure;
 use crate::settings::{Care, Database};
 
@@ -29,6 +29,8 @@ use crate::settings::{Care, Database};
 The first start prints a token, with which the first user is made at /setup.
 SALESFORCE_CLIENT_ID and SALESFORCE_CLIENT_SECRET name the app that orgs are connected through, SALESFORCE_REDIRECT_URI its
 callback URL (default: APP_URL/api/integrations/salesforce/callback).
+TIELINE_OIDC_ISSUER, TIELINE_OIDC_CLIENT_ID and TIELINE_OIDC_CLIENT_SECRET name a provider that people may sign in with,
+TIELINE_OIDC_NAME what its button says: docs/sign-in.md.
 TIELINE_METRICS_TOKEN is what GET /metrics asks for (without it, this machine alone may read it), TIELINE_LOG_FORMAT=json
 writes one JSON object a line, and the OTEL_* variables switch traces on: docs/logging.md, docs/metrics.md.
 TIELINE_RATE_LIMITS changes limits (api=1000/1h,pages=off), TIELINE_TRUSTED_PROXIES names the proxies that are believed when they
@@ -69,6 +71,7 @@ impl Serve {
         let (told, listen) = (self.told_url(&file)?, self.listen(&file)?);
         self.check(&file, told.as_ref())?;
         let (app, redirect_uri) = (Self::app(&file)?, Self::redirect_uri(&file)?);
+        let open_id = open_id(&file)?;
         let store = self.database.resolved(&file).open().await?;
         // What the environment says must be right; nothing at all is fine.
         if integration::is_any_set(|name| std::env::var(name).ok()) {
@@ -82,6 +85,7 @@ impl Serve {
         };
         let settings = Settings {
             sign_in: !self.no_sign_in(&file),
+            open_id,
             app,
             redirect_uri,
             every: Duration::from_secs(self.every.or_else(|| file.number("serve", "every")).unwrap_or(900)),
@@ -138,17 +142,7 @@ impl Serve {
     }
 
     pub(crate) fn told_url(&self, file: &File) -> Result<Option<Url>, Failure> {
-        let names = ["APP_URL", "NEXT_PUBLIC_APP_URL"];
-        let told = self.public_url.clone().or_else(|| names.iter().find_map(|name| variable(name)));
-        let told = told.or_else(|| file.text("serve", "public_url"));
-        let Some(told) = told else { return Ok(None) };
-        let url = Url::parse(&told).ok().filter(|url| url.has_host() && matches!(url.scheme(), "https" | "http"));
-        url.map(Some).ok_or_else(|| {
-            Failure::usage(
-                format!("the public URL `{told}` is no web address"),
-                "write it like https://crm.example.com",
-            )
-        })
+        public_url(self.public_url.as_deref(), file)
     }
 
     /// Signing in needs HTTPS, except on this machine; and without signing in it is for this machine alone.
@@ -164,6 +158,10 @@ impl Serve {
             ));
         }
         match public_url {
+            _ if self.no_sign_in(file) && open_id(file)?.is_some() => Err(Failure::usage(
+                "nobody signs in, and a provider to sign in with is set",
+                "leave --no-sign-in or the TIELINE_OIDC_* variables out",
+            )),
             None if !is_local => Err(Failure::usage(
                 format!("the service listens on {listen}, and does not know where people reach it"),
                 "set APP_URL=https://… (or --public-url): a proxy that speaks HTTPS stands before it",
@@ -209,6 +207,17 @@ impl Serve {
         })?;
         Ok(Some(url))
     }
+}
+
+/// Where people reach the service, if that is told.
+pub(crate) fn public_url(argument: Option<&str>, file: &File) -> Result<Option<Url>, Failure> {
+    let names = ["APP_URL", "NEXT_PUBLIC_APP_URL"];
+    let told = argument.map(str::to_owned).or_else(|| names.iter().find_map(|name| variable(name)));
+    let Some(told) = told.or_else(|| file.text("serve", "public_url")) else { return Ok(None) };
+    let url = Url::parse(&told).ok().filter(|url| url.has_host() && matches!(url.scheme(), "https" | "http"));
+    url.map(Some).ok_or_else(|| {
+        Failure::usage(format!("the public URL `{told}` is no web address"), "write it like https://crm.example.com")
+    })
 }
 
 /// Limits that are not the usual ones: `api=1000/1h, pages=off`.

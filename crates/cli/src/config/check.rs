@@ -3,13 +3,14 @@
 use serde_json::{Value, json};
 use tieline_auth::keyring::Keyring;
 use tieline_auth::{Clock, SystemClock};
+use tieline_server::OpenIdProvider;
 use tieline_store::Canary;
 use tieline_store::inspection::{Inspection, inspect_file, inspect_server};
 use tieline_sync::integration;
 use url::Url;
 
 use crate::commands::serve::Serve;
-use crate::config::{File, USUAL};
+use crate::config::{File, USUAL, open_id};
 use crate::failure::Failure;
 use crate::settings::Address;
 use crate::visible::visible;
@@ -117,6 +118,7 @@ pub(crate) async fn examine(report: &mut Report, serve: &Serve) {
     let public_url = addresses(report, serve, &file);
     app(report, &file, public_url.as_ref());
     login(report);
+    sign_in(report, &file, public_url.as_ref()).await;
     let ring = keys(report, serve, &file);
     if let Ok(ring) = ring {
         database(report, serve, &file, ring.as_ref()).await;
@@ -206,6 +208,30 @@ fn login(report: &mut Report) {
     match integration::capture(variable) {
         Ok(_) => report.ok("login", "the SF_* variables are complete"),
         Err(error) => report.error("login", error.to_string(), error.hint()),
+    }
+}
+
+/// The provider that people may sign in with; nothing, where none is set.
+async fn sign_in(report: &mut Report, file: &File, public_url: Option<&Url>) {
+    const NAME: &str = "sign-in";
+    let told = match open_id(file) {
+        Ok(Some(told)) => told,
+        Ok(None) => return,
+        Err(failure) => return report.failed(NAME, &failure),
+    };
+    match told.try_discovery().await {
+        Ok(found) => report.ok(NAME, found),
+        Err(error) => return report.error(NAME, error.to_string(), error.hint()),
+    }
+    let back = public_url.map(OpenIdProvider::redirect_uri);
+    let back = back.unwrap_or_else(|| "the service's own address and /sign-in/callback".to_owned());
+    report.ok("sign-in URI", format!("{back}, which the provider must have as a redirect URI"));
+    if told.trust_email {
+        report.warn(
+            "sign-in trust",
+            format!("whoever has an address verified at {} signs in as the user with that address here", told.issuer),
+            "leave oidc.trust_email out unless nobody else gives out addresses there (docs/sign-in.md)",
+        );
     }
 }
 

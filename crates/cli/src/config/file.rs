@@ -32,7 +32,7 @@ impl Kind {
 }
 
 /// Every key that there is.
-const KEYS: [(&str, &str, Kind); 14] = [
+const KEYS: [(&str, &str, Kind); 20] = [
     ("serve", "listen", Kind::Text),
     ("serve", "public_url", Kind::Text),
     ("serve", "every", Kind::Number),
@@ -47,6 +47,12 @@ const KEYS: [(&str, &str, Kind); 14] = [
     ("salesforce", "client_id", Kind::Text),
     ("salesforce", "client_secret_file", Kind::File),
     ("salesforce", "redirect_uri", Kind::Text),
+    ("oidc", "issuer", Kind::Text),
+    ("oidc", "client_id", Kind::Text),
+    ("oidc", "client_secret_file", Kind::File),
+    ("oidc", "name", Kind::Text),
+    ("oidc", "trust_email", Kind::Truth),
+    ("oidc", "only", Kind::Truth),
 ];
 
 /// Words in a key's name that say it is a secret, unless it ends in `_file`.
@@ -93,7 +99,7 @@ impl File {
         let mut values = BTreeMap::new();
         for (section, item) in document.as_table() {
             let Some(table) = item.as_table_like().filter(|_| KEYS.iter().any(|(known, ..)| *known == section)) else {
-                let sections = ["serve", "database", "salesforce"];
+                let sections = ["serve", "database", "salesforce", "oidc"];
                 let what = match item.is_value() && !sections.contains(&section) {
                     true => format!("`{section}` stands outside of a section"),
                     false => format!("there is no section [{section}]"),
@@ -181,6 +187,7 @@ fn secret(section: &str, key: &str) -> Option<String> {
     let is = !key.ends_with("_file") && SECRET.iter().any(|word| key.contains(word));
     is.then(|| match (section, key) {
         ("salesforce", _) => "write client_secret_file = \"FILE\", or set SALESFORCE_CLIENT_SECRET".to_owned(),
+        ("oidc", _) => "write client_secret_file = \"FILE\", or set TIELINE_OIDC_CLIENT_SECRET".to_owned(),
         ("database", key) if key.contains("key") => {
             "write master_key_file = \"FILE\", or set TIELINE_MASTER_KEY".to_owned()
         }
@@ -264,6 +271,7 @@ mod tests {
     fn s37_a_secret_is_refused_and_not_repeated() {
         for (text, hint) in [
             ("[salesforce]\nclient_secret = \"planted\"", "client_secret_file"),
+            ("[oidc]\nclient_secret = \"planted\"", "TIELINE_OIDC_CLIENT_SECRET"),
             ("[database]\nmaster_key = \"planted\"", "master_key_file"),
             ("[database]\npassword = \"planted\"", "PGPASSWORD"),
             ("[database]\nurl = \"postgres://t:planted@db/t\"", "TIELINE_DATABASE_URL"),

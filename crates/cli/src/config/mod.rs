@@ -2,12 +2,14 @@
 
 pub(crate) mod check;
 mod file;
+mod sign_in;
 
 use std::path::PathBuf;
 
 use clap::Args;
 
 pub(crate) use file::{File, USUAL};
+pub(crate) use sign_in::open_id;
 
 use crate::failure::Failure;
 

@@ -43,3 +43,4 @@ mod setup_rotation;
 mod setup_terminal;
 mod telemetry;
 mod transcripts;
+mod users;

@@ -162,6 +162,7 @@ fn the_transcripts_of_the_documentation_are_what_the_program_prints() {
         "token",
         "update",
         "upsert",
+        "users",
         "whoami",
     ] {
         assert!(

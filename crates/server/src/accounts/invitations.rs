@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use tieline_store::{Digest, Invitation, Invited, NewUser, Role, Uuid};
 use utoipa::ToSchema;
 
-use crate::accounts::session::{begin, told};
+use crate::accounts::session::{Method, begin, told};
 use crate::accounts::{RoleName, SecretText, checked_email, checked_name};
 use crate::caller::{Address, Caller, SignedIn, same_origin};
 use crate::extract::{Body, Path};
@@ -156,20 +156,12 @@ pub(crate) async fn accept(
     Body(given): Body<Acceptance>,
 ) -> Result<Response, Problem> {
     same_origin(&headers, &service)?;
-    let gone = || {
-        Problem::new(
-            StatusCode::GONE,
-            "invitation_ended",
-            "there is no such invitation: it was taken up or back, replaced, or has ended",
-            "ask for a new one",
-        )
-    };
     let name = given.name.as_deref().map(|name| checked_name("name", name)).transpose()?;
     if let Some(password) = &given.password {
         passwords::check(&password.0, "")?;
     }
     let token = Digest::of(given.token.0.expose());
-    let (invitation, _) = service.store().invitation(token, service.now()).await?.ok_or_else(gone)?;
+    let (invitation, _) = service.store().invitation(token, service.now()).await?.ok_or_else(ended)?;
     let now = service.now();
     let Some(password) = given.password else {
         let signed_in = signed_in?;
@@ -181,16 +173,27 @@ pub(crate) async fn accept(
             ));
         }
         let who = Invited::User(signed_in.user.id);
-        service.store().accept_invitation(token, who, &address, now).await?.ok_or_else(gone)?;
+        service.store().accept_invitation(token, who, &address, now).await?.ok_or_else(ended)?;
         return Ok(Json(told(&service, &signed_in).await?).into_response());
     };
+    service.passwords_are_taken()?;
     let name = name.ok_or_else(|| Problem::invalid("somebody new needs a name", "send `name` along"))?;
     passwords::check(&password.0, &invitation.email)?;
     let hash = passwords::hash(password.0).await?;
     let new = NewUser { email: &invitation.email, name: &name, password_hash: Some(&hash) };
     let (_, user) =
-        service.store().accept_invitation(token, Invited::New(new), &address, now).await?.ok_or_else(gone)?;
-    let account = service.store().account_of(user).await?.ok_or_else(gone)?;
-    let (signed_in, cookie) = begin(&service, account.user, &headers, &address).await?;
+        service.store().accept_invitation(token, Invited::New(new), &address, now).await?.ok_or_else(ended)?;
+    let account = service.store().account_of(user).await?.ok_or_else(ended)?;
+    let (signed_in, cookie) = begin(&service, account.user, &headers, &address, Method::Password).await?;
     Ok(([(header::SET_COOKIE, cookie)], Json(told(&service, &signed_in).await?)).into_response())
+}
+
+/// No invitation has this token (any more).
+pub(crate) fn ended() -> Problem {
+    Problem::new(
+        StatusCode::GONE,
+        "invitation_ended",
+        "there is no such invitation: it was taken up or back, replaced, or has ended",
+        "ask for a new one",
+    )
 }

@@ -1,8 +1,12 @@
 //! People, teams and API keys.
+//!
+//! `session` and `setup` take passwords, `oidc` the word of a provider, `password_reset` a link of the operator's.
 
 pub(crate) mod api_keys;
 pub(crate) mod businesses;
 pub(crate) mod invitations;
+pub(crate) mod oidc;
+pub(crate) mod password_reset;
 pub(crate) mod session;
 pub(crate) mod setup;
 pub(crate) mod team;

@@ -6,6 +6,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use tieline_store::audit::{Action, Actor, Entry, Outcome};
 use tieline_store::{Digest, Session, User, Uuid};
 use utoipa::ToSchema;
@@ -109,12 +110,44 @@ pub(crate) struct NewPassword {
     new: SecretText,
 }
 
+/// How somebody has proven who they are, for the audit log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Method {
+    /// By a password, or by setting a first one.
+    Password,
+    /// By an OpenID provider.
+    OpenId,
+    /// By a link of the operator's that sets a password.
+    ResetLink,
+}
+
+impl Method {
+    fn name(self) -> &'static str {
+        match self {
+            Method::Password => "password",
+            Method::OpenId => "oidc",
+            Method::ResetLink => "reset_link",
+        }
+    }
+}
+
+/// Ends the session that this browser had before, if any: it is not the one that continues.
+pub(crate) async fn end_before(service: &Service, headers: &HeaderMap, address: &str) -> Result<(), Problem> {
+    if let Some(before) = service.cookies().session(headers)
+        && let Some((session, _)) = service.store().session(Digest::of(before), service.now()).await?
+    {
+        service.store().end_session(session.user_id, session.id, address, service.now()).await?;
+    }
+    Ok(())
+}
+
 /// Begins a session: a new one with every sign-in.
 pub(crate) async fn begin(
     service: &Service,
     user: User,
     headers: &HeaderMap,
     address: &str,
+    method: Method,
 ) -> Result<(SignedIn, HeaderValue), Problem> {
     let token = secrets::random("")?;
     let now = service.now();
@@ -128,7 +161,7 @@ pub(crate) async fn begin(
         address: address.to_owned(),
         user_agent: user_agent.chars().take(200).collect(),
     };
-    service.store().begin_session(Digest::of(token.expose()), &session).await?;
+    service.store().begin_session(Digest::of(token.expose()), &session, method.name()).await?;
     let seconds = session.expires_at.duration_since(now).as_secs();
     let cookie = service.cookies().set_session(&token, seconds);
     let csrf_token = secrets::csrf_token(token.expose());
@@ -166,6 +199,7 @@ pub(crate) async fn sign_in(
     Body(given): Body<Credentials>,
 ) -> Result<Response, Problem> {
     same_origin(&headers, &service)?;
+    service.passwords_are_taken()?;
     if let Err(refusal) = service.limits_of_node().take_account(&given.email).await {
         return Ok(*refusal);
     }
@@ -173,20 +207,20 @@ pub(crate) async fn sign_in(
     let hash = account.as_ref().and_then(|account| account.password_hash.clone());
     let fits = passwords::verify(given.password.0, hash).await?;
     let Some(account) = account.filter(|_| fits) else {
-        let failed = Entry::new(Actor::Anonymous, Action::SessionFailed);
-        let failed = Entry { outcome: Outcome::Failure, address: Some(&address), ..failed };
+        let detail = json!({"method": Method::Password.name()});
+        let failed = Entry {
+            detail,
+            outcome: Outcome::Failure,
+            address: Some(&address),
+            ..Entry::new(Actor::Anonymous, Action::SessionFailed)
+        };
         service.store().audit(&failed, service.now()).await?;
         // The same answer, after the same time, whether there is such a user or not.
         let hint = "check both";
         return Err(Problem::new(StatusCode::UNAUTHORIZED, "wrong_credentials", "address or password is wrong", hint));
     };
-    // The session that this browser had before, if any, is not the one that continues.
-    if let Some(before) = service.cookies().session(&headers)
-        && let Some((session, _)) = service.store().session(Digest::of(before), service.now()).await?
-    {
-        service.store().end_session(session.user_id, session.id, &address, service.now()).await?;
-    }
-    let (signed_in, cookie) = begin(&service, account.user, &headers, &address).await?;
+    end_before(&service, &headers, &address).await?;
+    let (signed_in, cookie) = begin(&service, account.user, &headers, &address, Method::Password).await?;
     Ok(([(header::SET_COOKIE, cookie)], Json(told(&service, &signed_in).await?)).into_response())
 }
 
@@ -269,6 +303,13 @@ pub(crate) async fn change_password(
     Body(given): Body<NewPassword>,
 ) -> Result<StatusCode, Problem> {
     let account = service.store().account_of(signed_in.user.id).await?.ok_or_else(Problem::unauthenticated)?;
+    if account.password_hash.is_none() {
+        return Err(Problem::conflict(
+            "no_password",
+            "this account has no password: it signs in with a provider",
+            "to have one all the same, ask the operator of this service for a link that sets it",
+        ));
+    }
     if !passwords::verify(given.current.0, account.password_hash).await? {
         return Err(Problem::forbidden("wrong_credentials", "the current password is wrong", "check it"));
     }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tieline_store::NewUser;
 use utoipa::ToSchema;
 
-use crate::accounts::session::{begin, told};
+use crate::accounts::session::{Method, begin, told};
 use crate::accounts::{SecretText, checked_email, checked_name};
 use crate::caller::{Address, same_origin};
 use crate::extract::Body;
@@ -90,7 +90,7 @@ pub(crate) async fn setup(
             "sign in, or ask for an invitation",
         )
     })?;
-    let (signed_in, cookie) = begin(&service, user, &headers, &address).await?;
+    let (signed_in, cookie) = begin(&service, user, &headers, &address, Method::Password).await?;
     let body = told(&service, &signed_in).await?;
     Ok((StatusCode::CREATED, [(header::SET_COOKIE, cookie)], Json(body)).into_response())
 }

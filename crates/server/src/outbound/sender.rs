@@ -68,19 +68,7 @@ impl Sender {
         names: Arc<dyn Resolve>,
     ) -> reqwest::Result<Self> {
         let policy = Arc::new(policy);
-        let client = reqwest::Client::builder()
-            .dns_resolver(Arc::new(Checked { names, policy: Arc::clone(&policy) }))
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .referer(false)
-            .gzip(false)
-            .retry(reqwest::retry::never())
-            // What is left open would be used again without its addresses being looked up.
-            .pool_max_idle_per_host(0)
-            .connect_timeout(limits.connect)
-            .timeout(limits.whole)
-            .user_agent(concat!("tieline/", env!("CARGO_PKG_VERSION")))
-            .build()?;
+        let client = client(&policy, limits, names)?;
         Ok(Self { client, policy, clock, limits })
     }
 
@@ -147,6 +135,27 @@ impl Sender {
         }
         String::from_utf8_lossy(&read).into_owned()
     }
+}
+
+fn client(policy: &Arc<Policy>, limits: Limits, names: Arc<dyn Resolve>) -> reqwest::Result<reqwest::Client> {
+    reqwest::Client::builder()
+        .dns_resolver(Arc::new(Checked { names, policy: Arc::clone(policy) }))
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .referer(false)
+        .gzip(false)
+        .retry(reqwest::retry::never())
+        // What is left open would be used again without its addresses being looked up.
+        .pool_max_idle_per_host(0)
+        .connect_timeout(limits.connect)
+        .timeout(limits.whole)
+        .user_agent(concat!("tieline/", env!("CARGO_PKG_VERSION")))
+        .build()
+}
+
+/// A client with the same rules and this machine's names, for whoever reads answers. URLs are checked by its caller.
+pub(crate) fn client_of_this_machine(policy: &Arc<Policy>, limits: Limits) -> reqwest::Result<reqwest::Client> {
+    client(policy, limits, Arc::new(System))
 }
 
 fn refusal(refused: &Refused) -> Outcome {

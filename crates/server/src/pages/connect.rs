@@ -22,11 +22,13 @@ struct Page {
 }
 
 /// The way there: a page of ours that goes on by itself. A redirect would be refused by browsers, because forms of our
-/// pages lead to our pages alone (`form-action 'self'`), and where it leads to is a page that an org names.
+/// pages lead to our pages alone (`form-action 'self'`), and where it leads to is a page that an org or a provider names.
 #[derive(Template)]
 #[template(path = "leaving.html")]
-struct Leaving {
-    url: String,
+pub(crate) struct Leaving {
+    pub(crate) url: String,
+    /// What the page there is called.
+    pub(crate) place: String,
 }
 
 /// What the form sends.
@@ -74,7 +76,8 @@ pub(crate) async fn connect(
     };
     match begin(&service, &caller, &headers, &wanted).await {
         Ok((login, cookie)) => {
-            let mut response = Html(Leaving { url: login.url }.render()?).into_response();
+            let mut response =
+                Html(Leaving { url: login.url, place: "the org's login page".to_owned() }.render()?).into_response();
             response.headers_mut().append(header::SET_COOKIE, cookie);
             Ok(response)
         }

@@ -1,5 +1,6 @@
 //! The pages: the overview with its live part, and what its button does; signing in.
 
+pub(crate) mod account;
 pub(crate) mod connect;
 pub(crate) mod sign_in;
 
@@ -35,6 +36,8 @@ struct Page {
 }
 
 struct SignedInView {
+    /// There is something to be linked to the account.
+    links: bool,
     name: String,
     csrf: String,
 }
@@ -224,10 +227,11 @@ pub(crate) async fn page(
     };
     let page = Page {
         overview: Overview::read(&service, &caller.tenant).await?,
-        signed_in: caller
-            .signed_in()
-            .ok()
-            .map(|s| SignedInView { name: s.user.name.clone(), csrf: s.csrf_token.clone() }),
+        signed_in: caller.signed_in().ok().map(|s| SignedInView {
+            links: service.settings().open_id.is_some(),
+            name: s.user.name.clone(),
+            csrf: s.csrf_token.clone(),
+        }),
     };
     Ok(Html(page.render()?).into_response())
 }

@@ -7,14 +7,19 @@ use axum::http::{HeaderMap, header};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use serde::Deserialize;
 use tieline_auth::Secret;
+use tieline_store::Digest;
 
 use crate::accounts::SecretText;
 use crate::accounts::invitations::{self, Acceptance};
+use crate::accounts::oidc::begin::{Purpose, begin};
+use crate::accounts::oidc::refusal::Refusal;
+use crate::accounts::password_reset::{self, PasswordReset};
 use crate::accounts::session::{self, Credentials};
 use crate::accounts::setup::{self, FirstUser};
 use crate::caller::{Address, FormUser};
 use crate::connect::return_to;
 use crate::extract::Body;
+use crate::pages::connect::Leaving;
 use crate::pages::{Failed, PageCaller, Sent, check_csrf};
 use crate::problem::Problem;
 use crate::service::Service;
@@ -25,6 +30,7 @@ enum Kind {
     SetUp,
     SignIn,
     Join,
+    Reset,
 }
 
 #[derive(Template)]
@@ -33,13 +39,27 @@ struct Page {
     kind: Kind,
     /// Why the last attempt failed.
     problem: Option<Problem>,
+    /// What was done before.
+    note: &'static str,
     email: String,
     return_to: String,
+    /// What the provider is called, if there is one.
+    provider: Option<String>,
+    takes_passwords: bool,
 }
 
 impl Page {
-    fn of(kind: Kind) -> Self {
-        Self { kind, problem: None, email: String::new(), return_to: "/".to_owned() }
+    fn of(kind: Kind, service: &Service) -> Self {
+        let provider = service.settings().open_id.as_ref().map(|told| told.name.clone());
+        Self {
+            kind,
+            problem: None,
+            note: "",
+            email: String::new(),
+            return_to: "/".to_owned(),
+            provider,
+            takes_passwords: service.takes_passwords(),
+        }
     }
 
     fn answer(self) -> Result<Response, Failed> {
@@ -60,7 +80,7 @@ pub(crate) async fn setup_page(State(service): State<Service>) -> Result<Respons
     if service.store().has_users().await? {
         return Ok(Redirect::to("/sign-in").into_response());
     }
-    Page::of(Kind::SetUp).answer()
+    Page::of(Kind::SetUp, &service).answer()
 }
 
 /// Makes the first user.
@@ -71,16 +91,16 @@ pub(crate) async fn set_up(
     Form(first): Form<FirstUser>,
 ) -> Result<Response, Failed> {
     let email = first.email.clone();
-    match setup::setup(State(service), address, headers, Body(first)).await {
+    match setup::setup(State(service.clone()), address, headers, Body(first)).await {
         Ok(answer) => Ok(with_session(&answer, "/")),
-        Err(problem) => Page { problem: Some(problem), email, ..Page::of(Kind::SetUp) }.answer(),
+        Err(problem) => Page { problem: Some(problem), email, ..Page::of(Kind::SetUp, &service) }.answer(),
     }
 }
 
 /// The form to sign in with.
 pub(crate) async fn sign_in_page(State(service): State<Service>, Query(back): Query<Back>) -> Result<Response, Failed> {
     let return_to = return_to::checked(&back.return_to, &service.settings().public_url);
-    Page { return_to, ..Page::of(Kind::SignIn) }.answer()
+    Page { return_to, ..Page::of(Kind::SignIn, &service) }.answer()
 }
 
 /// What the form to sign in with sends.
@@ -102,9 +122,9 @@ pub(crate) async fn sign_in(
     let return_to = return_to::checked(&form.return_to, &service.settings().public_url);
     let email = form.email.clone();
     let given = Credentials { email: form.email, password: form.password };
-    match session::sign_in(State(service), address, headers, Body(given)).await {
+    match session::sign_in(State(service.clone()), address, headers, Body(given)).await {
         Ok(answer) => Ok(with_session(&answer, &return_to)),
-        Err(problem) => Page { problem: Some(problem), email, return_to, ..Page::of(Kind::SignIn) }.answer(),
+        Err(problem) => Page { problem: Some(problem), email, return_to, ..Page::of(Kind::SignIn, &service) }.answer(),
     }
 }
 
@@ -124,8 +144,8 @@ pub(crate) async fn sign_out(
 
 /// The form of whoever was invited. The token is in the link's fragment, which a little script puts into the form; without
 /// script it is copied.
-pub(crate) async fn join_page() -> Result<Response, Failed> {
-    Page::of(Kind::Join).answer()
+pub(crate) async fn join_page(State(service): State<Service>) -> Result<Response, Failed> {
+    Page::of(Kind::Join, &service).answer()
 }
 
 /// What the form of whoever was invited sends.
@@ -152,9 +172,78 @@ pub(crate) async fn join(
         name: some(form.name),
         password: some(form.password).map(|password| SecretText(Secret::new(password))),
     };
-    match invitations::accept(State(service), signed_in, address, headers, Body(given)).await {
+    match invitations::accept(State(service.clone()), signed_in, address, headers, Body(given)).await {
         Ok(answer) => Ok(with_session(&answer, "/")),
-        Err(problem) => Page { problem: Some(problem), ..Page::of(Kind::Join) }.answer(),
+        Err(problem) => Page { problem: Some(problem), ..Page::of(Kind::Join, &service) }.answer(),
+    }
+}
+
+/// The form of whoever has a reset link. Its token comes as that of an invitation.
+pub(crate) async fn reset_page(State(service): State<Service>) -> Result<Response, Failed> {
+    Page::of(Kind::Reset, &service).answer()
+}
+
+/// Sets a password anew; then one signs in with it, or is signed in where no password is taken otherwise.
+pub(crate) async fn reset(
+    State(service): State<Service>,
+    address: Address,
+    headers: HeaderMap,
+    Form(given): Form<PasswordReset>,
+) -> Result<Response, Failed> {
+    match password_reset::reset_password(State(service.clone()), address, headers, Body(given)).await {
+        Ok(answer) if answer.headers().contains_key(header::SET_COOKIE) => Ok(with_session(&answer, "/")),
+        Ok(_) => {
+            let note = "Your password is set, and all your sessions have ended. Sign in with it.";
+            Page { note, ..Page::of(Kind::SignIn, &service) }.answer()
+        }
+        Err(problem) => Page { problem: Some(problem), ..Page::of(Kind::Reset, &service) }.answer(),
+    }
+}
+
+/// What the buttons with the provider's name send.
+#[derive(Deserialize)]
+pub(crate) struct ProviderForm {
+    /// `join` and `link`; else it is to sign in.
+    #[serde(default)]
+    purpose: String,
+    #[serde(default)]
+    return_to: String,
+    #[serde(default)]
+    csrf: String,
+    token: Option<SecretText>,
+}
+
+/// Sends the browser to the provider, by a page of ours.
+pub(crate) async fn to_provider(
+    State(service): State<Service>,
+    FormUser(signed_in): FormUser,
+    headers: HeaderMap,
+    Form(form): Form<ProviderForm>,
+) -> Result<Response, Failed> {
+    let begun = async {
+        let (purpose, return_to) = match (form.purpose.as_str(), &form.token) {
+            ("join", Some(token)) => (Purpose::Join(Digest::of(token.0.expose().trim())), "/".to_owned()),
+            ("link", _) => {
+                let signed_in = signed_in?;
+                check_csrf(&signed_in, &form.csrf)?;
+                (Purpose::Link(signed_in.user.id), "/account".to_owned())
+            }
+            _ => (Purpose::SignIn, return_to::checked(&form.return_to, &service.settings().public_url)),
+        };
+        begin(&service, &headers, purpose, &return_to).await
+    };
+    match begun.await {
+        Ok((url, cookie)) => {
+            let place = service.settings().open_id.as_ref().map(|told| told.name.clone()).unwrap_or_default();
+            let mut response = Html(Leaving { url, place }.render()?).into_response();
+            response.headers_mut().append(header::SET_COOKIE, cookie);
+            Ok(response)
+        }
+        Err(refusal) => {
+            let refusal: Refusal = refusal;
+            tracing::warn!(code = refusal.code(), detail = refusal.detail(), "a sign-in could not be begun");
+            Ok(refusal.answer(&headers))
+        }
     }
 }
 

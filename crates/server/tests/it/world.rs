@@ -184,6 +184,20 @@ impl Browser {
         if let Some(body) = body {
             request = request.json(&body);
         }
+        self.keep(request).await
+    }
+
+    /// Sends a form of one of our pages.
+    pub(crate) async fn form(&mut self, path: &str, fields: &[(&str, &str)]) -> Response {
+        let mut request = self.http.post(format!("{}{path}", self.url)).header("accept", self.accept).form(fields);
+        if !self.cookies.is_empty() {
+            let cookies: Vec<String> = self.cookies.iter().map(|(k, v)| format!("{k}={v}")).collect();
+            request = request.header("cookie", cookies.join("; "));
+        }
+        self.keep(request).await
+    }
+
+    async fn keep(&mut self, request: reqwest::RequestBuilder) -> Response {
         let response = request.send().await.unwrap();
         for cookie in response.headers().get_all("set-cookie") {
             let (name, value) = cookie.to_str().unwrap().split(';').next().unwrap().split_once('=').unwrap();

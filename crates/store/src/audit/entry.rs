@@ -116,6 +116,14 @@ actions! {
     SessionEnded = "session.ended",
     /// A password was changed.
     PasswordChanged = "password.changed",
+    /// The operator made a link by which a password can be set anew.
+    PasswordResetCreated = "password.reset_created",
+    /// A password was set anew by such a link.
+    PasswordReset = "password.reset",
+    /// Somebody can sign in with an identity of a provider from now on.
+    IdentityLinked = "identity.linked",
+    /// They cannot any more.
+    IdentityUnlinked = "identity.unlinked",
     /// A key was made.
     ApiKeyCreated = "api_key.created",
     /// A key was revoked.

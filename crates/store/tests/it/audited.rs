@@ -54,7 +54,7 @@ async fn scene(db: &Db) -> Scene {
     let new = NewApiKey { name: "k", prefix: "tl_1", digest: Digest::of("k"), role: Role::Member, expires_at: None };
     let key = tenant.create_api_key(&new, now()).await.unwrap().id;
     let session = session(owner.id);
-    db.store.begin_session(Digest::of("s"), &session).await.unwrap();
+    db.store.begin_session(Digest::of("s"), &session, "password").await.unwrap();
     Scene { owner: owner.id, member, tenant, integration, key, invitation, import, failed_import, session }
 }
 
@@ -79,7 +79,7 @@ fn changes<'a>(db: &'a Db, s: &'a Scene) -> Vec<(&'static str, Begin<'a>)> {
     }
     let (t, id) = (&s.tenant, s.integration.id);
     vec![
-        change!("session.started", db.store.begin_session(Digest::of("other"), &session(s.owner))),
+        change!("session.started", db.store.begin_session(Digest::of("other"), &session(s.owner), "password")),
         change!("password.changed", db.store.set_password(s.owner, "$argon2id$y", Some(s.session.id), ADDRESS, now())),
         change!("session.ended", db.store.end_session(s.owner, s.session.id, ADDRESS, now())),
         change!("business.created", db.store.create_business("Other", s.owner, ADDRESS, now())),

@@ -10,6 +10,7 @@ mod servers;
 mod database;
 mod audited;
 mod guards;
+mod identities;
 mod import_cost;
 mod imports;
 mod keys;

@@ -52,8 +52,8 @@ fn session(user: Uuid) -> Session {
 async fn a_session_ends_and_is_its_users(db: Db) {
     let user = owner(&db).await;
     let (first, second) = (session(user.id), session(user.id));
-    db.store.begin_session(Digest::of("one"), &first).await.unwrap();
-    db.store.begin_session(Digest::of("two"), &second).await.unwrap();
+    db.store.begin_session(Digest::of("one"), &first, "password").await.unwrap();
+    db.store.begin_session(Digest::of("two"), &second, "password").await.unwrap();
     let (found, whose) = db.store.session(Digest::of("one"), now()).await.unwrap().unwrap();
     assert_eq!((found.id, whose.email.as_str()), (first.id, "owner@example.com"));
     assert!(db.store.session(Digest::of("three"), now()).await.unwrap().is_none());
