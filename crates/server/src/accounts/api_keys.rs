@@ -109,6 +109,7 @@ pub(crate) async fn create_key(
         expires_at: new.expires_at,
     };
     let made = caller.tenant.create_api_key(&new, service.now()).await?;
+    service.wrong_keys().note(new.digest, &caller.address, true);
     let detail = json!({"name": made.name, "role": role.name()});
     caller.audit_with(&service, Action::ApiKeyCreated, Some(("api_key", &made.id.to_string())), detail).await?;
     Ok((StatusCode::CREATED, Json(KeyView::new(made, Some(secret.expose().to_owned())))))

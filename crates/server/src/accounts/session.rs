@@ -128,7 +128,10 @@ pub(crate) async fn begin(
         address: address.to_owned(),
         user_agent: user_agent.chars().take(200).collect(),
     };
-    service.store().begin_session(Digest::of(token.expose()), &session).await?;
+    let key = Digest::of(token.expose());
+    service.store().begin_session(key, &session).await?;
+    // Here it has worked: whoever signs in where others guess can go on.
+    service.wrong_keys().note(key, address, true);
     noted(service, Actor::User(user.id), Action::SessionStarted, address).await?;
     let seconds = session.expires_at.duration_since(now).as_secs();
     let cookie = service.cookies().set_session(&token, seconds);
