@@ -15,8 +15,22 @@ use crate::measure::print;
 const RATE: u32 = 40;
 /// What is asked for in turn. The first ones are answers as they should be, the others are not.
 const MIX: [&str; 16] = [
-    "integrations", "leads", "session", "contacts", "proxy", "live", "leads", "import of 10", "ready", "wrong key",
-    "metrics", "wrong session", "no such path", "failing query", "sign in", "openapi",
+    "integrations",
+    "leads",
+    "session",
+    "contacts",
+    "proxy",
+    "live",
+    "leads",
+    "import of 10",
+    "ready",
+    "wrong key",
+    "metrics",
+    "wrong session",
+    "no such path",
+    "failing query",
+    "sign in",
+    "openapi",
 ];
 /// Between two samples.
 const SAMPLED: Duration = Duration::from_secs(60);

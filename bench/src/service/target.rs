@@ -55,7 +55,8 @@ impl Target {
 
     /// CPU time of the service so far.
     pub(super) fn cpu(&self) -> Result<Duration> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.told["pid"])).context("the service is gone")?;
+        let stat =
+            std::fs::read_to_string(format!("/proc/{}/stat", self.told["pid"])).context("the service is gone")?;
         // Fields are counted after the program's name, which is in parentheses and may hold anything.
         let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
         let ticks = |at: usize| fields.get(at).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
@@ -64,7 +65,8 @@ impl Target {
 
     /// Memory of the service that is not the program's file, in MB.
     pub(super) fn memory(&self) -> Result<f64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.told["pid"])).context("the service is gone")?;
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.told["pid"])).context("the service is gone")?;
         let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
         let kilobytes = line.and_then(|text| text.split_whitespace().next()?.parse::<f64>().ok());
         Ok(kilobytes.context("no RssAnon")? / 1024.0)

@@ -45,14 +45,8 @@ pub enum Class {
 
 impl Class {
     /// All of them.
-    pub const ALL: [Class; 6] = [
-        Class::Api,
-        Class::SignIn,
-        Class::SignInAccount,
-        Class::Callback,
-        Class::Pages,
-        Class::WrongKeys,
-    ];
+    pub const ALL: [Class; 6] =
+        [Class::Api, Class::SignIn, Class::SignInAccount, Class::Callback, Class::Pages, Class::WrongKeys];
 
     /// Its name in the configuration, and of its policy in headers.
     pub fn name(self) -> &'static str {

@@ -47,13 +47,9 @@ impl Postgres {
             }
             false => Command::new(&program),
         };
-        let status = command.args(arguments).current_dir("/tmp").stdout(Stdio::null()).stderr(Stdio::null()).status()?;
-        ensure!(
-            status.success(),
-            "{} failed ({status})\nhint: see {}/log",
-            program.display(),
-            self.folder.display()
-        );
+        let status =
+            command.args(arguments).current_dir("/tmp").stdout(Stdio::null()).stderr(Stdio::null()).status()?;
+        ensure!(status.success(), "{} failed ({status})\nhint: see {}/log", program.display(), self.folder.display());
         Ok(())
     }
 }
@@ -66,5 +62,6 @@ impl Drop for Postgres {
 }
 
 fn is_root() -> bool {
-    std::fs::read_to_string("/proc/self/status").is_ok_and(|text| text.lines().any(|line| line.starts_with("Uid:\t0\t")))
+    std::fs::read_to_string("/proc/self/status")
+        .is_ok_and(|text| text.lines().any(|line| line.starts_with("Uid:\t0\t")))
 }

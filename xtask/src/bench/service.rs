@@ -57,7 +57,9 @@ pub(super) fn run(root: &Path, options: &BenchOptions) -> Result<Measurements> {
             say(&format!("run {turn} of {turns}: {}, an import of {CONTACTS}", service.who()));
             found.take(&output(programs.load(&org, service).args(["import", &CONTACTS.to_string()]))?)?;
         }
-        for (kind, place) in [("sqlite", folder.0.join(format!("{turn}-peer.db"))), ("postgres", (&postgres.url).into())] {
+        for (kind, place) in
+            [("sqlite", folder.0.join(format!("{turn}-peer.db"))), ("postgres", (&postgres.url).into())]
+        {
             say(&format!("run {turn} of {turns}: {ONE_BY_ONE} leads one by one, {kind}"));
             let mut command = programs.peer(&["one-by-one", kind]);
             found.take(&output(command.arg(place).arg(ONE_BY_ONE.to_string()))?)?;

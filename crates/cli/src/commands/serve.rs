@@ -229,9 +229,7 @@ fn leave_no_core() {
         }
     }
     #[cfg(target_os = "linux")]
-    if let Err(error) =
-        rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
-    {
+    if let Err(error) = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable) {
         tracing::warn!(%error, "a crash may show this process's memory to a program that collects cores");
     }
 }

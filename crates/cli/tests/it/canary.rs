@@ -76,8 +76,19 @@ async fn lived(database: &str, dump: impl Fn() -> Vec<u8>) {
 
     wire.secrets(&mut secrets);
     for name in [
-        "access token", "refresh token", "authorization code", "PKCE verifier", "consumer secret", "password", "session",
-        "CSRF token", "API key", "invitation", "login cookie", "master key", "consumer secret of its own",
+        "access token",
+        "refresh token",
+        "authorization code",
+        "PKCE verifier",
+        "consumer secret",
+        "password",
+        "session",
+        "CSRF token",
+        "API key",
+        "invitation",
+        "login cookie",
+        "master key",
+        "consumer secret of its own",
     ] {
         assert!(secrets.has(name), "no {name} was met: the test proves nothing of it");
     }

@@ -50,7 +50,8 @@ impl Plan {
         if database.starts_with("postgres:") {
             variables.insert("TIELINE_MASTER_KEY".to_owned(), MASTER_KEY.to_owned());
         }
-        let arguments = ["serve", "--listen", &address, "--allow-loopback", "--every", "100000", "--database-url", database];
+        let arguments =
+            ["serve", "--listen", &address, "--allow-loopback", "--every", "100000", "--database-url", database];
         let arguments = arguments.map(str::to_owned).to_vec();
         Self { address, variables, arguments, within: Vec::new() }
     }
@@ -177,7 +178,12 @@ impl Caller {
     }
 
     /// Waits until a question is answered as wanted, by whatever node.
-    pub(crate) async fn until(&self, url: &str, longest: Duration, wanted: impl Fn(StatusCode, &Value) -> bool) -> Value {
+    pub(crate) async fn until(
+        &self,
+        url: &str,
+        longest: Duration,
+        wanted: impl Fn(StatusCode, &Value) -> bool,
+    ) -> Value {
         let begun = Instant::now();
         loop {
             let answer = self.get(url).await;

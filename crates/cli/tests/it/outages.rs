@@ -46,7 +46,9 @@ async fn importing(
 async fn all_end(caller: &Caller, node: &Node, imports: &[String]) {
     for import in imports {
         let url = format!("{}/api/imports/{import}", node.url);
-        caller.until(&url, Duration::from_secs(90), |status, import| status == 200 && import["state"] == "success").await;
+        caller
+            .until(&url, Duration::from_secs(90), |status, import| status == 200 && import["state"] == "success")
+            .await;
     }
 }
 

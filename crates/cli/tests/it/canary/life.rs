@@ -95,9 +95,7 @@ impl<'a> Life<'a> {
         for secret in [&first, &password, &guess] {
             self.secrets.add("password", secret);
         }
-        let user = |token: &str| {
-            json!({"token": token, "email": "owner@example.com", "name": "Ada", "password": first, "business": "Acme"})
-        };
+        let user = |token: &str| json!({"token": token, "email": "owner@example.com", "name": "Ada", "password": first, "business": "Acme"});
         assert_eq!(self.ask("POST", "/api/setup", user(&guess)).await.0, 403);
         self.told("POST", "/api/setup", user(setup)).await;
         assert_eq!(self.ask("POST", "/api/setup", user(setup)).await.0, 409);
@@ -111,7 +109,8 @@ impl<'a> Life<'a> {
         let key = self.told("POST", "/api/keys", json!({"name": "program", "role": "admin"})).await;
         let key = key["key"].as_str().unwrap().to_owned();
         self.secrets.add("API key", &key);
-        let invited = self.told("POST", "/api/invitations", json!({"email": "bob@example.com", "role": "member"})).await;
+        let invited =
+            self.told("POST", "/api/invitations", json!({"email": "bob@example.com", "role": "member"})).await;
         let link = invited["link"].as_str().unwrap().to_owned();
         let secret = link.rsplit('#').next().unwrap().to_owned();
         self.secrets.add("invitation", &secret);
@@ -228,7 +227,7 @@ impl<'a> Life<'a> {
         assert_eq!(self.ask("GET", "/api/leads", Value::Null).await.0, 401);
         self.key = None;
         let csrf = std::mem::replace(&mut self.csrf, random("forged"));
-        self.secrets.add("forged token", &self.csrf.clone());
+        self.secrets.add("forged token", self.csrf.clone());
         assert_eq!(self.ask("POST", "/api/keys", json!({"name": "x", "role": "viewer"})).await.0, 403);
         self.csrf = csrf;
         let body = format!("{{\"email\": \"owner@example.com\", \"password\": \"{password}\", ");
@@ -253,9 +252,11 @@ impl<'a> Life<'a> {
         assert_eq!(status, 200, "{changed}");
         let proxy = format!("/api/connections/{integration}/proxy/services/data/latest/limits");
         assert!(self.ask("GET", &proxy, Value::Null).await.0 >= 400);
-        let (status, ended) = self.ask("POST", &format!("/api/integrations/{integration}/disconnect"), Value::Null).await;
+        let (status, ended) =
+            self.ask("POST", &format!("/api/integrations/{integration}/disconnect"), Value::Null).await;
         assert!(status < 500, "{ended}");
-        for path in ["/api/logs", "/api/audit", "/api/audit/verify", "/api/imports", "/api/leads", "/api/integrations"] {
+        for path in ["/api/logs", "/api/audit", "/api/audit/verify", "/api/imports", "/api/leads", "/api/integrations"]
+        {
             assert_eq!(self.ask("GET", path, Value::Null).await.0, 200, "{path}");
         }
     }
@@ -274,16 +275,14 @@ impl<'a> Life<'a> {
         let base = &self.wire.url;
         let html = self.http.get(page).send().await.unwrap().text().await.unwrap();
         let username = "unapproved@local.tieline.test".to_owned();
-        let fields =
-            [("form", form(&html)), ("username", username), ("password", self.org.get("password").to_owned())];
+        let fields = [("form", form(&html)), ("username", username), ("password", self.org.get("password").to_owned())];
         let signed = self.http.post(format!("{base}/login")).form(&fields).send().await.unwrap();
         let cookie = signed.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
         let next = format!("{base}{}", signed.headers()["location"].to_str().unwrap());
         let mut decided = self.http.get(next).header("cookie", cookie).send().await.unwrap();
         if decided.status() == 200 {
             let fields = [("form", form(&decided.text().await.unwrap())), ("decision", decision.to_owned())];
-            decided =
-                self.http.post(format!("{base}/services/oauth2/consent")).form(&fields).send().await.unwrap();
+            decided = self.http.post(format!("{base}/services/oauth2/consent")).form(&fields).send().await.unwrap();
         }
         decided.headers()["location"].to_str().unwrap().to_owned()
     }
