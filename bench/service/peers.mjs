@@ -94,8 +94,9 @@ async function serve() {
   app.get('/api/integrations/salesforce/contacts', async (request, response) => {
     const limit = Math.min(Number(request.query.limit ?? 50), 200);
     const found = await connection.query(
-      'SELECT Id, FirstName, LastName, Name, Email, Phone, Title, Department, Account.Name, CreatedDate, LastModifiedDate, ' +
-      `SystemModstamp FROM Contact ORDER BY CreatedDate DESC, Id DESC LIMIT ${limit}`);
+      // As ours asks it.
+      'SELECT Id, FirstName, LastName, Name, Email, Phone, Title, Account.Name FROM Contact ORDER BY Id DESC NULLS LAST ' +
+      `LIMIT ${limit}`);
     response.json({ items: found.records.map(({ attributes, ...fields }) => fields) });
   });
   const server = app.listen(0, '127.0.0.1', () => console.log(`ready at http://127.0.0.1:${server.address().port}`));
