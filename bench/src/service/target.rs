@@ -111,7 +111,10 @@ pub(super) async fn prepare() -> Result<()> {
     let synced = loop {
         let found = http.send(&target.by_key("GET", "/api/integrations", &[], "")).await?.json()?;
         let one = &found["integrations"][0];
-        ensure!(one["id"].is_string() && one["status"] != "error", "the service has no integration that works: {found}");
+        ensure!(
+            one["id"].is_string() && one["status"] != "error",
+            "the service has no integration that works: {found}"
+        );
         if !one["last_sync_at"].is_null() {
             break one["id"].clone();
         }
