@@ -9,6 +9,7 @@
 //!   its input ends.
 //! - `tieline-bench client CASE [one-thread]`, `tieline-bench floor CASE [threads]`: one case, against the fixture whose URL is in the
 //!   variable `ORG`.
+//! - `tieline-bench service …`: load for the service that the variable `SERVICE` names; see `service`.
 
 mod client;
 mod contact;
@@ -17,6 +18,7 @@ mod engine;
 mod fixture;
 mod floor;
 mod measure;
+mod service;
 mod tokens;
 
 use anyhow::Context;
@@ -47,10 +49,11 @@ async fn run(arguments: &[&str]) -> anyhow::Result<()> {
         ["client", case] => client::run(case, "tieline").await,
         ["client", case, "one-thread"] => client::run(case, "tieline, one thread").await,
         ["floor", case] => floor::run(case, "floor").await,
+        ["service", ref rest @ ..] => service::run(rest).await,
         ["floor", case, "threads"] => floor::run(case, "floor, several threads").await,
         _ => anyhow::bail!(
             "usage: tieline-bench org [datacloud] | tokens CASE | datacloud CASE direct|tenant | fixture | \
-             client CASE [one-thread] | floor CASE [threads]"
+             client CASE [one-thread] | floor CASE [threads] | service …"
         ),
     }
 }

@@ -1,6 +1,8 @@
 //! `cargo xtask bench`: ours and the peers' side of a benchmark in one run, against one org, as one table.
 
 mod client;
+mod postgres;
+mod service;
 mod targets;
 
 use std::collections::BTreeMap;
@@ -23,6 +25,8 @@ pub(crate) struct BenchOptions {
     pub(crate) runs: usize,
     /// One JSON object a line instead of a table.
     pub(crate) json: bool,
+    /// Of `service`: minutes of mixed load instead of the cases.
+    pub(crate) soak: Option<u64>,
 }
 
 /// The cases of `tokens`: ours, those of jsforce and Node, those of simple-salesforce and Python.
@@ -37,7 +41,10 @@ pub(crate) fn run(root: &Path, options: &BenchOptions) -> Result<()> {
         "tokens" => tokens(root, options.runs)?,
         "lambda" => lambda(root, options.runs)?,
         "datacloud" => datacloud(root, options.runs)?,
-        other => bail!("there is no benchmark {other:?}\nhint: the benchmarks are: client, tokens, lambda, datacloud"),
+        "service" => service::run(root, options)?,
+        other => bail!(
+            "there is no benchmark {other:?}\nhint: the benchmarks are: client, tokens, lambda, datacloud, service"
+        ),
     };
     if options.name == "client" && !options.json {
         found.print_with_targets();

@@ -91,7 +91,7 @@ Environment of the tests:
 const BENCH_HELP: &str = "\
 Runs a benchmark, our side and the peers' in one run against one local org, and prints a markdown table of medians.
 
-Usage: cargo xtask bench <NAME> [--runs <N>] [--json]
+Usage: cargo xtask bench <NAME> [--runs <N>] [--soak <MINUTES>] [--json]
 
 Benchmarks:
   client     Large queries, bulk jobs, many callers and the first query of a process: beside jsforce and simple-salesforce,
@@ -99,11 +99,14 @@ Benchmarks:
   tokens     Finding a token, signing an assertion, and a thousand that ask at once: beside jsforce and simple-salesforce
   lambda     The extension as it is shipped, and functions in Node with it and without, in frozen environments
   datacloud  The same queries from the same Hyper, beside Python
+  service    Routes of `tieline serve` and an import of 100,000 contacts, on SQLite and PostgreSQL, beside a small service on
+             Node, and leads that are written one by one
 
 Options:
-      --runs <N>  How often each case runs [default: 3]
-      --json      One JSON object a line: bench, case, who, unit, median, runs
-  -h, --help      Print this text
+      --runs <N>        How often each case runs [default: 3]
+      --soak <MINUTES>  Only of `service`: mixed load for so long instead, and whether memory stays
+      --json            One JSON object a line: bench, case, who, unit, median, runs
+  -h, --help            Print this text
 ";
 
 /// What `cargo xtask contract --help` prints.
@@ -249,11 +252,18 @@ fn parse_test(mut args: impl Iterator<Item = OsString>) -> Result<Request> {
 
 /// Reads the arguments that follow `bench`.
 fn parse_bench(mut args: impl Iterator<Item = OsString>) -> Result<Request> {
-    let mut options = BenchOptions { name: String::new(), runs: 3, json: false };
+    let mut options = BenchOptions { name: String::new(), runs: 3, json: false, soak: None };
     while let Some(arg) = args.next() {
         match arg.to_str() {
             Some("-h" | "--help") => return Ok(Request::Help(BENCH_HELP)),
             Some("--json") => options.json = true,
+            Some("--soak") => {
+                let minutes = args.next().and_then(|text| text.to_str().and_then(|text| text.parse().ok()));
+                let Some(minutes) = minutes.filter(|minutes| *minutes >= 6) else {
+                    bail!("--soak needs a number of minutes, six at least\nhint: see `cargo xtask bench --help`")
+                };
+                options.soak = Some(minutes);
+            }
             Some("--runs") => {
                 let runs = args.next().and_then(|text| text.to_str().and_then(|text| text.parse().ok()));
                 let Some(runs) = runs.filter(|runs| *runs > 0) else {
@@ -267,6 +277,9 @@ fn parse_bench(mut args: impl Iterator<Item = OsString>) -> Result<Request> {
     }
     if options.name.is_empty() {
         return Ok(Request::Help(BENCH_HELP));
+    }
+    if options.soak.is_some() && options.name != "service" {
+        bail!("--soak is for `service` alone\nhint: see `cargo xtask bench --help`");
     }
     Ok(Request::Bench(options))
 }
@@ -324,6 +337,8 @@ mod tests {
         for line in [
             "bench tokens --runs 0",
             "bench tokens more",
+            "bench tokens --soak 60",
+            "bench service --soak 1",
             "tset",
             "test --lnog",
             "test --skip",

@@ -2,6 +2,8 @@
 //!
 //! A handler that takes a [`Caller`] runs for nobody else, and sees the rows of that business alone.
 
+use std::time::Duration;
+
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode, header};
@@ -24,6 +26,8 @@ pub(crate) const BUSINESS: &str = "x-tieline-business";
 pub(crate) const CSRF: &str = "x-csrf-token";
 /// A session's use is noted once in so long.
 const NOTED_EVERY: SignedDuration = SignedDuration::from_mins(1);
+/// How long a request waits for that.
+const NOTED_WITHIN: Duration = Duration::from_millis(250);
 
 /// Who is behind a request that has proven it.
 #[derive(Debug, Clone)]
@@ -172,7 +176,10 @@ async fn find(parts: &mut Parts, service: &Service) -> Result<Caller, Problem> {
         return Ok(Caller { tenant, role: Role::Owner, who: Who::Local, address });
     }
     if let Some(key) = bearer(&parts.headers)? {
-        let found = service.store().api_key(Digest::of(key), service.now()).await?;
+        let (key, network) = (Digest::of(key), network(parts, service));
+        service.wrong_keys().may_ask(key, &network)?;
+        let found = service.store().api_key(key, service.now()).await?;
+        service.wrong_keys().note(key, &network, found.is_some());
         let (key, tenant) = found.ok_or_else(Problem::unauthenticated)?;
         caller_is("api_key", key.id);
         let tenant = tenant.by(Actor::ApiKey(key.id), Some(&address));
@@ -201,7 +208,10 @@ impl FromRequestParts<Service> for SignedIn {
     async fn from_request_parts(parts: &mut Parts, service: &Service) -> Result<Self, Problem> {
         let token = service.cookies().session(&parts.headers).ok_or_else(Problem::unauthenticated)?;
         let now = service.now();
-        let found = service.store().session(Digest::of(&token), now).await?;
+        let (key, network) = (Digest::of(&token), network(parts, service));
+        service.wrong_keys().may_ask(key, &network)?;
+        let found = service.store().session(key, now).await?;
+        service.wrong_keys().note(key, &network, found.is_some());
         let (session, user) = found.ok_or_else(Problem::unauthenticated)?;
         caller_is("user", user.id);
         let csrf_token = secrets::csrf_token(&token);
@@ -218,7 +228,13 @@ impl FromRequestParts<Service> for SignedIn {
         }
         if now.duration_since(session.last_seen_at) >= NOTED_EVERY {
             let expires_at = service.session_end(session.created_at, now);
-            service.store().touch_session(session.id, now, expires_at).await?;
+            // A database that takes no writes for a while still tells who is signed in.
+            let noting = service.store().touch_session(session.id, now, expires_at);
+            match tokio::time::timeout(NOTED_WITHIN, noting).await {
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => tracing::warn!(%error, "a session's use was not noted"),
+                Err(_) => tracing::warn!("a session's use was not noted: the database takes too long to write"),
+            }
         }
         Ok(Self { user, session, csrf_token })
     }
@@ -261,6 +277,11 @@ fn business(headers: &HeaderMap) -> Result<Option<Uuid>, Problem> {
     let Some(value) = headers.get(BUSINESS) else { return Ok(None) };
     let id = value.to_str().ok().and_then(|text| Uuid::parse_str(text).ok());
     id.map(Some).ok_or_else(|| Problem::invalid("X-Tieline-Business is no id", "send the id of GET /api/session"))
+}
+
+/// What wrong keys are counted by.
+fn network(parts: &Parts, service: &Service) -> String {
+    service.limits_of_node().trusted().client_of(parts).network()
 }
 
 /// Where a request comes from: the socket's address, or what a trusted proxy says.

@@ -6,8 +6,8 @@
 //!
 //! Reading order: [`service`] (what runs), [`router`] (the table of contents), [`caller`] (who asks) with `cookies`,
 //! `secrets` and `passwords`, `extract` and [`problem`] (what comes in, and what goes wrong); then what it does:
-//! `accounts`, `integrations`, `connect`, `contacts` with `imports` and `leads`, `proxy`, `logs`; `pages`, `openapi` and `health`; `guard` and [`telemetry`] around all of
-//! it. [`outbound`] sends alerts.
+//! `accounts`, `integrations`, `connect`, `contacts` with `imports` and `leads`, `proxy`, `logs`; `pages`, `openapi` and `health` with `readiness`;
+//! `guard`, [`limits`] with `wrong_keys`, and [`telemetry`] around all of it. [`outbound`] sends alerts.
 
 mod accounts;
 pub mod caller;
@@ -31,10 +31,12 @@ mod pages;
 mod passwords;
 pub mod problem;
 mod proxy;
+mod readiness;
 pub mod router;
 mod secrets;
 pub mod service;
 pub mod telemetry;
+mod wrong_keys;
 
 pub use accounts::oidc::OpenIdProvider;
 pub use accounts::password_reset::ResetLink;

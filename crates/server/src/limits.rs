@@ -38,11 +38,15 @@ pub enum Class {
     Callback,
     /// Signed-in pages: by user, else by address.
     Pages,
+    /// API keys and sessions that are none, each once: by address, in the memory of each node. Keys that have worked there are
+    /// taken all the same.
+    WrongKeys,
 }
 
 impl Class {
     /// All of them.
-    pub const ALL: [Class; 5] = [Class::Api, Class::SignIn, Class::SignInAccount, Class::Callback, Class::Pages];
+    pub const ALL: [Class; 6] =
+        [Class::Api, Class::SignIn, Class::SignInAccount, Class::Callback, Class::Pages, Class::WrongKeys];
 
     /// Its name in the configuration, and of its policy in headers.
     pub fn name(self) -> &'static str {
@@ -52,6 +56,7 @@ impl Class {
             Class::SignInAccount => "sign_in_account",
             Class::Callback => "callback",
             Class::Pages => "pages",
+            Class::WrongKeys => "wrong_keys",
         }
     }
 
@@ -67,7 +72,7 @@ impl Class {
             Class::SignIn => 10,
             // More than one address may try: whoever does must not lock the owner out by that.
             Class::SignInAccount => 50,
-            Class::Callback => 20,
+            Class::Callback | Class::WrongKeys => 20,
             Class::Pages => 600,
         }
     }
@@ -84,7 +89,7 @@ impl Class {
 /// assert!(classes.limit(Class::Pages).is_none());
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Classes([Option<Limit>; 5]);
+pub struct Classes([Option<Limit>; 6]);
 
 impl Default for Classes {
     fn default() -> Self {
@@ -212,7 +217,7 @@ async fn limited<S: Guarded>(state: S, class: Class, request: Request, next: Nex
     let address = limits.trusted().client_of(&parts);
     parts.extensions.insert(address);
     let identity = match class {
-        Class::SignIn | Class::SignInAccount => None,
+        Class::SignIn | Class::SignInAccount | Class::WrongKeys => None,
         Class::Api | Class::Callback | Class::Pages => state.identify(&mut parts).await,
     };
     let client = match identity {

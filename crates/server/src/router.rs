@@ -32,6 +32,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long requests may go on once the service is being stopped.
 const LAST_WORDS: Duration = Duration::from_secs(10);
+/// How long a batch of an import may take to be written after that, before the import is left to its lease.
+const LAST_BATCH: Duration = Duration::from_secs(5);
 
 /// The API, with its description. `limited` puts the limit of a class before its routes.
 fn api(limited: impl Fn(OpenApiRouter<Service>, Class) -> OpenApiRouter<Service>) -> OpenApiRouter<Service> {
@@ -177,12 +179,12 @@ pub async fn serve(
     let keeper = service.clone();
     let keeping_up = tokio::spawn(async move { keeper.keep_up().await });
     let importer = service.clone();
-    let importing = tokio::spawn(async move { importer.work_imports().await });
+    let mut importing = tokio::spawn(async move { importer.work_imports().await });
     let gathering = tokio::spawn(telemetry::keep_small(service.clone()));
     let leaving = service.clone();
     let stopping = service.stopping();
     let mut stopped = stopping.subscribe();
-    let router = router(service).into_make_service_with_connect_info::<SocketAddr>();
+    let router = router(service.clone()).into_make_service_with_connect_info::<SocketAddr>();
     let serving = axum::serve(listener, router).with_graceful_shutdown(async move {
         stop.await;
         leaving.drain().await;
@@ -203,9 +205,12 @@ pub async fn serve(
             Ok(())
         }
     };
-    // A run or an import that is cut off here goes on where it stopped.
+    // A run that is cut off here goes on where it stopped; and so does an import, if it has not been given back in time.
     keeping_up.abort();
-    importing.abort();
+    service.stopping().send_replace(true);
+    if tokio::time::timeout(LAST_BATCH, &mut importing).await.is_err() {
+        importing.abort();
+    }
     gathering.abort();
     served
 }

@@ -26,9 +26,11 @@ use crate::accounts::oidc::provider::Provider;
 use crate::client_address::Trusted;
 use crate::connect::credentials;
 use crate::cookies::Cookies;
-use crate::limits::{Classes, Limits};
+use crate::limits::{Class, Classes, Limits};
 use crate::problem::Problem;
+use crate::readiness::Readiness;
 use crate::telemetry::{Metrics, measures};
+use crate::wrong_keys::WrongKeys;
 
 /// How often a node looks for imports that another one has left behind.
 const IMPORTS_EVERY: Duration = Duration::from_secs(5);
@@ -71,6 +73,8 @@ pub struct Settings {
     pub metrics: Option<Metrics>,
     /// Whether traces go on that a `traceparent` header tells of: only where a proxy removes those of strangers.
     pub trust_traceparent: bool,
+    /// How long an import waits whose worker was killed, before another one goes on with it.
+    pub import_lease: Duration,
     /// How long new requests are still taken once the service is being stopped, so that load balancers hear of it.
     pub drain: Duration,
 }
@@ -102,6 +106,7 @@ impl Settings {
             tokens: tieline_auth::Settings::default(),
             metrics: None,
             trust_traceparent: false,
+            import_lease: tieline_sync::importer::LEASE,
             drain: Duration::ZERO,
         }
     }
@@ -125,6 +130,8 @@ struct Inner {
     nudge: Notify,
     imports: Notify,
     limits: Limits,
+    wrong_keys: WrongKeys,
+    readiness: Readiness,
     /// Counts changes that a page may want to show.
     changes: watch::Sender<u64>,
     /// True once the service is being stopped.
@@ -153,8 +160,11 @@ impl Service {
         let provider = settings.open_id.clone().map(Provider::new).transpose()?;
         let counters = RateLimits::new(store.clone(), clock.clone());
         let limits = Limits::new(counters, settings.classes.clone(), settings.trusted.clone());
+        let wrong_keys = WrongKeys::new(settings.classes.limit(Class::WrongKeys), clock.clone());
         Ok(Self(Arc::new(Inner {
             limits,
+            wrong_keys,
+            readiness: Readiness::of(store.clone(), clock.clone()),
             imports: Notify::new(),
             store,
             settings,
@@ -192,30 +202,48 @@ impl Service {
         &self.0.limits
     }
 
+    pub(crate) fn wrong_keys(&self) -> &WrongKeys {
+        &self.0.wrong_keys
+    }
+
+    pub(crate) fn readiness(&self) -> &Readiness {
+        &self.0.readiness
+    }
+
     /// Asks for imports to be looked at soon.
     pub(crate) fn nudge_imports(&self) {
         self.0.imports.notify_one();
     }
 
-    /// Works imports off until dropped. Every node does: each import has one worker at a time.
+    /// Works imports off until the service is being stopped; then what is under way is given back. Every node does: each
+    /// import has one worker at a time.
     pub async fn work_imports(&self) {
         let connect = |tenant: Tenant, id: Uuid| {
             let service = self.clone();
             async move { service.connection_for_import(&tenant, id).await }
         };
         let importer = Importer::new(self.0.store.clone(), connect, self.0.clock.clone());
-        loop {
-            match importer.run_once().await {
+        let importer = importer.with_lease(self.0.settings.import_lease);
+        let stopped = || {
+            let mut stopping = self.0.stopping.subscribe();
+            async move { drop(stopping.wait_for(|stopping| *stopping).await) }
+        };
+        while !*self.0.stopping.borrow() {
+            match importer.run_until(stopped()).await {
                 Ok(Some(worked)) => self.tell_of_import(&worked).await,
                 Ok(None) => {
                     tokio::select! {
                         () = self.0.imports.notified() => {}
                         () = tokio::time::sleep(IMPORTS_EVERY) => {}
+                        () = stopped() => {}
                     }
                 }
                 Err(error) => {
                     tracing::error!(%error, hint = error.hint(), "imports cannot be worked on");
-                    tokio::time::sleep(IMPORTS_EVERY).await;
+                    tokio::select! {
+                        () = tokio::time::sleep(IMPORTS_EVERY) => {}
+                        () = stopped() => {}
+                    }
                 }
             }
         }
@@ -244,12 +272,13 @@ impl Service {
             Ended::Postponed(..) => "postponed",
             Ended::Cancelled => "cancelled",
             Ended::Fenced => "taken_over",
+            Ended::GivenBack => "given_back",
         });
         let (event, level, message) = match &worked.ended {
             Ended::Success => (Event::ImportSuccess, Level::Info, "an import ended".to_owned()),
             Ended::Failed(reason) => (Event::ImportError, Level::Error, reason.clone()),
             Ended::Postponed(reason, _) => (Event::ImportError, Level::Warning, reason.clone()),
-            Ended::Cancelled | Ended::Fenced => return,
+            Ended::Cancelled | Ended::Fenced | Ended::GivenBack => return,
         };
         let tenant = self.0.store.for_work(worked.business);
         let detail = serde_json::json!({"import": worked.import, "created": worked.outcome.created,

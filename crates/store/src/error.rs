@@ -167,6 +167,22 @@ impl StoreError {
         }
     }
 
+    /// Why the database takes no write, in words that tell nothing of where it is or what is in it.
+    pub fn refusal(&self) -> &'static str {
+        let code = match self {
+            StoreError::DiskFull => return "the database's disk is full",
+            StoreError::Database { source, .. } => source.as_database_error().and_then(|e| e.code()),
+            _ => None,
+        };
+        match code.as_deref() {
+            // PostgreSQL's read_only_sql_transaction: a replica, or `default_transaction_read_only`. SQLITE_READONLY.
+            Some("25006" | "8") => "the database can be read only",
+            // SQLITE_BUSY, with its extended codes.
+            Some("5" | "261" | "517") => "another program holds the database's lock",
+            _ => "the database does not answer",
+        }
+    }
+
     pub(crate) fn doing(doing: &'static str) -> impl Fn(sqlx::Error) -> StoreError {
         move |source| match &source {
             // SQLITE_FULL, and SQLITE_IOERR_WRITE, which some file systems give instead; PostgreSQL's disk_full.

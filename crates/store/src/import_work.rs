@@ -1,7 +1,7 @@
 //! Working on imports: one worker at a time on each, however many nodes there are.
 //!
-//! A worker claims an import for a while (its lease), and prolongs that with every batch that it writes. If it dies, the
-//! lease ends and the next one goes on; each claim has a greater fence, and a worker whose fence is not the newest any more
+//! A worker claims an import for a while (its lease), and prolongs that with every batch that it writes and while it
+//! waits for the org. If it dies, the lease ends and the next one goes on; if it is stopped, it gives the import back; each claim has a greater fence, and a worker whose fence is not the newest any more
 //! writes nothing, however long it was asleep. Leads, outcomes and counters of a batch are one transaction.
 
 use std::collections::{BTreeMap, HashSet};
@@ -272,6 +272,37 @@ impl Claim {
     /// [`StoreError`].
     pub async fn release_import(&self, reason: &str, not_before: Timestamp) -> Result<bool, StoreError> {
         self.leave("leaving an import", ImportState::Running, Some(reason), Some(not_before), None).await
+    }
+
+    /// Leaves the import to whoever claims it next, at once: this worker is being stopped, and nothing is in the way. False
+    /// if this claim holds it no more.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn give_back(&self) -> Result<bool, StoreError> {
+        self.leave("giving an import back", ImportState::Waiting, None, None, None).await
+    }
+
+    /// Says that its worker lives, between batches: the lease is as long as at the beginning again. False if this claim
+    /// holds the import no more.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn prolong(&self, now: Timestamp) -> Result<bool, StoreError> {
+        let mut tx = self.tenant.write("prolonging the lease of an import").await?;
+        let held = tx
+            .query(
+                "UPDATE imports SET leased_until = $1 WHERE business_id = $2 AND id = $3 AND fence = $4
+                 AND state = 'running'",
+            )
+            .bind(until(now, self.lease))
+            .bind(self.tenant.business())
+            .bind(self.import.id)
+            .bind(self.fence)
+            .execute()
+            .await?;
+        tx.commit().await?;
+        Ok(held > 0)
     }
 
     async fn leave(

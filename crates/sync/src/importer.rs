@@ -5,7 +5,9 @@
 //! is one batch.
 
 use std::collections::{BTreeSet, HashMap};
+use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
@@ -21,9 +23,13 @@ use crate::error::SyncError;
 /// Rows of a batch.
 const BATCH: u32 = 1_000;
 
-/// How long a worker may be silent before another one takes its import: several times what a batch takes, the client's
-/// own repetitions included. One that is only slow loses its batch, nothing else.
-const LEASE: Duration = Duration::from_secs(180);
+/// How long a worker may be silent before another one takes its import. It says three times in so long that it lives; one
+/// that is only slow (or whose clock is behind by more than that) loses its batch, nothing else.
+pub const LEASE: Duration = Duration::from_secs(30);
+
+/// How long a worker says so without having written a batch: several times what a batch takes, the client's own
+/// repetitions included. One that hangs longer than that is as good as dead.
+const HANGS: Duration = Duration::from_secs(180);
 
 /// Ids of one query. An id takes 24 bytes of the address (quotes, an encoded comma, a space), the fields and the rest
 /// below 1,000, and Salesforce takes 16,384 bytes of address and headers together, of which an access token may be 2,000
@@ -74,6 +80,8 @@ pub enum Ended {
     Cancelled,
     /// Another worker has it.
     Fenced,
+    /// This worker is being stopped: the next one goes on, at once.
+    GivenBack,
 }
 
 impl<C, F> Importer<C>
@@ -92,15 +100,34 @@ where
         Self { batch: rows.max(1), ..self }
     }
 
+    /// With another lease than 30 seconds: how long an import waits whose worker was killed.
+    #[must_use]
+    pub fn with_lease(self, lease: Duration) -> Self {
+        Self { lease: lease.max(Duration::from_secs(1)), ..self }
+    }
+
     /// Claims the next import and works on it until it ends, one way or another. `None`: there is nothing to do.
     ///
     /// # Errors
     /// [`StoreError`] when the database does not answer: the import is taken up again once its lease has ended. What is
     /// wrong with the org or the import stands in [`Worked::ended`].
     pub async fn run_once(&self) -> Result<Option<Worked>, StoreError> {
+        self.run_until(std::future::pending()).await
+    }
+
+    /// The same until somebody wants it to stop. A batch that is being written then is written; one that is being fetched
+    /// is not, and the import is given back.
+    ///
+    /// # Errors
+    /// As [`run_once`](Self::run_once).
+    pub async fn run_until(&self, stop: impl Future<Output = ()> + Send) -> Result<Option<Worked>, StoreError> {
         let Some(claim) = self.store.claim_import(self.clock.now(), self.lease).await? else { return Ok(None) };
-        let mut outcome = BatchOutcome::default();
-        let ended = match self.work(&claim, &mut outcome).await {
+        let (mut outcome, batches) = (BatchOutcome::default(), AtomicU64::new(0));
+        let worked = tokio::select! {
+            worked = self.work(&claim, &mut outcome, &batches, stop) => worked,
+            never = self.say_alive(&claim, &batches) => match never {},
+        };
+        let ended = match worked {
             Ok(ended) => ended,
             Err(SyncError::Store(error)) if error.is_passing() => return Err(error),
             Err(error) => self.stop(&claim, &error).await?,
@@ -108,7 +135,14 @@ where
         Ok(Some(Worked { business: claim.tenant.business(), import: claim.import.id, outcome, ended }))
     }
 
-    async fn work(&self, claim: &Claim, outcome: &mut BatchOutcome) -> Result<Ended, SyncError> {
+    async fn work(
+        &self,
+        claim: &Claim,
+        outcome: &mut BatchOutcome,
+        batches: &AtomicU64,
+        stop: impl Future<Output = ()> + Send,
+    ) -> Result<Ended, SyncError> {
+        let mut stop = std::pin::pin!(stop);
         // An import with nothing left needs no org to end.
         let mut connection = None;
         let mut after = -1;
@@ -116,17 +150,30 @@ where
             let rows = claim.pending_rows(after, self.batch).await?;
             let Some(last) = rows.last() else { break };
             after = last.position;
-            let connection = match &connection {
-                Some(connection) => connection,
-                None => connection.insert((self.connections)(claim.tenant.clone(), claim.import.integration_id).await?),
+            let fetching = async {
+                let connection = match &connection {
+                    Some(connection) => connection,
+                    None => {
+                        connection.insert((self.connections)(claim.tenant.clone(), claim.import.integration_id).await?)
+                    }
+                };
+                fetch(connection, &rows).await
             };
-            let fetched = fetch(connection, &rows).await?;
+            let fetched = tokio::select! {
+                biased;
+                () = &mut stop => {
+                    let held = claim.give_back().await?;
+                    return Ok(if held { Ended::GivenBack } else { Ended::Fenced });
+                }
+                fetched = fetching => fetched?,
+            };
             match claim.commit_batch(&fetched, self.clock.now()).await? {
                 Batch::Written(written) => {
                     outcome.created += written.created;
                     outcome.updated += written.updated;
                     outcome.unchanged += written.unchanged;
                     outcome.failed += written.failed;
+                    batches.fetch_add(1, Ordering::Relaxed);
                 }
                 Batch::Cancelled => return Ok(Ended::Cancelled),
                 Batch::Fenced => return Ok(Ended::Fenced),
@@ -134,6 +181,23 @@ where
         }
         let ended = claim.finish_import(None, self.clock.now()).await?;
         Ok(if ended { Ended::Success } else { Ended::Fenced })
+    }
+
+    /// Prolongs the lease as long as there is hope for the worker. Whether the import is still this one's the next batch
+    /// finds out.
+    async fn say_alive(&self, claim: &Claim, batches: &AtomicU64) -> Infallible {
+        let (every, mut seen, mut silent) = (self.lease / 3, 0, Duration::ZERO);
+        while silent < HANGS {
+            tokio::time::sleep(every).await;
+            let written = batches.load(Ordering::Relaxed);
+            silent = if written == seen { silent + every } else { Duration::ZERO };
+            seen = written;
+            // A database that does not answer now may do so before the lease ends.
+            if let Ok(false) = claim.prolong(self.clock.now()).await {
+                break;
+            }
+        }
+        std::future::pending().await
     }
 
     /// Leaves an import that cannot go on now.

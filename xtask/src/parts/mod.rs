@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+pub(crate) use node::bench_modules;
+
 use crate::steps::say;
 
 /// Something that the tests need besides Rust, which the developer may choose to do without.

@@ -3,7 +3,7 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -21,6 +21,20 @@ const NODE_18: &str = "18.20.8";
 const PACKAGES_OLD: [&str; 1] = ["jsforce@3.10.16"];
 /// A certified OpenID provider, which runs on the Node of the part `node`.
 const OIDC: &str = "oidc-provider@9.13.3";
+
+/// What the service is measured beside.
+const PACKAGES_OF_PEER: &str = "express@5.3.0 pg@8.23.1 jsforce@3.10.26";
+
+/// The folder `node_modules` of the service that ours is measured beside.
+pub(crate) fn bench_modules(root: &Path) -> Result<PathBuf> {
+    let folder = parts_folder(root).join("bench");
+    if !is_stamped(&folder, PACKAGES_OF_PEER) {
+        say(&format!("bench: installing {PACKAGES_OF_PEER} into target/parts/bench"));
+        npm_install(root, &folder, PACKAGES_OF_PEER, "bench.log")?;
+        write_stamp(&folder, PACKAGES_OF_PEER)?;
+    }
+    Ok(folder.join("node_modules"))
+}
 
 /// Makes Node and the packages ready.
 pub(super) fn find_or_install(root: &Path) -> Result<Vec<(&'static str, OsString)>> {

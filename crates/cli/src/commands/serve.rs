@@ -56,6 +56,10 @@ pub(crate) struct Serve {
     /// Seconds in which requests are still taken when the service is being stopped, for load balancers to notice
     #[arg(long, value_name = "SECONDS", env = "TIELINE_DRAIN_SECONDS", default_value_t = 0)]
     drain: u64,
+    /// Seconds that an import waits whose worker was killed, before another one goes on with it
+    #[arg(long, value_name = "SECONDS", env = "TIELINE_IMPORT_LEASE_SECONDS", default_value_t = 30,
+        value_parser = clap::value_parser!(u64).range(3..=3600))]
+    import_lease: u64,
     /// Continue traces of `traceparent` headers: only behind a proxy that removes those of strangers
     #[arg(long, env = "TIELINE_TRUST_TRACEPARENT")]
     trust_traceparent: bool,
@@ -67,6 +71,7 @@ pub(crate) struct Serve {
 
 impl Serve {
     pub(crate) async fn run(self) -> Result<(), Failure> {
+        leave_no_core();
         let file = self.database.file()?;
         let (told, listen) = (self.told_url(&file)?, self.listen(&file)?);
         self.check(&file, told.as_ref())?;
@@ -96,6 +101,7 @@ impl Serve {
             metrics: Some(Metrics::install(variable("TIELINE_METRICS_TOKEN").map(Secret::new))?),
             trust_traceparent: self.trust_traceparent,
             drain: Duration::from_secs(self.drain),
+            import_lease: Duration::from_secs(self.import_lease),
             ..Settings::new(public_url.clone())
         };
         let service = Service::new(store.clone(), settings)?;
@@ -218,6 +224,23 @@ pub(crate) fn public_url(argument: Option<&str>, file: &File) -> Result<Option<U
     url.map(Some).ok_or_else(|| {
         Failure::usage(format!("the public URL `{told}` is no web address"), "write it like https://crm.example.com")
     })
+}
+
+/// What a crash would write of this process's memory holds keys and tokens. A limit of zero keeps the kernel from writing a
+/// file; that the process is not dumpable keeps it from handing the memory to a program that collects cores, which no limit
+/// does (core(5)), and other processes of the same user from reading it (ptrace(2)).
+fn leave_no_core() {
+    #[cfg(unix)]
+    {
+        let none = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
+        if let Err(error) = rustix::process::setrlimit(rustix::process::Resource::Core, none) {
+            tracing::warn!(%error, "a crash may write this process's memory to a file");
+        }
+    }
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable) {
+        tracing::warn!(%error, "a crash may show this process's memory to a program that collects cores");
+    }
 }
 
 /// Limits that are not the usual ones: `api=1000/1h, pages=off`.

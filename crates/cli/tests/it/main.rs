@@ -6,6 +6,7 @@ mod bulk;
 mod bulk_memory;
 mod bulk_uncertain;
 mod calls;
+mod canary;
 mod clients;
 mod command_line;
 mod config;
@@ -18,6 +19,7 @@ mod doctor;
 mod failures;
 mod fixtures;
 mod fleet;
+mod import_kills;
 mod jobs;
 mod keychain;
 mod keys;
@@ -25,7 +27,9 @@ mod login;
 #[path = "../../../lambda/tests/it/moto.rs"]
 #[allow(dead_code, reason = "the suite beside it uses more of it")]
 mod moto;
+mod nodes;
 mod org;
+mod outages;
 mod page;
 mod parts;
 #[path = "../../../lambda/tests/it/project.rs"]

@@ -37,8 +37,7 @@ impl Org {
     /// Asks the control API, and answers what it says.
     pub(crate) fn control(&self, method: &str, path: &str, body: &Value) -> Value {
         let url = format!("{}/{path}", self.get("control_url"));
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let text = runtime.block_on(async {
+        let asking = async {
             let mut client = reqwest::Client::builder();
             if let Some(file) = self.info["ca_file"].as_str() {
                 let authority = reqwest::Certificate::from_pem(&std::fs::read(file).unwrap()).unwrap();
@@ -49,6 +48,11 @@ impl Org {
             let response = request.send().await.unwrap();
             assert!(response.status().is_success(), "{method} {path}: {}", response.status());
             response.text().await.unwrap()
+        };
+        // In a thread of its own: whoever asks may be within a runtime.
+        let text = std::thread::scope(|scope| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            scope.spawn(move || runtime.block_on(asking)).join().unwrap()
         });
         serde_json::from_str(&text).unwrap_or(Value::Null)
     }

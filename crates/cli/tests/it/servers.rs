@@ -68,11 +68,25 @@ impl Postgres {
         let data = server.folder.path().join("data");
         let data = data.to_str().unwrap();
         server.run("initdb", &["-D", data, "-A", "trust", "-U", "postgres", "--no-sync", "-E", "UTF8"]);
-        let socket = server.folder.path().to_str().unwrap();
-        let options = format!("-p {port} -k {socket} -h 127.0.0.1 -F -c max_connections=300");
-        let log = format!("{socket}/log");
-        server.run("pg_ctl", &["-D", data, "-w", "-l", &log, "-o", &options, "start"]);
+        server.begin();
         Some(server)
+    }
+
+    /// Starts the server, again after [`stop`](Self::stop) with what it held then.
+    pub(crate) fn begin(&self) {
+        let (data, socket) = (self.data(), self.folder.path().to_str().unwrap());
+        let port = self.url.rsplit(':').next().unwrap().split('/').next().unwrap();
+        let options = format!("-p {port} -k {socket} -h 127.0.0.1 -F -c max_connections=300");
+        self.run("pg_ctl", &["-D", &data, "-w", "-l", &format!("{socket}/log"), "-o", &options, "start"]);
+    }
+
+    /// Stops it: `fast`, or `immediate` as in a crash.
+    pub(crate) fn stop(&self, how: &str) {
+        self.run("pg_ctl", &["-D", &self.data(), "-w", "-m", how, "stop"]);
+    }
+
+    fn data(&self) -> String {
+        self.folder.path().join("data").display().to_string()
     }
 
     fn run(&self, program: &str, arguments: &[&str]) {
@@ -93,6 +107,13 @@ impl Postgres {
         self.sql_at(&self.url, text)
     }
 
+    /// All that is in it, as text: what is binary in hexadecimal digits.
+    pub(crate) fn dump(&self) -> Vec<u8> {
+        let output = Command::new(self.programs.join("pg_dump")).args(["--inserts", &self.url]).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
+    }
+
     /// The same in another database of the server, or as another user.
     pub(crate) fn sql_at(&self, url: &str, text: &str) -> String {
         let output = Command::new(self.programs.join("psql")).args([url, "-XAtqc", text]).output().unwrap();
@@ -103,8 +124,9 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        let data = self.folder.path().join("data");
-        self.run("pg_ctl", &["-D", data.to_str().unwrap(), "-m", "immediate", "stop"]);
+        if self.folder.path().join("data/postmaster.pid").exists() {
+            self.stop("immediate");
+        }
     }
 }
 

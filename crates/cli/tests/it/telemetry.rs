@@ -26,13 +26,13 @@ const METRICS_TOKEN: &str = "plantedcanary-metrics";
 
 /// Takes whatever is sent, and keeps it: an OTLP receiver, or an org that refuses everybody.
 #[derive(Clone, Default)]
-struct Receiver(Arc<Mutex<Vec<Received>>>);
+pub(crate) struct Receiver(Arc<Mutex<Vec<Received>>>);
 
 /// Path, headers and body.
 type Received = (String, HeaderMap, Vec<u8>);
 
 impl Receiver {
-    async fn start(&self, status: StatusCode) -> String {
+    pub(crate) async fn start(&self, status: StatusCode) -> String {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let kept = self.0.clone();
@@ -47,7 +47,12 @@ impl Receiver {
         url
     }
 
-    fn spans(&self) -> Vec<Span> {
+    /// All bodies, one after the other.
+    pub(crate) fn bodies(&self) -> Vec<u8> {
+        self.0.lock().unwrap().iter().flat_map(|(_, _, body)| body.clone()).collect()
+    }
+
+    pub(crate) fn spans(&self) -> Vec<Span> {
         let kept = self.0.lock().unwrap();
         let requests = kept.iter().filter(|(path, ..)| path == "/v1/traces");
         let requests = requests.map(|(_, _, body)| ExportTraceServiceRequest::decode(body.as_slice()).unwrap());

@@ -107,6 +107,7 @@ pub(crate) async fn create_key(
         expires_at: new.expires_at,
     };
     let made = caller.tenant.create_api_key(&new, service.now()).await?;
+    service.wrong_keys().note(new.digest, &caller.address, true);
     Ok((StatusCode::CREATED, Json(KeyView::new(made, Some(secret.expose().to_owned())))))
 }
 

@@ -161,7 +161,10 @@ pub(crate) async fn begin(
         address: address.to_owned(),
         user_agent: user_agent.chars().take(200).collect(),
     };
-    service.store().begin_session(Digest::of(token.expose()), &session, method.name()).await?;
+    let key = Digest::of(token.expose());
+    service.store().begin_session(key, &session, method.name()).await?;
+    // Here it has worked: whoever signs in where others guess can go on.
+    service.wrong_keys().note(key, address, true);
     let seconds = session.expires_at.duration_since(now).as_secs();
     let cookie = service.cookies().set_session(&token, seconds);
     let csrf_token = secrets::csrf_token(token.expose());

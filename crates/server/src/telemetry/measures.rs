@@ -116,7 +116,8 @@ pub fn rate_limited(class: &'static str) {
     counter!(RATE_LIMITED, "class" => class).increment(1);
 }
 
-/// The work on an import ended: `success`, `failed`, `postponed`, `cancelled`, `taken_over`.
+/// The work on an import ended: `success`, `failed`, `postponed`, `cancelled`, `taken_over`,
+/// `given_back`.
 pub fn import_ended(outcome: &'static str) {
     counter!(IMPORTS, "outcome" => outcome).increment(1);
 }

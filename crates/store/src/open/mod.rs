@@ -18,6 +18,10 @@ use crate::sql::{Access, Database, Scope, Tx};
 /// The business that a database with one owner belongs to.
 const OWN_BUSINESS: Uuid = Uuid::from_u128(0x0000_0000_0000_7000_8000_0000_0000_0001);
 
+/// What a write must find room for to prove that there is any, in bytes: more pages than a small change takes, and few
+/// enough to stay in the file for the next ones.
+const PROVEN_ROOM: usize = 32 * 1024;
+
 /// The database. Cheap to clone.
 ///
 /// What belongs to a business is reached through its [`Tenant`].
@@ -194,6 +198,27 @@ impl Store {
     /// [`StoreError`], when it does not.
     pub async fn ping(&self) -> Result<(), StoreError> {
         self.read("asking whether it answers").await?.query("SELECT 1").execute().await.map(drop)
+    }
+
+    /// Whether a write commits: one row is written as it is. On SQLite there must be room for a few more pages as well, of
+    /// which no row that is only written anew would tell.
+    ///
+    /// # Errors
+    /// [`StoreError`], when it does not; see [`StoreError::refusal`].
+    pub async fn prove_writable(&self) -> Result<(), StoreError> {
+        let mut tx = self.write("proving that a write commits").await?;
+        if !tx.is_postgres() {
+            let id = Uuid::now_v7();
+            tx.query("INSERT INTO businesses (id, name, created_at) VALUES ($1, $2, $3)")
+                .bind(id)
+                .bind("-".repeat(PROVEN_ROOM))
+                .bind(Timestamp::UNIX_EPOCH)
+                .execute()
+                .await?;
+            tx.query("DELETE FROM businesses WHERE id = $1").bind(id).execute().await?;
+        }
+        tx.query("UPDATE businesses SET created_at = created_at WHERE id = $1").bind(OWN_BUSINESS).execute().await?;
+        tx.commit().await
     }
 
     /// Lets the file of SQLite grow to so many pages (of 4 kB, as a rule) and no further: a disk that fills up, for

@@ -59,6 +59,10 @@ pub(super) async fn prepared(path: &Path) -> Result<Prepared, StoreError> {
         SqlitePoolOptions::new()
             .max_connections(connections)
             .after_connect(|connection, _| Box::pin(tenancy::prepare(connection)))
+            // After some failures, a full disk among them, SQLite itself has ended the transaction, and the rollback that
+            // follows finds none (sqlite.org/lang_transaction.html, "Response To Errors Within A Transaction"). sqlx then
+            // counts one that is not there, and begins no other on this connection for ever.
+            .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
     };
     let options = options.create_if_missing(false);
     let writer = pool(1).connect_with(options.clone()).await.map_err(failed)?;

@@ -42,7 +42,7 @@ impl LocalLimits {
     }
 
     /// The refusal that [`take`](Self::take) would answer, if it would; nothing is taken.
-    pub(super) fn refusal(&self, key: &str, limit: Limit, cost: u32, now: Duration) -> Option<Decision> {
+    pub fn refusal(&self, key: &str, limit: Limit, cost: u32, now: Duration) -> Option<Decision> {
         let now = microseconds(now);
         let full_at = self.lock().full_at.get(key).copied()?;
         let (full_at, allowed) = gcra::take(limit, cost, Some(full_at), now);

@@ -16,6 +16,7 @@ on_both!(
     outcomes_are_told_exactly,
     a_version_that_is_older_changes_nothing,
     a_worker_whose_lease_has_ended_writes_nothing,
+    a_worker_that_lives_keeps_its_import_and_one_that_is_stopped_gives_it_back,
     many_workers_share_imports_and_none_is_worked_on_twice,
     overlapping_imports_at_once_make_each_lead_once,
     whichever_statement_fails_at_whichever_row_the_import_resumes_exactly,
@@ -214,6 +215,26 @@ async fn a_version_that_is_older_changes_nothing(db: Db) {
         held.finish_import(None, now()).await.unwrap();
         assert_eq!(leads(&tenant).await[0].last_name.as_deref(), Some(expected));
     }
+}
+
+async fn a_worker_that_lives_keeps_its_import_and_one_that_is_stopped_gives_it_back(db: Db) {
+    let (tenant, integration) = (db.store.own(), db.integration().await);
+    let import = create(&tenant, &asked(integration, &ids(0..4)), now()).await;
+    let first = claim(&db, now()).await;
+    assert!(first.prolong(at(50)).await.unwrap());
+    assert!(db.store.claim_import(at(109), LEASE).await.unwrap().is_none(), "it lives");
+    assert!(first.give_back().await.unwrap());
+    let left = tenant.import(import.id).await.unwrap().unwrap();
+    assert_eq!((left.state, left.error), (ImportState::Waiting, None));
+    assert_eq!(first.commit_batch(&fetched(&first, 2, "late").await, at(51)).await.unwrap(), Batch::Fenced);
+    let second = claim(&db, at(51)).await;
+    assert_eq!(second.fence, first.fence + 1);
+    // Who had it before neither prolongs nor gives back what is another's now.
+    assert!(!first.prolong(at(52)).await.unwrap() && !first.give_back().await.unwrap());
+    assert!(db.store.claim_import(at(110), LEASE).await.unwrap().is_none());
+    assert!(tenant.cancel_import(import.id, at(111)).await.unwrap());
+    assert!(!second.prolong(at(112)).await.unwrap() && !second.give_back().await.unwrap(), "it is cancelled");
+    assert_eq!(tenant.import(import.id).await.unwrap().unwrap().state, ImportState::Cancelled);
 }
 
 async fn a_worker_whose_lease_has_ended_writes_nothing(db: Db) {

@@ -139,6 +139,34 @@ async fn t9_a_full_disk_loses_nothing_and_says_so() {
     assert!(matches!(error, StoreError::DiskFull), "{error}");
     assert_eq!(tenant.checkpoint(integration, "Contact").await.unwrap(), checkpoint(10));
     assert_eq!(tenant.contacts().try_collect::<Vec<_>>().await.unwrap().len(), 10);
+
+    // The same process goes on when there is room.
+    tenant.store().limit_pages(100_000).await;
+    assert_eq!(tenant.commit_step(&run, &step, now()).await.unwrap().inserted, 4_990);
+}
+
+#[tokio::test]
+async fn s30_where_no_page_can_be_added_the_database_is_not_writable_until_one_can() {
+    let db = Db::sqlite().await;
+    let (tenant, integration) = (db.store.own(), db.integration().await);
+    let run = tenant.start_run(integration, "Contact", now()).await.unwrap();
+    db.store.prove_writable().await.unwrap();
+    // As small as it is; what is free in the file is used up by rows that are kept.
+    db.store.limit_pages(1).await;
+    let mut n = 0;
+    loop {
+        n += 1;
+        let rows = [contact(&format!("{n:05}"), &"x".repeat(2_000), 10)];
+        let step = Step { contacts: &rows, checkpoint: &checkpoint(10), api_calls: 0 };
+        match tenant.commit_step(&run, &step, now()).await {
+            Ok(_) => assert!(n < 1_000, "it grows without an end"),
+            Err(error) => break assert!(matches!(error, StoreError::DiskFull), "{error}"),
+        }
+    }
+    let refused = db.store.prove_writable().await.unwrap_err();
+    assert_eq!(refused.refusal(), "the database's disk is full", "{refused}");
+    db.store.limit_pages(100_000).await;
+    db.store.prove_writable().await.unwrap();
 }
 
 async fn an_older_version_of_a_row_does_not_replace_a_newer_one(db: Db) {

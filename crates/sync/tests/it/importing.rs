@@ -196,7 +196,7 @@ async fn what_needs_a_person_is_told_and_goes_on_when_somebody_says_so() {
     assert_eq!((failed.state, failed.created, failed.pending), (ImportState::Failed, 4, 8));
     bench.clock.advance(Duration::from_secs(100_000));
     assert!(bench.run(4).await.is_none(), "nobody has said so yet");
-    assert!(bench.tenant().retry_import(import.id, now()).await.unwrap());
+    assert!(bench.tenant().retry_import(import.id, bench.clock.now()).await.unwrap());
     assert_eq!(bench.run(4).await.unwrap().ended, Ended::Success);
     bench.is_whole(import.id, &ids).await;
 }
@@ -242,7 +242,7 @@ async fn an_import_that_fails_at_row_k_of_n_for_every_k_resumes_exactly() {
         let so_far = bench.import(import.id).await;
         assert_eq!(so_far.created, worked.outcome.created as i64, "{point}");
         assert_eq!(bench.tenant().count_leads().await.unwrap(), whole + so_far.created, "{point}");
-        assert!(bench.tenant().retry_import(import.id, now()).await.unwrap());
+        assert!(bench.tenant().retry_import(import.id, bench.clock.now()).await.unwrap());
         assert_eq!(bench.run(3).await.unwrap().ended, Ended::Success);
         whole += N as i64;
         let done = bench.import(import.id).await;
