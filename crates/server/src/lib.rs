@@ -6,7 +6,7 @@
 //!
 //! Reading order: [`service`] (what runs), [`router`] (the table of contents), [`caller`] (who asks) with `cookies`,
 //! `secrets` and `passwords`, `extract` and [`problem`] (what comes in, and what goes wrong); then what it does:
-//! `accounts`, `integrations`, `connect`, `contacts` with `imports` and `leads`, `proxy`, `logs`; `pages`, `openapi` and `health`; `guard` and [`telemetry`] around all of
+//! `accounts`, `integrations`, `connect`, `contacts` with `imports` and `leads`, `proxy`, `logs`, `personal_data` with `retention` and `export`; `pages`, `openapi` and `health`; `guard` and [`telemetry`] around all of
 //! it. [`outbound`] sends alerts.
 
 mod accounts;
@@ -15,6 +15,7 @@ pub mod client_address;
 mod connect;
 mod contacts;
 mod cookies;
+mod export;
 mod extract;
 mod guard;
 mod health;
@@ -29,8 +30,10 @@ mod openapi_page;
 pub mod outbound;
 mod pages;
 mod passwords;
+mod personal_data;
 pub mod problem;
 mod proxy;
+mod retention;
 pub mod router;
 mod secrets;
 pub mod service;

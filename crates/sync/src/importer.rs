@@ -127,6 +127,7 @@ where
                     outcome.updated += written.updated;
                     outcome.unchanged += written.unchanged;
                     outcome.failed += written.failed;
+                    outcome.skipped_erased += written.skipped_erased;
                 }
                 Batch::Cancelled => return Ok(Ended::Cancelled),
                 Batch::Fenced => return Ok(Ended::Fenced),

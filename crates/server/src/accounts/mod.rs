@@ -1,5 +1,6 @@
 //! People, teams and API keys.
 
+pub(crate) mod account;
 pub(crate) mod api_keys;
 pub(crate) mod businesses;
 pub(crate) mod invitations;

@@ -8,6 +8,9 @@ mod servers;
 
 #[macro_use]
 mod database;
+mod deletion;
+mod erasure;
+mod export;
 mod guards;
 mod import_cost;
 mod imports;
@@ -17,6 +20,7 @@ mod opening;
 mod outages;
 mod people;
 mod pooler;
+mod retention;
 mod rotation;
 mod steps;
 mod tenancy;
