@@ -179,7 +179,10 @@ pub(crate) async fn import_rows(
     let outcome = match which.outcome.as_deref() {
         None => None,
         Some(name) => Some(RowOutcome::from_name(name).ok_or_else(|| {
-            Problem::invalid("there is no such outcome", "one of pending, created, updated, unchanged, failed, skipped_erased")
+            Problem::invalid(
+                "there is no such outcome",
+                "one of pending, created, updated, unchanged, failed, skipped_erased",
+            )
         })?),
     };
     let place = Place { cursor: which.cursor, limit: which.limit };

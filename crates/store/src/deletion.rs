@@ -30,9 +30,9 @@ pub enum AccountDeletion {
 }
 
 impl Tenant {
-    /// Takes the business out with every row that it has, keys included: what they sealed opens nowhere any more, not in
-    /// an old copy of the database either. Its people keep their accounts. The service's own audit log says that it is
-    /// gone. False if it was gone before.
+    /// Takes the business out with every row that it has, keys included: what they sealed, and is left anywhere without
+    /// them, opens no more. Its people keep their accounts. The service's own audit log says that it is gone. False if it
+    /// was gone before.
     ///
     /// Its access to orgs is to be ended before, for the tokens are gone after it. Whoever works on an import or a sync
     /// of it finds nothing to write to.
@@ -180,14 +180,12 @@ impl Store {
         }
         tx.query("DELETE FROM invitations WHERE email = $1").bind(email).execute().await?;
         // A domain that no address has (RFC 2606): nobody signs in or is invited by it.
-        tx.query(
-            "UPDATE users SET email = $2, name = 'deleted', password_hash = NULL, disabled_at = $3 WHERE id = $1",
-        )
-        .bind(user)
-        .bind(format!("{user}@deleted.invalid"))
-        .bind(now)
-        .execute()
-        .await?;
+        tx.query("UPDATE users SET email = $2, name = 'deleted', password_hash = NULL, disabled_at = $3 WHERE id = $1")
+            .bind(user)
+            .bind(format!("{user}@deleted.invalid"))
+            .bind(now)
+            .execute()
+            .await?;
         let (actor, id) = (Actor::User(user), user.to_string());
         let entry = |action| Entry { address, detail: json!({}), ..Entry::new(actor, action).on("user", &id) };
         for membership in &memberships {

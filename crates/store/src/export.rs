@@ -376,7 +376,8 @@ async fn write_all(tx: &mut Tx, business: Uuid, to: &Pieces) -> Result<(), Store
             "users" => "id IN (SELECT user_id FROM team_members WHERE business_id = $1)",
             _ => "business_id = $1",
         };
-        let mut rows = tx.query(format!("SELECT {} FROM {table} WHERE {of}", names.join(", "))).bind(business).stream()?;
+        let mut rows =
+            tx.query(format!("SELECT {} FROM {table} WHERE {of}", names.join(", "))).bind(business).stream()?;
         while let Some(row) = rows.next().await {
             let row = as_json(table, &row?)?;
             piece.extend_from_slice(format!("{{\"table\":\"{table}\",\"row\":{row}}}\n").as_bytes());

@@ -90,8 +90,7 @@ impl RowOutcome {
 
     /// From its name.
     pub fn from_name(name: &str) -> Option<Self> {
-        let all =
-            [Self::Pending, Self::Created, Self::Updated, Self::Unchanged, Self::Failed, Self::SkippedErased];
+        let all = [Self::Pending, Self::Created, Self::Updated, Self::Unchanged, Self::Failed, Self::SkippedErased];
         all.into_iter().find(|outcome| outcome.name() == name)
     }
 }

@@ -121,9 +121,7 @@ impl Tenant {
         let keeps = self.retention().await?;
         let mut swept = Swept {
             logs: self.clear("integration_logs", "at < $2", ago(now, keeps.log_days)).await?,
-            runs: self
-                .clear("runs", "started_at < $2 AND state <> 'running'", ago(now, keeps.log_days))
-                .await?,
+            runs: self.clear("runs", "started_at < $2 AND state <> 'running'", ago(now, keeps.log_days)).await?,
             ..Swept::default()
         };
         if let Some(days) = keeps.lead_days {

@@ -144,12 +144,7 @@ impl Tenant {
     }
 
     /// None: somebody was erased at this moment, the first of the business; nothing was written.
-    async fn try_step(
-        &self,
-        run: &Run,
-        step: &Step<'_>,
-        now: Timestamp,
-    ) -> Result<Option<StepOutcome>, StoreError> {
+    async fn try_step(&self, run: &Run, step: &Step<'_>, now: Timestamp) -> Result<Option<StepOutcome>, StoreError> {
         let markers = self.markers().await?;
         let mut tx = self.write("writing a page of records").await?;
         hold(&mut tx, self.business()).await?;

@@ -4,8 +4,8 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
-use tieline_store::{Role, Uuid};
 use tieline_store::audit::{Action, Actor, Entry};
+use tieline_store::{Role, Uuid};
 use utoipa::ToSchema;
 
 use crate::accounts::checked_name;

@@ -18,6 +18,7 @@ mod limited;
 mod local;
 mod openapi;
 mod outbound;
+mod personal_data;
 mod proxy;
 mod schemathesis;
 mod telemetry;

@@ -69,7 +69,9 @@ impl Tenant {
         for texts in texts.chunks(TEXTS) {
             let (conditions, values) = naming(&["message", "detail"], texts);
             let rows = tx
-                .query(format!("SELECT * FROM integration_logs WHERE business_id = $1 AND ({conditions}) ORDER BY at, id"))
+                .query(format!(
+                    "SELECT * FROM integration_logs WHERE business_id = $1 AND ({conditions}) ORDER BY at, id"
+                ))
                 .bind(self.business())
                 .bind_all(values)
                 .all()

@@ -128,7 +128,9 @@ impl Tenant {
         let mut blanked = 0;
         let theirs = "business_id = $1 AND source_id <> '' AND (source_id = ANY($2) OR lead_id = ANY($3))";
         // Imports before their rows, as everybody takes them.
-        let imports = format!("SELECT id FROM imports WHERE business_id = $1 AND id IN (SELECT import_id FROM import_rows WHERE {theirs}) ORDER BY id FOR UPDATE");
+        let imports = format!(
+            "SELECT id FROM imports WHERE business_id = $1 AND id IN (SELECT import_id FROM import_rows WHERE {theirs}) ORDER BY id FOR UPDATE"
+        );
         if self.rows_of(tx, found, imports).await?.is_empty() {
             return Ok(0);
         }

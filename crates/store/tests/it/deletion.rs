@@ -6,8 +6,8 @@ use jiff::SignedDuration;
 use tieline_store::audit::{AuditFilter, Verification};
 use tieline_store::integration_logs::{Event, Level};
 use tieline_store::{
-    AccountDeletion, Batch, Checkpoint, Digest, Fetched, Invited, NewApiKey, NewLogin, NewUser, Person, Retention, Role,
-    Session, Step, StoreError, Tenant, User, Uuid, tenancy,
+    AccountDeletion, Batch, Checkpoint, Digest, Fetched, Invited, NewApiKey, NewLogin, NewUser, Person, Retention,
+    Role, Session, Step, StoreError, Tenant, User, Uuid, tenancy,
 };
 
 use crate::database::{Db, now};
@@ -138,10 +138,17 @@ async fn a_deleted_account_is_an_id_and_nothing_else(db: Db) {
     assert_eq!(refused, AccountDeletion::SoleOwner(vec!["first".to_owned()]));
     assert!(db.store.own().delete_business(now()).await.unwrap());
     // Both owners go at once: one stays.
-    let both = tokio::join!(db.store.delete_account(owner.id, Some("192.0.2.1"), now()), db.store.delete_account(second, None, now()));
+    let both = tokio::join!(
+        db.store.delete_account(owner.id, Some("192.0.2.1"), now()),
+        db.store.delete_account(second, None, now())
+    );
     let both = [both.0.unwrap(), both.1.unwrap()];
-    assert!(both.contains(&AccountDeletion::Done) && both.contains(&AccountDeletion::SoleOwner(vec!["b".to_owned()])), "{both:?}");
-    let (gone, email) = if both[0] == AccountDeletion::Done { (owner.id, "owner@example.com") } else { (second, "second@example.com") };
+    assert!(
+        both.contains(&AccountDeletion::Done) && both.contains(&AccountDeletion::SoleOwner(vec!["b".to_owned()])),
+        "{both:?}"
+    );
+    let (gone, email) =
+        if both[0] == AccountDeletion::Done { (owner.id, "owner@example.com") } else { (second, "second@example.com") };
     assert!(db.store.account(email).await.unwrap().is_none());
     let account = db.store.account_of(gone).await.unwrap().unwrap();
     assert!(account.is_disabled && account.password_hash.is_none() && account.user.name == "deleted");

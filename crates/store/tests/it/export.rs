@@ -81,7 +81,10 @@ async fn all_of_a_business_is_exported_and_nothing_secret(db: Db) {
     assert_eq!(exported["users"][0]["email"], "owner@example.com");
     assert_eq!(exported["businesses"][0]["name"], "acme");
     let lead = &exported["leads"][0];
-    assert_eq!((&lead["source_metadata"]["Department"], &lead["created_at"]), (&"R&D".into(), &"2026-06-01T12:00:00Z".into()));
+    assert_eq!(
+        (&lead["source_metadata"]["Department"], &lead["created_at"]),
+        (&"R&D".into(), &"2026-06-01T12:00:00Z".into())
+    );
     assert_eq!(exported["contacts"][0]["deleted"], false);
     let text = serde_json::to_string(&exported).unwrap();
     for name in ["password_hash", "key_hash", "token_hash", "credentials", "sealed", "wrapped", "state_hash"] {
