@@ -44,6 +44,8 @@ pub(crate) struct ImportView {
     unchanged: i64,
     /// Contacts that became none.
     failed: i64,
+    /// Persons who were erased, and stay so.
+    skipped_erased: i64,
     /// Who asked for it.
     created_by: Option<String>,
     /// When.
@@ -70,6 +72,7 @@ impl From<Import> for ImportView {
             updated: i.updated,
             unchanged: i.unchanged,
             failed: i.failed,
+            skipped_erased: i.skipped_erased,
             created_by: i.created_by,
             created_at: i.created_at,
             finished_at: i.finished_at,
@@ -91,9 +94,9 @@ pub(crate) struct ImportPage {
 pub(crate) struct RowView {
     /// Its place in the request.
     position: i64,
-    /// Its id.
+    /// Its id; empty of somebody who was erased.
     source_id: String,
-    /// `pending`, `created`, `updated`, `unchanged` or `failed`.
+    /// `pending`, `created`, `updated`, `unchanged`, `failed` or `skipped_erased`.
     #[schema(value_type = String, example = "created")]
     outcome: RowOutcome,
     /// The lead.
@@ -175,7 +178,10 @@ pub(crate) async fn import_rows(
     let outcome = match which.outcome.as_deref() {
         None => None,
         Some(name) => Some(RowOutcome::from_name(name).ok_or_else(|| {
-            Problem::invalid("there is no such outcome", "one of pending, created, updated, unchanged, failed")
+            Problem::invalid(
+                "there is no such outcome",
+                "one of pending, created, updated, unchanged, failed, skipped_erased",
+            )
         })?),
     };
     let place = Place { cursor: which.cursor, limit: which.limit };

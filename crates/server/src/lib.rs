@@ -6,8 +6,9 @@
 //!
 //! Reading order: [`service`] (what runs), [`router`] (the table of contents), [`caller`] (who asks) with `cookies`,
 //! `secrets` and `passwords`, `extract` and [`problem`] (what comes in, and what goes wrong); then what it does:
-//! `accounts`, `integrations`, `connect`, `contacts` with `imports` and `leads`, `proxy`, `logs`; `pages`, `openapi` and `health` with `readiness`;
-//! `guard`, [`limits`] with `wrong_keys`, and [`telemetry`] around all of it. [`outbound`] sends alerts.
+//! `accounts`, `integrations`, `connect`, `contacts` with `imports` and `leads`, `proxy`, `logs`, `personal_data` with
+//! `retention` and `export`; `pages`, `openapi` and `health` with `readiness`; `guard`, [`limits`] with `wrong_keys`, and
+//! [`telemetry`] around all of it. [`outbound`] sends alerts.
 
 mod accounts;
 pub mod caller;
@@ -15,6 +16,7 @@ pub mod client_address;
 mod connect;
 mod contacts;
 mod cookies;
+mod export;
 mod extract;
 mod guard;
 mod health;
@@ -29,9 +31,11 @@ mod openapi_page;
 pub mod outbound;
 mod pages;
 mod passwords;
+mod personal_data;
 pub mod problem;
 mod proxy;
 mod readiness;
+mod retention;
 pub mod router;
 mod secrets;
 pub mod service;

@@ -24,6 +24,7 @@ use crate::service::Service;
         (name = "accounts", description = "People and their sessions"),
         (name = "team", description = "The members of a business"),
         (name = "keys", description = "API keys"),
+        (name = "personal data", description = "What people have a right to, and how long things are kept"),
         (name = "health", description = "Whether the service works"),
     ),
     security(("api_key" = []), ("session" = [], "csrf" = [])),

@@ -17,11 +17,14 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::accounts::oidc::{self, identities};
-use crate::accounts::{api_keys, businesses, invitations, password_reset, session, setup, team};
+use crate::accounts::{account, api_keys, businesses, invitations, password_reset, session, setup, team};
 use crate::limits::{Class, rate_limited};
 use crate::problem::Problem;
 use crate::service::Service;
-use crate::{connect, contacts, guard, health, imports, integrations, leads, logs, openapi, pages, proxy, telemetry};
+use crate::{
+    connect, contacts, export, guard, health, imports, integrations, leads, logs, openapi, pages, personal_data, proxy,
+    retention, telemetry,
+};
 
 /// Longest body, unless a route says otherwise.
 const LONGEST_BODY: usize = 256 * 1024;
@@ -42,6 +45,7 @@ fn api(limited: impl Fn(OpenApiRouter<Service>, Class) -> OpenApiRouter<Service>
         .routes(routes!(session::sign_in))
         .routes(routes!(session::change_password))
         .routes(routes!(password_reset::reset_password))
+        .routes(routes!(account::delete_account))
         .routes(routes!(invitations::accept));
     let people = OpenApiRouter::new()
         .routes(routes!(session::session, session::sign_out))
@@ -50,6 +54,7 @@ fn api(limited: impl Fn(OpenApiRouter<Service>, Class) -> OpenApiRouter<Service>
         .routes(routes!(identities::unlink_identity))
         .routes(routes!(session::end_session))
         .routes(routes!(businesses::create_business))
+        .routes(routes!(businesses::delete_business))
         .routes(routes!(team::members))
         .routes(routes!(team::change_role, team::remove_member))
         .routes(routes!(invitations::invitations, invitations::invite))
@@ -71,7 +76,12 @@ fn api(limited: impl Fn(OpenApiRouter<Service>, Class) -> OpenApiRouter<Service>
         .routes(routes!(imports::cancel_import))
         .routes(routes!(imports::retry_import))
         .routes(routes!(leads::leads))
-        .routes(routes!(leads::lead));
+        .routes(routes!(leads::lead))
+        .routes(routes!(personal_data::erasures, personal_data::erase))
+        .routes(routes!(personal_data::lift_erasure))
+        .routes(routes!(personal_data::person))
+        .routes(routes!(retention::retention, retention::change_retention))
+        .routes(routes!(export::export));
     let chosen = OpenApiRouter::new()
         .routes(routes!(contacts::contacts, contacts::import_contacts))
         .layer(DefaultBodyLimit::max(LONGEST_IMPORT));
@@ -180,6 +190,8 @@ pub async fn serve(
     let keeping_up = tokio::spawn(async move { keeper.keep_up().await });
     let importer = service.clone();
     let mut importing = tokio::spawn(async move { importer.work_imports().await });
+    let sweeper = service.clone();
+    let sweeping = tokio::spawn(async move { sweeper.sweep_daily().await });
     let gathering = tokio::spawn(telemetry::keep_small(service.clone()));
     let leaving = service.clone();
     let stopping = service.stopping();
@@ -211,6 +223,7 @@ pub async fn serve(
     if tokio::time::timeout(LAST_BATCH, &mut importing).await.is_err() {
         importing.abort();
     }
+    sweeping.abort();
     gathering.abort();
     served
 }

@@ -263,6 +263,7 @@ impl Service {
             ("updated", rows.updated),
             ("unchanged", rows.unchanged),
             ("failed", rows.failed),
+            ("skipped_erased", rows.skipped_erased),
         ] {
             measures::import_rows(outcome, count);
         }
@@ -282,7 +283,8 @@ impl Service {
         };
         let tenant = self.0.store.for_work(worked.business);
         let detail = serde_json::json!({"import": worked.import, "created": worked.outcome.created,
-            "updated": worked.outcome.updated, "unchanged": worked.outcome.unchanged, "failed": worked.outcome.failed});
+            "updated": worked.outcome.updated, "unchanged": worked.outcome.unchanged, "failed": worked.outcome.failed,
+            "skipped_erased": worked.outcome.skipped_erased});
         self.log(&tenant, None, event, level, &message, detail).await;
     }
 

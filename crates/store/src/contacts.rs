@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use crate::error::StoreError;
 use crate::open::Tenant;
+use crate::personal_data::Markers;
 use crate::runs::StepOutcome;
 use crate::sql::{Row, Tx, Value};
 
@@ -73,15 +74,19 @@ impl ContactRow {
 }
 
 impl Tenant {
-    /// Inserts and updates. A version older than the one held is left aside, an equal one touches nothing.
+    /// Inserts and updates. A version older than the one held is left aside, an equal one touches nothing, and nobody
+    /// who was erased comes back. `None`: begin again (see [`Markers::erased`]).
     pub(crate) async fn upsert_contacts(
         &self,
         tx: &mut Tx,
+        markers: &Markers,
         integration: Uuid,
         contacts: &[ContactRow],
         now: Timestamp,
-    ) -> Result<StepOutcome, StoreError> {
+    ) -> Result<Option<StepOutcome>, StoreError> {
+        let Some(erased) = markers.erased(tx, self.business(), contacts.iter()).await? else { return Ok(None) };
         let mut outcome = StepOutcome::default();
+        let contacts: Vec<&ContactRow> = contacts.iter().filter(|row| !erased.contains(&row.source_id)).collect();
         for chunk in contacts.chunks(CHUNK) {
             let ids: Vec<Uuid> = chunk.iter().map(|_| Uuid::now_v7()).collect();
             // $1 to $3 are the same for all rows.
@@ -129,7 +134,7 @@ impl Tenant {
                 outcome.deleted += u64::from(row.get::<bool>("deleted")?);
             }
         }
-        Ok(outcome)
+        Ok(Some(outcome))
     }
 
     /// Contacts that are not deleted.

@@ -55,6 +55,12 @@ pub enum StoreError {
         /// What SQLite said.
         source: rusqlite::Error,
     },
+    /// Nothing can be read for a mapping any more.
+    #[error("the mapping `{mapping}` has no integration any more: it was deleted")]
+    NoIntegration {
+        /// The mapping.
+        mapping: String,
+    },
     /// A table of a mapping cannot be like that.
     #[error(transparent)]
     Table(#[from] crate::object_tables::TableError),
@@ -141,6 +147,7 @@ impl StoreError {
             StoreError::Sealed { .. } => "use the master key with which it was saved, or connect the org again",
             StoreError::KeyNeeded { .. } => "bring what it wraps under the first key: tieline keys rotate",
             StoreError::Revoked { .. } => "connect the org again if that is meant",
+            StoreError::NoIntegration { .. } => "make the mapping anew for another integration",
             StoreError::Table(_) => "name it otherwise in the mapping",
             StoreError::Taken(_) => "choose another one",
         };

@@ -4,17 +4,19 @@
 //! waits for the org. If it dies, the lease ends and the next one goes on; if it is stopped, it gives the import back; each claim has a greater fence, and a worker whose fence is not the newest any more
 //! writes nothing, however long it was asleep. Leads, outcomes and counters of a batch are one transaction.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use uuid::Uuid;
 
 use crate::contacts::ContactRow;
 use crate::error::StoreError;
 use crate::imports::{Import, ImportRow, ImportState, RowOutcome, import, import_row};
-use crate::lead_upsert::{Outcomes, upsert_leads};
+use crate::lead_upsert::upsert_leads;
 use crate::open::{Store, Tenant};
+use crate::personal_data::hold;
 use crate::sql::{Tx, Value};
 
 /// Rows of one statement that notes outcomes; four values each.
@@ -41,6 +43,9 @@ pub struct Fetched {
     pub contact: Result<ContactRow, String>,
 }
 
+/// What becomes of each source id of a batch, with its lead if there is one.
+type Becoming = HashMap<String, (RowOutcome, Option<Uuid>)>;
+
 /// What a batch did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct BatchOutcome {
@@ -52,6 +57,8 @@ pub struct BatchOutcome {
     pub unchanged: u64,
     /// Rows that became none.
     pub failed: u64,
+    /// Rows of persons who were erased.
+    pub skipped_erased: u64,
 }
 
 /// Whether what a worker wanted to write was written.
@@ -126,12 +133,12 @@ impl Claim {
     ///
     /// A lead is unique by business, source type and source id. One that is as the contact is, and has the import's
     /// campaign and tags, is `unchanged` and not touched. A version that is older than the one held (by the source's
-    /// stamp) changes no field.
+    /// stamp) changes no field. Somebody who was erased becomes no lead.
     ///
     /// # Errors
     /// [`StoreError`]; nothing is written then.
     pub async fn commit_batch(&self, rows: &[Fetched], now: Timestamp) -> Result<Batch, StoreError> {
-        // It ends: each time round, others have made some of these leads.
+        // It ends: each time round, others have made some of these leads, or the business's first erasure.
         loop {
             if let Some(batch) = self.try_batch(rows, now).await? {
                 return Ok(batch);
@@ -148,23 +155,33 @@ impl Claim {
                 contacts.entry(contact.source_id.as_str()).or_insert(contact);
             }
         }
+        let markers = self.tenant.markers().await?;
         let mut tx = self.tenant.write("writing a batch of an import").await?;
         tx.plan_anew().await?;
+        // Before the import's own lock, as whoever erases takes them.
+        hold(&mut tx, business).await?;
         if let Some(refused) = self.refused(&mut tx).await? {
             // Nothing was written; but its lock is to be gone at once, or the next claim passes this import by.
             tx.commit().await?;
             return Ok(Some(refused));
         }
-        let Some(mut leads) = upsert_leads(&mut tx, business, &self.import, &contacts, now).await? else {
+        let Some(erased) = markers.erased(&mut tx, business, contacts.values().copied()).await? else {
             return Ok(None);
         };
+        contacts.retain(|id, _| !erased.contains(*id));
+        let Some(made) = upsert_leads(&mut tx, business, &self.import, &contacts, now).await? else {
+            return Ok(None);
+        };
+        let mut became: Becoming = made.into_iter().map(|(id, (outcome, lead))| (id, (outcome, Some(lead)))).collect();
+        became.extend(erased.into_iter().map(|id| (id, (RowOutcome::SkippedErased, None))));
         let mut outcome = BatchOutcome::default();
         for chunk in rows.chunks(CHUNK) {
-            self.note_rows(&mut tx, chunk, &unkept, &mut leads, &mut outcome).await?;
+            self.note_rows(&mut tx, chunk, &unkept, &mut became, &mut outcome).await?;
         }
         tx.query(
             "UPDATE imports SET created = created + $1, updated = updated + $2, unchanged = unchanged + $3,
-             failed = failed + $4, leased_until = $5, error = NULL WHERE business_id = $6 AND id = $7",
+             failed = failed + $4, leased_until = $5, error = NULL, skipped_erased = skipped_erased + $8
+             WHERE business_id = $6 AND id = $7",
         )
         .bind(outcome.created as i64)
         .bind(outcome.updated as i64)
@@ -173,6 +190,7 @@ impl Claim {
         .bind(until(now, self.lease))
         .bind(business)
         .bind(self.import.id)
+        .bind(outcome.skipped_erased as i64)
         .execute()
         .await?;
         tx.commit().await?;
@@ -210,7 +228,7 @@ impl Claim {
         tx: &mut Tx,
         rows: &[Fetched],
         unkept: &HashSet<i64>,
-        leads: &mut Outcomes,
+        became: &mut Becoming,
         counted: &mut BatchOutcome,
     ) -> Result<(), StoreError> {
         let mut sql = String::with_capacity(rows.len() * 30 + 300);
@@ -228,9 +246,10 @@ impl Claim {
                 Ok(_) if unkept.contains(&row.position) => {
                     (RowOutcome::Failed, None, Some("the contact holds the character U+0000, which cannot be kept"))
                 }
-                Ok(contact) => match leads.get_mut(&contact.source_id) {
+                Ok(contact) => match became.get_mut(&contact.source_id) {
+                    Some((RowOutcome::SkippedErased, _)) => (RowOutcome::SkippedErased, None, None),
                     // A second row of the same contact finds its lead as it is.
-                    Some((outcome, id)) => (std::mem::replace(outcome, RowOutcome::Unchanged), Some(*id), None),
+                    Some((outcome, id)) => (std::mem::replace(outcome, RowOutcome::Unchanged), *id, None),
                     None => (RowOutcome::Failed, None, Some("no lead was made of it")),
                 },
                 Err(reason) => (RowOutcome::Failed, None, Some(reason.as_str())),
@@ -240,7 +259,9 @@ impl Claim {
         }
         sql.push_str(
             " ON CONFLICT (import_id, position) DO UPDATE SET outcome = excluded.outcome, lead_id = excluded.lead_id,
-             error = excluded.error WHERE import_rows.outcome = 'pending' RETURNING outcome",
+             error = excluded.error,
+             source_id = CASE WHEN excluded.outcome = 'skipped_erased' THEN '' ELSE import_rows.source_id END
+             WHERE import_rows.outcome = 'pending' RETURNING outcome",
         );
         if values.len() == 2 {
             return Ok(());
@@ -250,6 +271,7 @@ impl Claim {
                 Some(RowOutcome::Created) => counted.created += 1,
                 Some(RowOutcome::Updated) => counted.updated += 1,
                 Some(RowOutcome::Unchanged) => counted.unchanged += 1,
+                Some(RowOutcome::SkippedErased) => counted.skipped_erased += 1,
                 _ => counted.failed += 1,
             }
         }

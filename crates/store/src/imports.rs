@@ -61,7 +61,7 @@ impl ImportState {
 
 /// What became of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub enum RowOutcome {
     /// Nothing yet.
     Pending,
@@ -73,6 +73,8 @@ pub enum RowOutcome {
     Unchanged,
     /// No lead; the row's error says why.
     Failed,
+    /// No lead: the person was erased. The row's source id is gone too.
+    SkippedErased,
 }
 
 impl RowOutcome {
@@ -84,12 +86,13 @@ impl RowOutcome {
             RowOutcome::Updated => "updated",
             RowOutcome::Unchanged => "unchanged",
             RowOutcome::Failed => "failed",
+            RowOutcome::SkippedErased => "skipped_erased",
         }
     }
 
     /// From its name.
     pub fn from_name(name: &str) -> Option<Self> {
-        let all = [Self::Pending, Self::Created, Self::Updated, Self::Unchanged, Self::Failed];
+        let all = [Self::Pending, Self::Created, Self::Updated, Self::Unchanged, Self::Failed, Self::SkippedErased];
         all.into_iter().find(|outcome| outcome.name() == name)
     }
 }
@@ -123,6 +126,8 @@ pub struct Import {
     pub unchanged: i64,
     /// Rows that became none.
     pub failed: i64,
+    /// Rows of persons who were erased.
+    pub skipped_erased: i64,
     /// Who asked for it.
     pub created_by: Option<String>,
     /// When.
@@ -136,7 +141,7 @@ pub struct Import {
 pub struct ImportRow {
     /// Its place in the list, from 0.
     pub position: i64,
-    /// The source's id, as it was given.
+    /// The source's id, as it was given; empty of somebody who was erased.
     pub source_id: String,
     /// What became of it.
     pub outcome: RowOutcome,
@@ -399,7 +404,7 @@ impl Tenant {
 pub(crate) fn import(row: &Row) -> Result<Import, StoreError> {
     let count = |name: &str| row.get::<i64>(name);
     let (total, created, updated) = (count("total")?, count("created")?, count("updated")?);
-    let (unchanged, failed) = (count("unchanged")?, count("failed")?);
+    let (unchanged, failed, skipped_erased) = (count("unchanged")?, count("failed")?, count("skipped_erased")?);
     Ok(Import {
         id: row.get("id")?,
         integration_id: row.get("integration_id")?,
@@ -409,11 +414,12 @@ pub(crate) fn import(row: &Row) -> Result<Import, StoreError> {
         state: ImportState::from_name(&row.get::<String>("state")?),
         error: row.find("error")?,
         total,
-        pending: total - created - updated - unchanged - failed,
+        pending: total - created - updated - unchanged - failed - skipped_erased,
         created,
         updated,
         unchanged,
         failed,
+        skipped_erased,
         created_by: row.find("created_by")?,
         created_at: row.get("created_at")?,
         finished_at: row.find("finished_at")?,

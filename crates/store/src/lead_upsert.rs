@@ -225,6 +225,7 @@ mod tests {
             updated: 0,
             unchanged: 0,
             failed: 0,
+            skipped_erased: 0,
             created_by: None,
             created_at: Timestamp::UNIX_EPOCH,
             finished_at: None,

@@ -20,6 +20,7 @@
 //! rows), `keys` (what seals them) with `rotation` (how keys are changed); then table by table: [`people`],
 //! [`identities`], [`password_resets`], [`invitations`], [`api_keys`], [`integrations`], [`logins`], [`checkpoints`], [`contacts`], [`runs`],
 //! [`integration_tokens`], [`leads`] and [`imports`].
+//! For people's rights: [`personal_data`], [`retention`], and the export and deletion of a business.
 //! Around them: [`audit`] (who did what), [`integration_logs`] (what happened), [`rate_limits`] (how much at once).
 //! Beside them, for fleets without a database of ours: [`token_stores`] (from a URL to a token store) and
 //! [`token_table`] (the one in PostgreSQL).
@@ -28,10 +29,13 @@ pub mod api_keys;
 pub mod audit;
 mod canaries;
 pub mod checkpoints;
+mod chores;
 mod cleaned;
 pub mod contacts;
+mod deletion;
 pub mod digest;
 mod error;
+pub mod export;
 pub mod identities;
 mod import_work;
 pub mod imports;
@@ -52,8 +56,10 @@ mod open;
 pub mod pages;
 pub mod password_resets;
 pub mod people;
+pub mod personal_data;
 pub mod pools;
 pub mod rate_limits;
+pub mod retention;
 mod rotation;
 pub mod runs;
 mod sealed;
@@ -65,7 +71,9 @@ pub mod token_table;
 pub use api_keys::{ApiKey, NewApiKey};
 pub use canaries::Canary;
 pub use checkpoints::{Checkpoint, Position};
+pub use chores::Chore;
 pub use contacts::{Contact, ContactRow};
+pub use deletion::AccountDeletion;
 pub use digest::Digest;
 pub use error::StoreError;
 pub use identities::{Identity, NewIdentity, NewSignIn, NoSignIn, TakenSignIn, Unlinked, WaysIn};
@@ -80,7 +88,9 @@ pub use open::{Store, Tenant};
 pub use pages::{Cursor, MalformedCursor, Page};
 pub use password_resets::ListedUser;
 pub use people::{Account, Member, Membership, NewUser, Role, Session, TeamChange, User};
+pub use personal_data::{Erasure, Person, PersonData, Removed};
 pub use pools::PoolUse;
+pub use retention::{Retention, Swept};
 pub use rotation::Progress;
 pub use runs::{Run, RunState, Step, StepOutcome};
 pub use uuid::Uuid;

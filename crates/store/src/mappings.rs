@@ -68,8 +68,8 @@ impl MappingState {
 pub struct Mapping {
     /// UUID.
     pub id: Uuid,
-    /// Its integration.
-    pub integration_id: Uuid,
+    /// Its integration; none if that was deleted: the table stays as it was.
+    pub integration_id: Option<Uuid>,
     /// What people call it: one of that name in an integration.
     pub name: String,
     /// API name of the object.
@@ -221,13 +221,29 @@ impl Tenant {
         Ok(true)
     }
 
+    /// Drops the tables of all mappings: the business is about to go.
+    pub(crate) async fn drop_object_tables(&self) -> Result<(), StoreError> {
+        let mut tx = self.read("reading the mappings").await?;
+        let rows =
+            tx.query("SELECT table_name FROM mappings WHERE business_id = $1").bind(self.business()).all().await?;
+        drop(tx);
+        for row in rows {
+            let mut tx = self.store().database().begin(Scope::Schema, Access::Write, "dropping a table").await?;
+            tx.query(object_tables::drop_table(&row.get::<String>("table_name")?)).execute().await?;
+            tx.commit().await?;
+        }
+        Ok(())
+    }
+
     /// Starts a run of a mapping, as [`Tenant::start_run`] does.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn start_mapping_run(&self, mapping: &Mapping, now: Timestamp) -> Result<Run, StoreError> {
+        let integration =
+            mapping.integration_id.ok_or_else(|| StoreError::NoIntegration { mapping: mapping.name.clone() })?;
         let mut tx = self.write("starting a run").await?;
-        self.hold_integration(&mut tx, mapping.integration_id).await?;
+        self.hold_integration(&mut tx, integration).await?;
         let fence: i64 = tx
             .query("UPDATE mapping_checkpoints SET fence = fence + 1 WHERE mapping_id = $1 RETURNING fence")
             .bind(mapping.id)
@@ -248,7 +264,7 @@ impl Tenant {
             )
             .bind(Uuid::now_v7())
             .bind(self.business())
-            .bind(mapping.integration_id)
+            .bind(integration)
             .bind(mapping.id)
             .bind(&mapping.object)
             .bind(fence)
@@ -290,7 +306,7 @@ fn mapping(row: &Row) -> Result<Mapping, StoreError> {
     let position = row.find("scan_stamp")?.zip(row.find("scan_id")?).map(|(stamp, id)| Position { stamp, id });
     Ok(Mapping {
         id: row.get("id")?,
-        integration_id: row.get("integration_id")?,
+        integration_id: row.find("integration_id")?,
         name: row.get("name")?,
         object: row.get("object")?,
         table: Arc::new(table),

@@ -8,6 +8,7 @@ use crate::checkpoints::Checkpoint;
 use crate::contacts::ContactRow;
 use crate::error::StoreError;
 use crate::open::Tenant;
+use crate::personal_data::hold;
 use crate::sql::{Row, Tx};
 
 /// How a run stands.
@@ -147,7 +148,19 @@ impl Tenant {
     /// # Errors
     /// [`StoreError::Fenced`] if a later run has taken the checkpoint: nothing was written.
     pub async fn commit_step(&self, run: &Run, step: &Step<'_>, now: Timestamp) -> Result<StepOutcome, StoreError> {
+        // It ends: a key of erased persons that is there stays.
+        loop {
+            if let Some(outcome) = self.try_step(run, step, now).await? {
+                return Ok(outcome);
+            }
+        }
+    }
+
+    /// None: somebody was erased at this moment, the first of the business; nothing was written.
+    async fn try_step(&self, run: &Run, step: &Step<'_>, now: Timestamp) -> Result<Option<StepOutcome>, StoreError> {
+        let markers = self.markers().await?;
         let mut tx = self.write("writing a page of records").await?;
+        hold(&mut tx, self.business()).await?;
         self.hold_integration(&mut tx, run.integration_id).await?;
         let scan = step.checkpoint.scan.as_ref();
         let held = tx
@@ -168,7 +181,8 @@ impl Tenant {
         if held != 1 {
             return Err(StoreError::Fenced { run: run.id.to_string() });
         }
-        let outcome = self.upsert_contacts(&mut tx, run.integration_id, step.contacts, now).await?;
+        let written = self.upsert_contacts(&mut tx, &markers, run.integration_id, step.contacts, now).await?;
+        let Some(outcome) = written else { return Ok(None) };
         tx.query(
             "UPDATE runs SET rows_read = rows_read + $1, inserted = inserted + $2, updated = updated + $3,
              deleted = deleted + $4, api_calls = api_calls + $5 WHERE id = $6",
@@ -182,7 +196,7 @@ impl Tenant {
         .execute()
         .await?;
         tx.commit().await?;
-        Ok(outcome)
+        Ok(Some(outcome))
     }
 
     /// Ends a run, if it is still the one at work.

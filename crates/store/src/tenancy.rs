@@ -27,7 +27,7 @@ const fn tenants(table: &'static str) -> Tenants {
     Tenants { table, business: "business_id", person: None }
 }
 
-const TENANT_TABLES: [Tenants; 17] = [
+const TENANT_TABLES: [Tenants; 21] = [
     Tenants {
         table: "businesses",
         business: "id",
@@ -55,6 +55,10 @@ const TENANT_TABLES: [Tenants; 17] = [
     tenants("integration_logs"),
     tenants("mappings"),
     tenants("mapping_checkpoints"),
+    tenants("erasure_keys"),
+    tenants("erasures"),
+    tenants("erased_persons"),
+    tenants("retention"),
 ];
 
 /// Tables whose rows belong to a business or to none: only the system writes and reads the latter.
@@ -74,7 +78,7 @@ const AUDIT_RULES: &str = "CREATE TEMP TRIGGER audit_log_kept BEFORE DELETE ON m
         BEGIN SELECT RAISE(ABORT, 'the audit log is never changed'); END;\n";
 
 /// Tables with nothing of a business in them.
-const SHARED_TABLES: [&str; 8] = [
+const SHARED_TABLES: [&str; 9] = [
     "users",
     "sessions",
     "user_identities",
@@ -82,6 +86,7 @@ const SHARED_TABLES: [&str; 8] = [
     "password_resets",
     "key_canaries",
     "rate_limits",
+    "chores",
     "schema_support",
 ];
 

@@ -174,6 +174,7 @@ where
                     outcome.unchanged += written.unchanged;
                     outcome.failed += written.failed;
                     batches.fetch_add(1, Ordering::Relaxed);
+                    outcome.skipped_erased += written.skipped_erased;
                 }
                 Batch::Cancelled => return Ok(Ended::Cancelled),
                 Batch::Fenced => return Ok(Ended::Fenced),

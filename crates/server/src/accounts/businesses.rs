@@ -4,12 +4,14 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
-use tieline_store::Uuid;
+use tieline_store::audit::Actor;
+use tieline_store::{Role, Uuid};
 use utoipa::ToSchema;
 
 use crate::accounts::checked_name;
 use crate::caller::{Address, SignedIn};
-use crate::extract::Body;
+use crate::connect::{Report, revoke_every};
+use crate::extract::{Body, Path};
 use crate::problem::Problem;
 use crate::service::Service;
 
@@ -47,4 +49,60 @@ pub(crate) async fn create_business(
     let name = checked_name("name", &new.name)?;
     let id = service.store().create_business(&name, signed_in.user.id, &address, service.now()).await?;
     Ok((StatusCode::CREATED, Json(MadeBusiness { id, name })))
+}
+
+/// That somebody means it.
+#[derive(Deserialize, ToSchema)]
+pub(crate) struct Meant {
+    /// The business's name, to the letter.
+    #[schema(min_length = 1, max_length = 100)]
+    name: String,
+    /// Delete it also if an org could not be told: its tokens live on there, and nobody can end them from here any more.
+    #[serde(default)]
+    anyway: bool,
+}
+
+/// Delete a business
+///
+/// First all access to its orgs is ended, there too; then every row of it is gone, its keys and its audit log among them.
+/// Its people keep their accounts.
+#[utoipa::path(delete, path = "/api/businesses/{id}", tag = "accounts", security(("session" = [], "csrf" = [])), request_body = Meant, params(("id" = Uuid, Path, description = "The business")), responses(
+    (status = 200, description = "It is gone. What became of its access to each org", body = Report),
+    (status = "4XX", description = "It is not", body = Problem, content_type = "application/problem+json"),
+    (status = "5XX", description = "The service failed: ask again, it goes on", body = Problem, content_type = "application/problem+json"),
+))]
+pub(crate) async fn delete_business(
+    State(service): State<Service>,
+    signed_in: SignedIn,
+    Address(address): Address,
+    Path(id): Path<Uuid>,
+    Body(meant): Body<Meant>,
+) -> Result<Json<Report>, Problem> {
+    let membership = service.store().membership(signed_in.user.id, id).await?;
+    let membership = membership.ok_or_else(|| Problem::not_found("business"))?;
+    if membership.role() != Role::Owner {
+        return Err(Problem::forbidden(
+            "role_required",
+            format!("this needs the role `owner`, and yours is `{}`", membership.role()),
+            "ask an owner of the business",
+        ));
+    }
+    if meant.name != membership.name() {
+        return Err(Problem::invalid(
+            "name is not the name of this business",
+            "send the name as GET /api/session has it: nothing of the business can be brought back",
+        ));
+    }
+    let tenant = service.store().as_member(&membership).by(Actor::User(signed_in.user.id), Some(&address));
+    let report = revoke_every(&service, &tenant).await?;
+    if !report.complete() && !meant.anyway {
+        return Err(Problem::conflict(
+            "orgs_not_told",
+            format!("these orgs could not be told that access has ended: {}", report.failed().join(", ")),
+            "ask again later, or end access there yourself (Connected Apps OAuth Usage) and send \"anyway\": true",
+        ));
+    }
+    tenant.delete_business(service.now()).await?;
+    service.changed();
+    Ok(Json(report))
 }

@@ -2,6 +2,7 @@
 //!
 //! `session` and `setup` take passwords, `oidc` the word of a provider, `password_reset` a link of the operator's.
 
+pub(crate) mod account;
 pub(crate) mod api_keys;
 pub(crate) mod businesses;
 pub(crate) mod invitations;

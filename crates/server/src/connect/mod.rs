@@ -16,7 +16,7 @@ mod revoke;
 
 pub(crate) use authorize::{__path_authorize, authorize};
 pub(crate) use callback::{__path_callback, callback};
-pub(crate) use revoke::{__path_disconnect, __path_revoke_all, disconnect, revoke_all, shut};
+pub(crate) use revoke::{__path_disconnect, __path_revoke_all, Report, disconnect, revoke_all, revoke_every, shut};
 
 /// Where orgs send browsers back to, below the service's own URL.
 pub(crate) const CALLBACK: &str = "/api/integrations/salesforce/callback";

@@ -42,6 +42,19 @@ pub(crate) struct Report {
     complete: bool,
 }
 
+impl Report {
+    /// Whether all are shut here, and ended at their orgs.
+    pub(crate) fn complete(&self) -> bool {
+        self.complete
+    }
+
+    /// The names of those that are not.
+    pub(crate) fn failed(&self) -> Vec<&str> {
+        let failed = self.integrations.iter().filter(|one| !one.shut || !one.ended_at_org);
+        failed.map(|one| one.name.as_str()).collect()
+    }
+}
+
 /// Disconnect an integration
 ///
 /// Its tokens are ended at the org and gone here. The app's key and secret stay, and so does all that was synced and

@@ -101,7 +101,12 @@ async fn a_change_needs_the_sessions_token_and_our_own_pages(db: Db) {
 }
 
 /// A member with a role, signed in.
-async fn member(world: &World, owner: &mut crate::world::Browser, email: &str, role: &str) -> crate::world::Browser {
+pub(crate) async fn member(
+    world: &World,
+    owner: &mut crate::world::Browser,
+    email: &str,
+    role: &str,
+) -> crate::world::Browser {
     let (status, invitation) = owner.post("/api/invitations", json!({"email": email, "role": role})).await;
     assert_eq!(status, 201, "{invitation}");
     let token = invitation["link"].as_str().unwrap().split_once('#').unwrap().1.to_owned();

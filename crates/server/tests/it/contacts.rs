@@ -12,7 +12,7 @@ use crate::world::{Browser, World};
 on_both!(contacts_are_paged_live_and_the_chosen_ones_become_leads_once, an_import_tells_of_each_contact);
 
 /// Waits for an import to end.
-async fn ended(browser: &mut Browser, id: &str) -> Value {
+pub(crate) async fn ended(browser: &mut Browser, id: &str) -> Value {
     for _ in 0..200 {
         let (_, import) = browser.get(&format!("/api/imports/{id}")).await;
         if !["waiting", "running"].contains(&import["state"].as_str().unwrap()) {

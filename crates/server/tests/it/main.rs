@@ -20,6 +20,7 @@ mod oidc;
 mod openapi;
 mod outbound;
 mod password_reset;
+mod personal_data;
 mod proxy;
 mod schemathesis;
 mod telemetry;

@@ -39,8 +39,17 @@ async fn no_request_breaks_the_service_or_its_description(db: Db) {
 }
 
 /// Operations of signed-in users alone.
-const SIGNED_IN: &[&str] =
-    &["session", "sessions", "identities", "unlink_identity", "create_business", "authorize", "callback"];
+const SIGNED_IN: &[&str] = &[
+    "session",
+    "sessions",
+    "identities",
+    "unlink_identity",
+    "create_business",
+    "delete_business",
+    "delete_account",
+    "authorize",
+    "callback",
+];
 /// They would end the session.
 const ENDING: &[&str] = &["sign_out", "end_session", "change_password"];
 

@@ -2,7 +2,8 @@
 CREATE TABLE mappings (
     id              uuid PRIMARY KEY,
     business_id     uuid NOT NULL REFERENCES businesses (id) ON DELETE CASCADE,
-    integration_id  uuid NOT NULL REFERENCES integrations (id) ON DELETE CASCADE,
+    -- NULL: the integration was deleted, and the table stays as it was.
+    integration_id  uuid REFERENCES integrations (id) ON DELETE SET NULL,
     name            text NOT NULL,
     -- API name in the org.
     object          text NOT NULL,

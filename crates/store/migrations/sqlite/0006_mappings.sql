@@ -2,7 +2,8 @@
 CREATE TABLE mappings (
     id              TEXT PRIMARY KEY,
     business_id     TEXT NOT NULL REFERENCES businesses (id) ON DELETE CASCADE,
-    integration_id  TEXT NOT NULL REFERENCES integrations (id) ON DELETE CASCADE,
+    -- NULL: the integration was deleted, and the table stays as it was.
+    integration_id  TEXT REFERENCES integrations (id) ON DELETE SET NULL,
     name            TEXT NOT NULL,
     -- API name in the org.
     object          TEXT NOT NULL,

@@ -167,8 +167,18 @@ actions! {
     ImportCancelled = "import.cancelled",
     /// What is known of a person was erased.
     ContactErased = "contact.erased",
+    /// A person who was erased may come back.
+    ContactErasureLifted = "contact.erasure_lifted",
+    /// All that is known of a person was read.
+    ContactRead = "contact.read",
+    /// How long things are kept was changed.
+    RetentionChanged = "retention.changed",
+    /// What was older than that was taken out.
+    RetentionSwept = "retention.swept",
     /// All of a business was exported.
-    TenantExported = "tenant.exported",
+    BusinessExported = "business.exported",
+    /// Somebody deleted their account: an entry of the service's own chain.
+    AccountDeleted = "account.deleted",
     /// The audit log was exported.
     AuditLogExported = "audit_log.exported",
     /// A data key or master key was replaced.

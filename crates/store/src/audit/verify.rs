@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{audit_entry, chain, of};
+use super::{Action, Actor, Entry, append, audit_entry, chain, of};
 use crate::error::StoreError;
 use crate::open::{Store, Tenant};
 use crate::sql::{Row, Tx};
@@ -62,15 +62,34 @@ impl Store {
         let mut removed = 0;
         for chain in &chains {
             let business: Option<Uuid> = chain.find("business_id")?;
-            while let Some(n) = self.thin_page(business, before).await? {
+            while let Some(n) = self.thin_page(business, before, None).await? {
                 removed += n;
             }
         }
         Ok(removed)
     }
 
-    /// None: there is nothing more to take out.
-    async fn thin_page(&self, business: Option<Uuid>, before: Timestamp) -> Result<Option<u64>, StoreError> {
+    /// The same with one chain, which tells of it: an entry with each page of entries that go.
+    pub(crate) async fn sweep_audit(
+        &self,
+        business: Option<Uuid>,
+        before: Timestamp,
+        now: Timestamp,
+    ) -> Result<u64, StoreError> {
+        let mut removed = 0;
+        while let Some(n) = self.thin_page(business, before, Some(now)).await? {
+            removed += n;
+        }
+        Ok(removed)
+    }
+
+    /// None: there is nothing more to take out. `told`: when an entry is to say so.
+    async fn thin_page(
+        &self,
+        business: Option<Uuid>,
+        before: Timestamp,
+        told: Option<Timestamp>,
+    ) -> Result<Option<u64>, StoreError> {
         let mut tx = self.write("thinning out the audit log").await?;
         // The lock of the chain: another node may be at the same.
         let lock = format!("UPDATE audit_chains SET head_position = head_position WHERE {} RETURNING *", of(business));
@@ -109,6 +128,11 @@ impl Store {
             .bind(link.1)
             .execute()
             .await?;
+        if let Some(now) = told {
+            let detail = serde_json::json!({"audit": removed, "through": link.0});
+            let entry = Entry { detail, ..Entry::new(Actor::System, Action::RetentionSwept) };
+            append(&mut tx, business, &entry, now).await?;
+        }
         tx.commit().await?;
         Ok(is_broken.is_none().then_some(removed))
     }

@@ -33,7 +33,7 @@ fn move_checkpoint(step: &Step<'_>) -> Beside {
             scan.map(|(_, until)| *until).into(),
             step.mapping.id.into(),
             step.run.fence().into(),
-            step.mapping.integration_id.into(),
+            step.run.integration_id.into(),
         ],
     }
 }
@@ -73,7 +73,7 @@ pub(crate) async fn commit(tenant: &Tenant, step: &Step<'_>, rows: Rows) -> Resu
         }
         Database::Postgres { .. } => {
             let mut tx = tenant.write("writing rows").await?;
-            tenant.hold_integration(&mut tx, step.mapping.integration_id).await?;
+            tenant.hold_integration(&mut tx, step.run.integration_id).await?;
             let checkpoint = move_checkpoint(step);
             if tx.query(checkpoint.sql).bind_all(checkpoint.values).execute().await? != 1 {
                 return Err(fenced());

@@ -279,6 +279,11 @@ impl Tenant {
         self.store.0.database.begin(self.scope(), Access::Read, doing).await
     }
 
+    /// A reading transaction that sees one moment.
+    pub(crate) async fn snapshot(&self, doing: &'static str) -> Result<Tx, StoreError> {
+        self.store.0.database.begin(self.scope(), Access::Snapshot, doing).await
+    }
+
     /// The same business, on behalf of nobody.
     #[doc(hidden)]
     pub fn without_person(&self) -> Self {

@@ -38,6 +38,8 @@ pub(super) async fn prepared(path: &Path) -> Result<Prepared, StoreError> {
         .pragma("cache_size", "-8192")
         .pragma("temp_store", "memory")
         .pragma("wal_autocheckpoint", "4000")
+        // What is deleted is overwritten, so that somebody who was erased is in no free page.
+        .pragma("secure_delete", "ON")
         .busy_timeout(Duration::from_secs(10));
     own_file(path).map_err(|e| StoreError::Open { place: place(), reason: e.to_string() })?;
     // Not through the pools, whose connections see the tables through views. A table that is made anew leaves

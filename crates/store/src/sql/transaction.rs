@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
 use sqlx::postgres::{PgArguments, PgPool};
 use sqlx::sqlite::{SqliteArguments, SqlitePool};
 use sqlx::{AssertSqlSafe, Postgres, Sqlite, Transaction};
@@ -31,6 +33,8 @@ pub(crate) enum Scope {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Access {
     Read,
+    /// Reads all from one moment, however many statements it takes.
+    Snapshot,
     Write,
 }
 
@@ -74,6 +78,16 @@ impl Database {
         Ok(())
     }
 
+    /// Folds SQLite's write-ahead log into the file, and empties it: what was overwritten is in neither then. Whoever
+    /// reads at this moment keeps it from being complete; the next one is.
+    pub(crate) async fn fold(&self) {
+        if let Database::Sqlite { writer, .. } = self
+            && let Err(error) = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(writer).await
+        {
+            tracing::warn!(%error, "the write-ahead log was not emptied");
+        }
+    }
+
     pub(crate) async fn close(&self) {
         match self {
             Database::Sqlite { writer, reader, .. } => {
@@ -98,7 +112,11 @@ fn begin_sqlite(scope: &Scope, access: Access) -> String {
 }
 
 fn begin_postgres(scope: &Scope, access: Access) -> String {
-    let begin = if access == Access::Write { "BEGIN" } else { "BEGIN READ ONLY" };
+    let begin = match access {
+        Access::Write => "BEGIN",
+        Access::Read => "BEGIN READ ONLY",
+        Access::Snapshot => "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY",
+    };
     let told = |business: &str, user: &str| {
         format!(
             "{begin}; SET LOCAL ROLE tieline_app; SET LOCAL tieline.business = '{business}'; SET LOCAL tieline.person = '{user}'"
@@ -196,7 +214,7 @@ enum Either<S, P> {
     Postgres(P),
 }
 
-impl Query<'_> {
+impl<'t> Query<'t> {
     /// The next value: `$1`, `$2`, …
     pub(crate) fn bind(mut self, value: impl Into<Value>) -> Self {
         self.values.push(value.into());
@@ -223,6 +241,24 @@ impl Query<'_> {
         Ok(match run!(self, fetch_all) {
             Either::Sqlite(rows) => rows.into_iter().map(|row| Row::sqlite(row, doing)).collect(),
             Either::Postgres(rows) => rows.into_iter().map(|row| Row::postgres(row, doing)).collect(),
+        })
+    }
+
+    /// The rows as they come: what was read is not kept.
+    pub(crate) fn stream(self) -> Result<BoxStream<'t, Result<Row, StoreError>>, StoreError> {
+        let Query { tx, sql, values } = self;
+        let doing = tx.doing;
+        Ok(match &mut tx.inner {
+            Inner::Sqlite(transaction) => {
+                let query = sqlite(sql, values, &tx.scope).map_err(StoreError::doing(doing))?;
+                let rows = query.fetch(&mut **transaction);
+                rows.map(move |row| row.map(|row| Row::sqlite(row, doing)).map_err(StoreError::doing(doing))).boxed()
+            }
+            Inner::Postgres { transaction, prepared } => {
+                let query = postgres(sql, values, *prepared).map_err(StoreError::doing(doing))?;
+                let rows = query.fetch(&mut **transaction);
+                rows.map(move |row| row.map(|row| Row::postgres(row, doing)).map_err(StoreError::doing(doing))).boxed()
+            }
         })
     }
 

@@ -164,7 +164,7 @@ async fn outcomes_are_told_exactly(db: Db) {
         row(4, Err("the org has no such contact".to_owned())),
         row(5, Ok(contact("000001", "after"))),
     ];
-    let written = BatchOutcome { created: 1, updated: 1, unchanged: 3, failed: 1 };
+    let written = BatchOutcome { created: 1, updated: 1, unchanged: 3, failed: 1, skipped_erased: 0 };
     assert_eq!(held.commit_batch(&rows, at(3)).await.unwrap(), Batch::Written(written));
     // Its answer was lost, and the worker sends it again: nothing is counted twice.
     assert_eq!(held.commit_batch(&rows, at(4)).await.unwrap(), Batch::Written(BatchOutcome::default()));

@@ -9,6 +9,9 @@ mod servers;
 #[macro_use]
 mod database;
 mod audited;
+mod deletion;
+mod erasure;
+mod export;
 mod guards;
 mod identities;
 mod import_cost;
@@ -20,6 +23,7 @@ mod opening;
 mod outages;
 mod people;
 mod pooler;
+mod retention;
 mod rotation;
 mod steps;
 mod tenancy;
