@@ -6,6 +6,7 @@ use axum::http::StatusCode;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tieline_auth::certificate::Certificate;
 use tieline_store::audit::Action;
 use tieline_store::{Integration, Role, Status, Uuid};
 use utoipa::ToSchema;
@@ -138,6 +139,24 @@ pub(crate) struct IntegrationChange {
     /// API calls of the org's 24 hours that are left to others: a number, or per cent such as `20%`; empty for none.
     #[schema(max_length = 20)]
     api_reserve: Option<String>,
+    /// The app's certificate in PEM, so that somebody is told before it ends: when it does and its fingerprint are kept.
+    /// Empty takes it out.
+    #[schema(max_length = 20000)]
+    certificate: Option<String>,
+}
+
+/// Longest certificate, in characters.
+const LONGEST_CERTIFICATE: usize = 20_000;
+
+/// What is kept of a certificate: when it ends, and which one it is. None: of an empty text.
+fn checked_certificate(pem: &str) -> Result<Option<Certificate>, Problem> {
+    if pem.trim().is_empty() {
+        return Ok(None);
+    }
+    if pem.chars().count() > LONGEST_CERTIFICATE {
+        return Err(Problem::invalid(format!("the certificate is longer than {LONGEST_CERTIFICATE} characters"), ""));
+    }
+    Certificate::from_pem(pem).map(Some).map_err(|e| Problem::invalid(e.to_string(), e.hint()))
 }
 
 pub(crate) fn checked_name(name: &str) -> Result<String, Problem> {
@@ -239,6 +258,18 @@ pub(crate) async fn change_integration(
         let reserve = checked_reserve(reserve)?;
         config.get_or_insert_with(|| before.config.clone())["api_reserve"] = reserve.into();
     }
+    let certificate = change.certificate.as_deref().map(checked_certificate).transpose()?;
+    match &certificate {
+        None => {}
+        Some(Some(known)) => {
+            let kept = json!({"not_after": known.not_after, "fingerprint": known.fingerprint});
+            config.get_or_insert_with(|| before.config.clone())["certificate"] = kept;
+        }
+        Some(None) => {
+            let config = config.get_or_insert_with(|| before.config.clone());
+            config.as_object_mut().map(|config| config.remove("certificate"));
+        }
+    }
     let changed = caller
         .tenant
         .update_integration(id, name.as_deref(), config.as_ref(), credentials.as_ref(), service.now())
@@ -246,6 +277,11 @@ pub(crate) async fn change_integration(
         .ok_or_else(gone)?;
     if credentials.is_some() {
         service.forget(&before);
+    }
+    match certificate {
+        None => {}
+        Some(Some(known)) => caller.tenant.note_certificate(id, known.not_after, service.now()).await?,
+        Some(None) => caller.tenant.forget_certificate(id, service.now()).await?,
     }
     let detail =
         json!({"renamed": name.is_some(), "app_changed": credentials.is_some(), "settings_changed": config.is_some()});

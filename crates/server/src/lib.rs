@@ -6,10 +6,11 @@
 //!
 //! Reading order: [`service`] (what runs), [`router`] (the table of contents), [`caller`] (who asks) with `cookies`,
 //! `secrets` and `passwords`, `extract` and [`problem`] (what comes in, and what goes wrong); then what it does:
-//! `accounts`, `integrations`, `connect`, `contacts` with `imports` and `leads`, `proxy`, `logs`; `pages`, `openapi` and `health`; `guard` and [`telemetry`] around all of
-//! it. [`outbound`] sends alerts.
+//! `accounts`, `integrations`, `connect`, `contacts` with `imports` and `leads`, `proxy`, `logs`, `alerts`; `pages`, `openapi` and `health`; `guard` and [`telemetry`] around all of
+//! it. [`outbound`] is the way out for alerts.
 
 mod accounts;
+mod alerts;
 pub mod caller;
 pub mod client_address;
 mod connect;

@@ -17,6 +17,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::accounts::{api_keys, businesses, invitations, session, setup, team};
+use crate::alerts::{channels, notifications, rules};
 use crate::limits::{Class, rate_limited};
 use crate::problem::Problem;
 use crate::service::Service;
@@ -65,7 +66,16 @@ fn api(limited: impl Fn(OpenApiRouter<Service>, Class) -> OpenApiRouter<Service>
         .routes(routes!(imports::cancel_import))
         .routes(routes!(imports::retry_import))
         .routes(routes!(leads::leads))
-        .routes(routes!(leads::lead));
+        .routes(routes!(leads::lead))
+        .routes(routes!(channels::channels, channels::create_channel))
+        .routes(routes!(channels::channel, channels::change_channel, channels::delete_channel))
+        .routes(routes!(channels::test_channel))
+        .routes(routes!(channels::rotate_secret))
+        .routes(routes!(rules::rules, rules::create_rule))
+        .routes(routes!(rules::change_rule, rules::delete_rule))
+        .routes(routes!(notifications::notifications))
+        .routes(routes!(notifications::notification))
+        .routes(routes!(notifications::acknowledge));
     let chosen = OpenApiRouter::new()
         .routes(routes!(contacts::contacts, contacts::import_contacts))
         .layer(DefaultBodyLimit::max(LONGEST_IMPORT));
@@ -163,9 +173,13 @@ pub async fn serve(
     let keeping_up = tokio::spawn(async move { keeper.keep_up().await });
     let importer = service.clone();
     let importing = tokio::spawn(async move { importer.work_imports().await });
+    let sender = service.clone();
+    let mut alerting = tokio::spawn(async move { sender.work_alerts().await });
+    let watcher = service.clone();
+    let watching = tokio::spawn(async move { watcher.watch_conditions().await });
     let gathering = tokio::spawn(telemetry::keep_small(service.clone()));
     let leaving = service.clone();
-    let stopping = service.stopping();
+    let (stopping, over) = (service.stopping(), service.stopping());
     let mut stopped = stopping.subscribe();
     let router = router(service).into_make_service_with_connect_info::<SocketAddr>();
     let serving = axum::serve(listener, router).with_graceful_shutdown(async move {
@@ -191,6 +205,12 @@ pub async fn serve(
     // A run or an import that is cut off here goes on where it stopped.
     keeping_up.abort();
     importing.abort();
+    watching.abort();
+    // A message that is cut off is sent again, so that one that is under way is better ended.
+    over.send_replace(true);
+    if tokio::time::timeout(LAST_WORDS, &mut alerting).await.is_err() {
+        alerting.abort();
+    }
     gathering.abort();
     served
 }

@@ -20,10 +20,12 @@ use tokio::sync::{Mutex, Notify, watch};
 use tracing::Instrument;
 use url::Url;
 
+use crate::alerts::Noted;
 use crate::client_address::Trusted;
 use crate::connect::credentials;
 use crate::cookies::Cookies;
 use crate::limits::{Classes, Limits};
+use crate::outbound::settings::{Outbound, Ways};
 use crate::problem::Problem;
 use crate::telemetry::{Metrics, measures};
 
@@ -66,6 +68,8 @@ pub struct Settings {
     pub metrics: Option<Metrics>,
     /// Whether traces go on that a `traceparent` header tells of: only where a proxy removes those of strangers.
     pub trust_traceparent: bool,
+    /// Where alerts may be sent, and the relay for mail.
+    pub outbound: Outbound,
     /// How long new requests are still taken once the service is being stopped, so that load balancers hear of it.
     pub drain: Duration,
 }
@@ -96,6 +100,7 @@ impl Settings {
             tokens: tieline_auth::Settings::default(),
             metrics: None,
             trust_traceparent: false,
+            outbound: Outbound::default(),
             drain: Duration::ZERO,
         }
     }
@@ -118,6 +123,8 @@ struct Inner {
     nudge: Notify,
     imports: Notify,
     limits: Limits,
+    ways: Ways,
+    noted: Noted,
     /// Counts changes that a page may want to show.
     changes: watch::Sender<u64>,
     /// True once the service is being stopped.
@@ -130,7 +137,7 @@ impl Service {
     /// A service over a database.
     ///
     /// # Errors
-    /// When HTTPS cannot be prepared on this machine.
+    /// When HTTPS cannot be prepared on this machine, or the mail relay cannot be used.
     pub fn new(store: Store, settings: Settings) -> Result<Self, ConfigError> {
         Self::with_clock(store, settings, Arc::new(SystemClock::default()))
     }
@@ -145,8 +152,11 @@ impl Service {
         })?;
         let counters = RateLimits::new(store.clone(), clock.clone());
         let limits = Limits::new(counters, settings.classes.clone(), settings.trusted.clone());
+        let ways = settings.outbound.ways(&clock)?;
         Ok(Self(Arc::new(Inner {
             limits,
+            ways,
+            noted: Noted::default(),
             imports: Notify::new(),
             store,
             settings,
@@ -181,6 +191,14 @@ impl Service {
 
     pub(crate) fn limits_of_node(&self) -> &Limits {
         &self.0.limits
+    }
+
+    pub(crate) fn ways(&self) -> &Ways {
+        &self.0.ways
+    }
+
+    pub(crate) fn noted(&self) -> &Noted {
+        &self.0.noted
     }
 
     /// Asks for imports to be looked at soon.
@@ -246,6 +264,12 @@ impl Service {
         let detail = serde_json::json!({"import": worked.import, "created": worked.outcome.created,
             "updated": worked.outcome.updated, "unchanged": worked.outcome.unchanged, "failed": worked.outcome.failed});
         self.log(&tenant, None, event, level, &message, detail).await;
+        if worked.needs_person
+            && let Ok(Some(integration)) = tenant.integration(worked.integration).await
+        {
+            let hint = "connect it again, then try the import again";
+            self.note_needed_login(&tenant, &integration, &message, hint).await;
+        }
     }
 
     /// Notes what happened to an integration. That it could not be noted is no reason to stop.
@@ -374,15 +398,7 @@ impl Service {
                 tracing::info!(integration = %integration.name, %error, "another process does the work");
             } else if let Err(error) = outcome {
                 tracing::error!(integration = %integration.name, %error, hint = %error.hint(), "a sync run failed");
-                let reason = error.to_string();
-                let now = self.0.clock.now();
-                let noted = tenant.note_integration(integration.id, Status::Error, Some(&reason), None, now).await;
-                if let Err(error) = noted {
-                    tracing::error!(%error, "could not note the failure");
-                }
-                let event = if error.needs_person() { Event::AuthFailure } else { Event::SyncError };
-                let detail = serde_json::json!({"hint": error.hint()});
-                self.log(&tenant, Some(integration.id), event, Level::Error, &reason, detail).await;
+                self.note_failed_run(&tenant, &integration, &error).await;
             }
             self.changed();
         }
@@ -419,7 +435,9 @@ impl Service {
             )
             .into());
         }
-        syncer.run(&mut |_| self.changed()).await?;
+        let ran = syncer.run(&mut |_| self.changed()).await;
+        self.note_api_calls(tenant, integration.id, &connection).await;
+        ran?;
         if let Ok(token) = connection.credentials().token().await {
             let mut config = integration.config.clone();
             config["instance_url"] = token.instance_url().as_str().trim_end_matches('/').into();

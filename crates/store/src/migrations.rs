@@ -8,16 +8,20 @@ use sqlx::{AssertSqlSafe, SqlSafeStr};
 use crate::error::StoreError;
 
 /// Newest schema that this program knows.
-pub(crate) const NEWEST: i64 = 2;
+pub(crate) const NEWEST: i64 = 3;
 
 type Versions<const N: usize> = [(i64, &'static str, &'static str); N];
 
-const SQLITE: Versions<2> = [
+const SQLITE: Versions<3> = [
     (1, "contacts and checkpoints", include_str!("../migrations/sqlite/0001_contacts_and_checkpoints.sql")),
     (2, "service", include_str!("../migrations/sqlite/0002_service.sql")),
+    (3, "alerts", include_str!("../migrations/sqlite/0003_alerts.sql")),
 ];
 
-const POSTGRES: Versions<1> = [(2, "service", include_str!("../migrations/postgres/0002_service.sql"))];
+const POSTGRES: Versions<2> = [
+    (2, "service", include_str!("../migrations/postgres/0002_service.sql")),
+    (3, "alerts", include_str!("../migrations/postgres/0003_alerts.sql")),
+];
 
 const TOKENS: Versions<1> = [(1, "tokens", include_str!("../migrations/tokens/0001_tokens.sql"))];
 

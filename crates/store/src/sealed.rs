@@ -12,7 +12,7 @@ pub(crate) struct SealedColumn {
     pub(crate) row: &'static str,
 }
 
-pub(crate) const SEALED: [SealedColumn; 3] = [
+pub(crate) const SEALED: [SealedColumn; 4] = [
     SealedColumn { table: "integrations", column: "credentials", owner: "id", row: "CAST(id AS text)" },
     SealedColumn {
         table: "integration_tokens",
@@ -21,6 +21,7 @@ pub(crate) const SEALED: [SealedColumn; 3] = [
         row: "CAST(integration_id AS text) || ':' || name",
     },
     SealedColumn { table: "login_attempts", column: "sealed", owner: "integration_id", row: "CAST(id AS text)" },
+    SealedColumn { table: "alert_channels", column: "setting", owner: "business_id", row: "CAST(id AS text)" },
 ];
 
 pub(crate) fn is_listed(table: &str, column: &str) -> bool {

@@ -27,7 +27,7 @@ const fn tenants(table: &'static str) -> Tenants {
     Tenants { table, business: "business_id", person: None }
 }
 
-const TENANT_TABLES: [Tenants; 15] = [
+const TENANT_TABLES: [Tenants; 20] = [
     Tenants {
         table: "businesses",
         business: "id",
@@ -53,6 +53,11 @@ const TENANT_TABLES: [Tenants; 15] = [
     tenants("checkpoints"),
     tenants("runs"),
     tenants("integration_logs"),
+    tenants("alert_channels"),
+    tenants("alert_rules"),
+    tenants("alert_rule_channels"),
+    tenants("notifications"),
+    tenants("alert_deliveries"),
 ];
 
 /// Tables whose rows belong to a business or to none: only the system writes and reads the latter.
@@ -72,7 +77,7 @@ const AUDIT_RULES: &str = "CREATE TEMP TRIGGER audit_log_kept BEFORE DELETE ON m
         BEGIN SELECT RAISE(ABORT, 'the audit log is never changed'); END;\n";
 
 /// Tables with nothing of a business in them.
-const SHARED_TABLES: [&str; 5] = ["users", "sessions", "key_canaries", "rate_limits", "schema_support"];
+const SHARED_TABLES: [&str; 6] = ["users", "sessions", "key_canaries", "rate_limits", "schema_support", "alert_checks"];
 
 /// Whether the word names one of our tables.
 pub(crate) fn is_table(word: &str) -> bool {

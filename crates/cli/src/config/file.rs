@@ -32,7 +32,7 @@ impl Kind {
 }
 
 /// Every key that there is.
-const KEYS: [(&str, &str, Kind); 14] = [
+const KEYS: [(&str, &str, Kind); 17] = [
     ("serve", "listen", Kind::Text),
     ("serve", "public_url", Kind::Text),
     ("serve", "every", Kind::Number),
@@ -47,6 +47,9 @@ const KEYS: [(&str, &str, Kind); 14] = [
     ("salesforce", "client_id", Kind::Text),
     ("salesforce", "client_secret_file", Kind::File),
     ("salesforce", "redirect_uri", Kind::Text),
+    ("alerts", "allow", Kind::Text),
+    ("alerts", "mail_url_file", Kind::File),
+    ("alerts", "mail_from", Kind::Text),
 ];
 
 /// Words in a key's name that say it is a secret, unless it ends in `_file`.
@@ -93,7 +96,7 @@ impl File {
         let mut values = BTreeMap::new();
         for (section, item) in document.as_table() {
             let Some(table) = item.as_table_like().filter(|_| KEYS.iter().any(|(known, ..)| *known == section)) else {
-                let sections = ["serve", "database", "salesforce"];
+                let sections = ["serve", "database", "salesforce", "alerts"];
                 let what = match item.is_value() && !sections.contains(&section) {
                     true => format!("`{section}` stands outside of a section"),
                     false => format!("there is no section [{section}]"),

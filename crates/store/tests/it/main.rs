@@ -8,6 +8,7 @@ mod servers;
 
 #[macro_use]
 mod database;
+mod alerts;
 mod guards;
 mod import_cost;
 mod imports;
