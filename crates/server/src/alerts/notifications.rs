@@ -224,7 +224,7 @@ pub(crate) async fn acknowledge(
     match caller.tenant.acknowledge(id, &caller.who.to_string(), service.now()).await? {
         Acknowledgement::Done(found) => {
             service.changed();
-            Ok(Json(found.into()))
+            Ok(Json((*found).into()))
         }
         Acknowledgement::Resolved => {
             Err(Problem::conflict("already_resolved", "the notification is over", "nothing is to be acknowledged"))

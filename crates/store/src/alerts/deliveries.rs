@@ -187,6 +187,15 @@ impl ClaimedDelivery {
             .bind(now)
             .execute()
             .await?;
+        tx.query(
+            "UPDATE alert_deliveries SET ended_at = $1
+             WHERE business_id = $2 AND id = $3 AND state = 'superseded' AND ended_at IS NULL",
+        )
+        .bind(now)
+        .bind(business)
+        .bind(id)
+        .execute()
+        .await?;
         if held > 0 {
             note_channel(&mut tx, business, channel, reason.as_deref(), now).await?;
             if let Attempt::GivenUp { disable: true, .. } = attempt {

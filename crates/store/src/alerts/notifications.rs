@@ -91,7 +91,7 @@ pub struct NotificationFilter {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Acknowledgement {
     /// It is acknowledged, now or since before.
-    Done(Notification),
+    Done(Box<Notification>),
     /// It is over: there is nothing to acknowledge.
     Resolved,
     /// There is none.
@@ -162,7 +162,7 @@ impl Tenant {
         let Some(before) = row.as_ref().map(notification).transpose()? else { return Ok(Acknowledgement::None) };
         match before.state {
             NotificationState::Resolved => return Ok(Acknowledgement::Resolved),
-            NotificationState::Acknowledged => return Ok(Acknowledgement::Done(before)),
+            NotificationState::Acknowledged => return Ok(Acknowledgement::Done(Box::new(before))),
             NotificationState::Open => {}
         }
         let row = tx
@@ -180,7 +180,7 @@ impl Tenant {
         let detail = json!({"kind": after.kind});
         self.note(&mut tx, Action::AlertAcknowledged, Some(("notification", id)), detail, now).await?;
         tx.commit().await?;
-        Ok(Acknowledgement::Done(after))
+        Ok(Acknowledgement::Done(Box::new(after)))
     }
 }
 

@@ -335,6 +335,7 @@ async fn a_message_that_is_out_of_date_is_not_sent(db: Db) {
     assert!(resolved.note(&away, after(2)).await.unwrap());
     let found = all(&tenant).await.remove(0);
     assert_eq!(told(&tenant, &found).await, pairs(&[("opened", "superseded"), ("resolved", "waiting")]));
+    assert_eq!(messages(&tenant, &found).await[0].ended_at, Some(after(1)));
     assert!(messages(&tenant, &found).await[1].error.as_deref().unwrap().starts_with("no answer"));
     assert_eq!(send_all(&db, after(6)).await, 1);
 }
