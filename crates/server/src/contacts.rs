@@ -147,7 +147,18 @@ pub(crate) async fn contacts(
     request.check().map_err(page_problem)?;
     let integration = integration(&caller, wanted.integration).await?;
     let connection = service.connection(&caller.tenant, &integration).await.map_err(|e| upstream(&e))?;
-    let page = contact_page(&connection, &caller.tenant, &request).await.map_err(page_problem)?;
+    let page = match contact_page(&connection, &caller.tenant, &request).await {
+        Ok(page) => page,
+        Err(error) => {
+            if let ContactPageError::Client(client) = &error
+                && client.needs_person()
+            {
+                let (reason, hint) = (client.to_string(), client.hint());
+                service.note_needed_login(&caller.tenant, &integration, &reason, &hint).await;
+            }
+            return Err(page_problem(error));
+        }
+    };
     let view = |c: OrgContact| ContactView {
         id: c.id,
         first_name: c.first_name,

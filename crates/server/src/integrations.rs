@@ -6,6 +6,7 @@ use axum::http::StatusCode;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tieline_auth::certificate::Certificate;
 use tieline_store::{Integration, Role, Status, Uuid};
 use utoipa::ToSchema;
 
@@ -137,6 +138,24 @@ pub(crate) struct IntegrationChange {
     /// API calls of the org's 24 hours that are left to others: a number, or per cent such as `20%`; empty for none.
     #[schema(max_length = 20)]
     api_reserve: Option<String>,
+    /// The app's certificate in PEM, so that somebody is told before it ends: when it does and its fingerprint are kept.
+    /// Empty takes it out.
+    #[schema(max_length = 20000)]
+    certificate: Option<String>,
+}
+
+/// Longest certificate, in characters.
+const LONGEST_CERTIFICATE: usize = 20_000;
+
+/// What is kept of a certificate: when it ends, and which one it is. None: of an empty text.
+fn checked_certificate(pem: &str) -> Result<Option<Certificate>, Problem> {
+    if pem.trim().is_empty() {
+        return Ok(None);
+    }
+    if pem.chars().count() > LONGEST_CERTIFICATE {
+        return Err(Problem::invalid(format!("the certificate is longer than {LONGEST_CERTIFICATE} characters"), ""));
+    }
+    Certificate::from_pem(pem).map(Some).map_err(|e| Problem::invalid(e.to_string(), e.hint()))
 }
 
 pub(crate) fn checked_name(name: &str) -> Result<String, Problem> {
@@ -238,6 +257,13 @@ pub(crate) async fn change_integration(
         let reserve = checked_reserve(reserve)?;
         config.insert("api_reserve".to_owned(), reserve.into());
     }
+    let certificate = change.certificate.as_deref().map(checked_certificate).transpose()?;
+    if let Some(known) = &certificate {
+        // Null takes it out.
+        let kept =
+            known.as_ref().map_or(Value::Null, |k| json!({"not_after": k.not_after, "fingerprint": k.fingerprint}));
+        config.insert("certificate".to_owned(), kept);
+    }
     let config = Some(Value::Object(config)).filter(|config| config.as_object().is_some_and(|c| !c.is_empty()));
     let changed = caller
         .tenant
@@ -246,6 +272,11 @@ pub(crate) async fn change_integration(
         .ok_or_else(gone)?;
     if credentials.is_some() {
         service.forget(&before);
+    }
+    match certificate {
+        None => {}
+        Some(Some(known)) => caller.tenant.note_certificate(id, known.not_after, service.now()).await?,
+        Some(None) => caller.tenant.forget_certificate(id, service.now()).await?,
     }
     Ok(Json(changed.into()))
 }

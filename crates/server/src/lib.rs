@@ -6,11 +6,12 @@
 //!
 //! Reading order: [`service`] (what runs), [`router`] (the table of contents), [`caller`] (who asks) with `cookies`,
 //! `secrets` and `passwords`, `extract` and [`problem`] (what comes in, and what goes wrong); then what it does:
-//! `accounts`, `integrations`, `connect`, `contacts` with `imports` and `leads`, `proxy`, `logs`, `personal_data` with
-//! `retention` and `export`; `pages`, `openapi` and `health` with `readiness`; `guard`, [`limits`] with `wrong_keys`, and
-//! [`telemetry`] around all of it. [`outbound`] sends alerts.
+//! `accounts`, `integrations`, `connect`, `contacts` with `imports` and `leads`, `proxy`, `logs`, `alerts`, `personal_data`
+//! with `retention` and `export`; `pages`, `openapi` and `health` with `readiness`; `guard`, [`limits`] with `wrong_keys`,
+//! and [`telemetry`] around all of it. [`outbound`] is the way out for alerts.
 
 mod accounts;
+mod alerts;
 pub mod caller;
 pub mod client_address;
 mod connect;

@@ -18,6 +18,7 @@ use utoipa_axum::routes;
 
 use crate::accounts::oidc::{self, identities};
 use crate::accounts::{account, api_keys, businesses, invitations, password_reset, session, setup, team};
+use crate::alerts::{channels, notifications, rules};
 use crate::limits::{Class, rate_limited};
 use crate::problem::Problem;
 use crate::service::Service;
@@ -81,7 +82,16 @@ fn api(limited: impl Fn(OpenApiRouter<Service>, Class) -> OpenApiRouter<Service>
         .routes(routes!(personal_data::lift_erasure))
         .routes(routes!(personal_data::person))
         .routes(routes!(retention::retention, retention::change_retention))
-        .routes(routes!(export::export));
+        .routes(routes!(export::export))
+        .routes(routes!(channels::channels, channels::create_channel))
+        .routes(routes!(channels::channel, channels::change_channel, channels::delete_channel))
+        .routes(routes!(channels::test_channel))
+        .routes(routes!(channels::rotate_secret))
+        .routes(routes!(rules::rules, rules::create_rule))
+        .routes(routes!(rules::change_rule, rules::delete_rule))
+        .routes(routes!(notifications::notifications))
+        .routes(routes!(notifications::notification))
+        .routes(routes!(notifications::acknowledge));
     let chosen = OpenApiRouter::new()
         .routes(routes!(contacts::contacts, contacts::import_contacts))
         .layer(DefaultBodyLimit::max(LONGEST_IMPORT));
@@ -192,9 +202,13 @@ pub async fn serve(
     let mut importing = tokio::spawn(async move { importer.work_imports().await });
     let sweeper = service.clone();
     let sweeping = tokio::spawn(async move { sweeper.sweep_daily().await });
+    let sender = service.clone();
+    let mut alerting = tokio::spawn(async move { sender.work_alerts().await });
+    let watcher = service.clone();
+    let watching = tokio::spawn(async move { watcher.watch_conditions().await });
     let gathering = tokio::spawn(telemetry::keep_small(service.clone()));
     let leaving = service.clone();
-    let stopping = service.stopping();
+    let (stopping, over) = (service.stopping(), service.stopping());
     let mut stopped = stopping.subscribe();
     let router = router(service.clone()).into_make_service_with_connect_info::<SocketAddr>();
     let serving = axum::serve(listener, router).with_graceful_shutdown(async move {
@@ -224,6 +238,12 @@ pub async fn serve(
         importing.abort();
     }
     sweeping.abort();
+    watching.abort();
+    // A message that is cut off is sent again, so that one that is under way is better ended.
+    over.send_replace(true);
+    if tokio::time::timeout(LAST_WORDS, &mut alerting).await.is_err() {
+        alerting.abort();
+    }
     gathering.abort();
     served
 }

@@ -23,10 +23,12 @@ use url::Url;
 
 use crate::accounts::oidc::OpenIdProvider;
 use crate::accounts::oidc::provider::Provider;
+use crate::alerts::Noted;
 use crate::client_address::Trusted;
 use crate::connect::credentials;
 use crate::cookies::Cookies;
 use crate::limits::{Class, Classes, Limits};
+use crate::outbound::settings::{Outbound, Ways};
 use crate::problem::Problem;
 use crate::readiness::Readiness;
 use crate::telemetry::{Metrics, measures};
@@ -75,6 +77,8 @@ pub struct Settings {
     pub trust_traceparent: bool,
     /// How long an import waits whose worker was killed, before another one goes on with it.
     pub import_lease: Duration,
+    /// Where alerts may be sent, and the relay for mail.
+    pub outbound: Outbound,
     /// How long new requests are still taken once the service is being stopped, so that load balancers hear of it.
     pub drain: Duration,
 }
@@ -107,6 +111,7 @@ impl Settings {
             metrics: None,
             trust_traceparent: false,
             import_lease: tieline_sync::importer::LEASE,
+            outbound: Outbound::default(),
             drain: Duration::ZERO,
         }
     }
@@ -132,6 +137,8 @@ struct Inner {
     limits: Limits,
     wrong_keys: WrongKeys,
     readiness: Readiness,
+    ways: Ways,
+    noted: Noted,
     /// Counts changes that a page may want to show.
     changes: watch::Sender<u64>,
     /// True once the service is being stopped.
@@ -144,7 +151,7 @@ impl Service {
     /// A service over a database.
     ///
     /// # Errors
-    /// When HTTPS cannot be prepared on this machine.
+    /// When HTTPS cannot be prepared on this machine, or the mail relay cannot be used.
     pub fn new(store: Store, settings: Settings) -> Result<Self, ConfigError> {
         Self::with_clock(store, settings, Arc::new(SystemClock::default()))
     }
@@ -161,10 +168,13 @@ impl Service {
         let counters = RateLimits::new(store.clone(), clock.clone());
         let limits = Limits::new(counters, settings.classes.clone(), settings.trusted.clone());
         let wrong_keys = WrongKeys::new(settings.classes.limit(Class::WrongKeys), clock.clone());
+        let ways = settings.outbound.ways(&clock)?;
         Ok(Self(Arc::new(Inner {
             limits,
             wrong_keys,
             readiness: Readiness::of(store.clone(), clock.clone()),
+            ways,
+            noted: Noted::default(),
             imports: Notify::new(),
             store,
             settings,
@@ -208,6 +218,14 @@ impl Service {
 
     pub(crate) fn readiness(&self) -> &Readiness {
         &self.0.readiness
+    }
+
+    pub(crate) fn ways(&self) -> &Ways {
+        &self.0.ways
+    }
+
+    pub(crate) fn noted(&self) -> &Noted {
+        &self.0.noted
     }
 
     /// Asks for imports to be looked at soon.
@@ -286,6 +304,12 @@ impl Service {
             "updated": worked.outcome.updated, "unchanged": worked.outcome.unchanged, "failed": worked.outcome.failed,
             "skipped_erased": worked.outcome.skipped_erased});
         self.log(&tenant, None, event, level, &message, detail).await;
+        if worked.needs_person
+            && let Ok(Some(integration)) = tenant.integration(worked.integration).await
+        {
+            let hint = "connect it again, then try the import again";
+            self.note_needed_login(&tenant, &integration, &message, hint).await;
+        }
     }
 
     /// Notes what happened to an integration. That it could not be noted is no reason to stop.
@@ -439,15 +463,7 @@ impl Service {
                 tracing::info!(integration = %integration.name, %error, "another process does the work");
             } else if let Err(error) = outcome {
                 tracing::error!(integration = %integration.name, %error, hint = %error.hint(), "a sync run failed");
-                let reason = error.to_string();
-                let now = self.0.clock.now();
-                let noted = tenant.note_integration(integration.id, Status::Error, Some(&reason), None, now).await;
-                if let Err(error) = noted {
-                    tracing::error!(%error, "could not note the failure");
-                }
-                let event = if error.needs_person() { Event::AuthFailure } else { Event::SyncError };
-                let detail = serde_json::json!({"hint": error.hint()});
-                self.log(&tenant, Some(integration.id), event, Level::Error, &reason, detail).await;
+                self.note_failed_run(&tenant, &integration, &error).await;
             }
             self.changed();
         }
@@ -484,7 +500,9 @@ impl Service {
             )
             .into());
         }
-        syncer.run(&mut |_| self.changed()).await?;
+        let ran = syncer.run(&mut |_| self.changed()).await;
+        self.note_api_calls(tenant, integration.id, &connection).await;
+        ran?;
         if let Ok(token) = connection.credentials().token().await {
             let config = serde_json::json!({
                 "instance_url": token.instance_url().as_str().trim_end_matches('/'),

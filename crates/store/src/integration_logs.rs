@@ -9,7 +9,7 @@ use crate::cleaned;
 use crate::error::StoreError;
 use crate::open::{Store, Tenant};
 use crate::pages::{Cursor, Page};
-use crate::sql::{self, Row};
+use crate::sql::{self, Row, Tx};
 
 /// Longest message, and longest text within a detail, in characters: an org's answer may be a page of HTML.
 const LONGEST: usize = 2_000;
@@ -158,21 +158,7 @@ impl Tenant {
         now: Timestamp,
     ) -> Result<Uuid, StoreError> {
         let mut tx = self.write("writing an integration's log").await?;
-        let id = Uuid::now_v7();
-        tx.query(
-            "INSERT INTO integration_logs (id, business_id, integration_id, event, level, message, detail, at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-        )
-        .bind(id)
-        .bind(self.business())
-        .bind(integration)
-        .bind(event.name())
-        .bind(level.name())
-        .bind(cleaned::text(message, LONGEST))
-        .bind(bounded(cleaned::json(detail, LONGEST)))
-        .bind(now)
-        .execute()
-        .await?;
+        let id = write_log(&mut tx, self.business(), integration, event, level, message, detail, now).await?;
         tx.commit().await?;
         Ok(id)
     }
@@ -211,6 +197,36 @@ impl Tenant {
         let logs = rows.iter().map(integration_log).collect::<Result<Vec<_>, _>>()?;
         Ok(Page::of(logs, limit, |log| Cursor { at: log.at, id: log.id }))
     }
+}
+
+/// Writes an entry within a transaction, so that what is noted of an integration and its entry are one; its id.
+#[expect(clippy::too_many_arguments, reason = "an entry, its transaction and its business")]
+pub(crate) async fn write_log(
+    tx: &mut Tx,
+    business: Uuid,
+    integration: Option<Uuid>,
+    event: Event,
+    level: Level,
+    message: &str,
+    detail: Value,
+    now: Timestamp,
+) -> Result<Uuid, StoreError> {
+    let id = Uuid::now_v7();
+    tx.query(
+        "INSERT INTO integration_logs (id, business_id, integration_id, event, level, message, detail, at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+    )
+    .bind(id)
+    .bind(business)
+    .bind(integration)
+    .bind(event.name())
+    .bind(level.name())
+    .bind(cleaned::text(message, LONGEST))
+    .bind(bounded(cleaned::json(detail, LONGEST)))
+    .bind(now)
+    .execute()
+    .await?;
+    Ok(id)
 }
 
 impl Store {

@@ -6,8 +6,9 @@ use serde_json::Value;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
+use crate::alerts::AlertKind;
 use crate::error::StoreError;
-use crate::keys::Cell;
+use crate::keys::{BusinessLock, Cell};
 use crate::open::Tenant;
 use crate::sql::{Row, Tx};
 
@@ -124,13 +125,15 @@ impl Tenant {
             return Ok(id);
         }
         let id = known.unwrap_or_else(Uuid::now_v7);
-        let (mut tx, sealed) = self.write_sealed("saving the integration", place(id), credentials.expose()).await?;
+        let text = Some(credentials.expose());
+        let (mut tx, sealed) =
+            self.write_sealed_holding("saving the integration", place(id), text, BusinessLock::Share).await?;
         let saved = tx
             .query(
                 "INSERT INTO integrations (id, business_id, name, type, status, credentials, created_at, updated_at)
                  VALUES ($1, $2, $3, 'salesforce', 'active', $4, $5, $5)
                  ON CONFLICT (business_id, name) DO UPDATE SET credentials = excluded.credentials,
-                     status = CASE WHEN integrations.status = 'inactive' THEN 'inactive' ELSE 'active' END, status_reason = NULL, generation = integrations.generation + 1, updated_at = excluded.updated_at
+                     status = CASE WHEN integrations.status = 'inactive' THEN 'inactive' ELSE 'active' END, status_reason = NULL, failed_runs = 0, generation = integrations.generation + 1, updated_at = excluded.updated_at
                  RETURNING id",
             )
             .bind(id)
@@ -145,7 +148,9 @@ impl Tenant {
             drop(tx);
             return Box::pin(self.save_integration(name, credentials, now)).await;
         }
+        let changes = self.resolve(&mut tx, saved, &[AlertKind::AuthFailure], now).await?;
         tx.commit().await?;
+        self.store().alerts().note(&changes);
         Ok(saved)
     }
 
@@ -249,7 +254,7 @@ impl Tenant {
     }
 }
 
-/// The settings of an integration with `changes` in their place. The row is locked: of two who change different settings
+/// The settings of an integration with `changes` in their place; null takes a setting out. The row is locked: of two who change different settings
 /// at once, neither takes back what the other has set. `None` without changes or without such an integration.
 pub(crate) async fn merged_config(
     tx: &mut Tx,
@@ -267,7 +272,11 @@ pub(crate) async fn merged_config(
     let Some(row) = row else { return Ok(None) };
     let mut config: Value = row.get("config")?;
     for (key, value) in changes {
-        config[key] = value.clone();
+        if value.is_null() {
+            config.as_object_mut().map(|config| config.remove(key));
+        } else {
+            config[key] = value.clone();
+        }
     }
     Ok(Some(config))
 }

@@ -55,6 +55,15 @@ pub(crate) struct Cell {
     pub(crate) owner: Uuid,
 }
 
+/// How a transaction holds its business.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BusinessLock {
+    /// Beside others who do so.
+    Share,
+    /// One at a time.
+    Alone,
+}
+
 /// The same with the row's key as text, for rows whose key is no UUID.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Spot<'a> {
@@ -122,6 +131,34 @@ impl Tenant {
             let mut tx = self.write(doing).await?;
             if in_use(&mut tx, &sealed).await? {
                 return Ok((tx, sealed));
+            }
+        }
+    }
+
+    /// The same in a transaction that holds the business first (`FOR SHARE`, or `FOR UPDATE` for one at a time): for what
+    /// is sealed with a key that was there before, in a transaction that writes rows which refer to the business. Who
+    /// retires a key, or keeps a login, takes both in that order.
+    pub(crate) async fn write_sealed_holding(
+        &self,
+        doing: &'static str,
+        cell: Cell,
+        text: Option<&[u8]>,
+        lock: BusinessLock,
+    ) -> Result<(Tx, Option<Vec<u8>>), StoreError> {
+        loop {
+            let sealed = match text {
+                Some(text) => Some(self.seal(cell, text).await?),
+                None => None,
+            };
+            let mut tx = self.write(doing).await?;
+            let hold = match lock {
+                BusinessLock::Share => "SELECT id FROM businesses WHERE id = $1 FOR SHARE",
+                BusinessLock::Alone => "SELECT id FROM businesses WHERE id = $1 FOR UPDATE",
+            };
+            tx.query(hold).bind(self.business()).optional().await?;
+            match &sealed {
+                Some(sealed) if !in_use(&mut tx, sealed).await? => {}
+                _ => return Ok((tx, sealed)),
             }
         }
     }

@@ -21,10 +21,12 @@
 //! [`identities`], [`password_resets`], [`invitations`], [`api_keys`], [`integrations`], [`logins`], [`checkpoints`], [`contacts`], [`runs`],
 //! [`integration_tokens`], [`leads`] and [`imports`].
 //! For people's rights: [`personal_data`], [`retention`], and the export and deletion of a business.
-//! Around them: [`audit`] (who did what), [`integration_logs`] (what happened), [`rate_limits`] (how much at once).
+//! Around them: [`audit`] (who did what), [`integration_logs`] (what happened), [`alerts`] (what is wrong, and who is
+//! told), [`rate_limits`] (how much at once).
 //! Beside them, for fleets without a database of ours: [`token_stores`] (from a URL to a token store) and
 //! [`token_table`] (the one in PostgreSQL).
 
+pub mod alerts;
 pub mod api_keys;
 pub mod audit;
 mod canaries;

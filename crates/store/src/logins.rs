@@ -5,11 +5,12 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
+use crate::alerts::AlertKind;
 use crate::audit::Action;
 use crate::digest::Digest;
 use crate::error::StoreError;
 use crate::integrations::{COLUMNS, Credentials, Integration, Status, integration, merged_config, place};
-use crate::keys::{Cell, in_use, key_of};
+use crate::keys::{BusinessLock, Cell, in_use, key_of};
 use crate::open::{Store, Tenant};
 use crate::sql::Tx;
 
@@ -330,7 +331,7 @@ impl Tenant {
         let row = tx
             .query(format!(
                 "UPDATE integrations SET credentials = $1, organization_id = $2, config = coalesce($3, config), status = 'active', status_reason = NULL,
-                 generation = generation + 1, updated_at = $4 WHERE business_id = $5 AND id = $6 RETURNING {COLUMNS}"
+                 failed_runs = 0, generation = generation + 1, updated_at = $4 WHERE business_id = $5 AND id = $6 RETURNING {COLUMNS}"
             ))
             .bind(sealed)
             .bind(access.organization_id)
@@ -341,9 +342,11 @@ impl Tenant {
             .one()
             .await?;
         let kept = integration(&row)?;
+        let changes = self.resolve(&mut tx, target, &[AlertKind::AuthFailure], now).await?;
         let detail = json!({"organization_id": access.organization_id});
         self.note(&mut tx, Action::ConnectionAuthorized, Some(("integration", target)), detail, now).await?;
         tx.commit().await?;
+        self.store().alerts().note(&changes);
         Ok(if there.is_some() { Connected::Known(kept) } else { Connected::Done(kept) })
     }
 
@@ -402,7 +405,8 @@ impl Tenant {
     ) -> Result<Option<Integration>, StoreError> {
         let id = before.id;
         let text = credentials.map(Credentials::expose);
-        let (mut tx, sealed) = self.write_sealed_if("disconnecting the integration", place(id), text).await?;
+        let (mut tx, sealed) =
+            self.write_sealed_holding("disconnecting the integration", place(id), text, BusinessLock::Share).await?;
         let row = tx
             .query(format!(
                 "UPDATE integrations SET status = 'inactive', status_reason = $1, credentials = coalesce($2, credentials),
@@ -425,9 +429,12 @@ impl Tenant {
                 .execute()
                 .await?;
         }
+        // Nothing is expected of it any more.
+        let changes = self.resolve(&mut tx, id, &AlertKind::ALL, now).await?;
         let detail = json!({"ended_at_org": tokens_ended});
         self.note(&mut tx, Action::ConnectionDisconnected, Some(("integration", id)), detail, now).await?;
         tx.commit().await?;
+        self.store().alerts().note(&changes);
         integration(&row).map(Some)
     }
 }

@@ -16,6 +16,7 @@ type Versions = &'static [(i64, &'static str, &'static str)];
 const SQLITE: Versions = &[
     (1, "contacts and checkpoints", include_str!("../migrations/sqlite/0001_contacts_and_checkpoints.sql")),
     (2, "service", include_str!("../migrations/sqlite/0002_service.sql")),
+    (3, "alerts", include_str!("../migrations/sqlite/0003_alerts.sql")),
     (4, "personal data", include_str!("../migrations/sqlite/0004_personal_data.sql")),
     (5, "sign in", include_str!("../migrations/sqlite/0005_sign_in.sql")),
     (6, "mappings", include_str!("../migrations/sqlite/0006_mappings.sql")),
@@ -23,6 +24,7 @@ const SQLITE: Versions = &[
 
 const POSTGRES: Versions = &[
     (2, "service", include_str!("../migrations/postgres/0002_service.sql")),
+    (3, "alerts", include_str!("../migrations/postgres/0003_alerts.sql")),
     (4, "personal data", include_str!("../migrations/postgres/0004_personal_data.sql")),
     (5, "sign in", include_str!("../migrations/postgres/0005_sign_in.sql")),
     (6, "mappings", include_str!("../migrations/postgres/0006_mappings.sql")),

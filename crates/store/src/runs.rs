@@ -4,6 +4,7 @@
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use crate::alerts::{AlertKind, Changes};
 use crate::checkpoints::Checkpoint;
 use crate::contacts::ContactRow;
 use crate::error::StoreError;
@@ -199,7 +200,8 @@ impl Tenant {
         Ok(Some(outcome))
     }
 
-    /// Ends a run, if it is still the one at work.
+    /// Ends a run, if it is still the one at work. One that ended well ends what was wrong with the integration's login and
+    /// runs, too.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -211,6 +213,10 @@ impl Tenant {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let mut tx = self.write("ending a run").await?;
+        let mut changes = Changes::default();
+        if state == RunState::Success {
+            self.hold_business(&mut tx).await?;
+        }
         tx.query("UPDATE runs SET state = $1, finished_at = $2, error = $3 WHERE id = $4 AND state = 'running'")
             .bind(state.name())
             .bind(now)
@@ -221,15 +227,19 @@ impl Tenant {
         if state == RunState::Success {
             // Access that was taken away meanwhile stays away.
             tx.query(
-                "UPDATE integrations SET last_sync_at = $1, status = 'active', status_reason = NULL
+                "UPDATE integrations SET last_sync_at = $1, status = 'active', status_reason = NULL, failed_runs = 0
                  WHERE id = $2 AND status <> 'inactive'",
             )
             .bind(now)
             .bind(run.integration_id)
             .execute()
             .await?;
+            let ended = [AlertKind::AuthFailure, AlertKind::SyncFailure];
+            changes = self.resolve(&mut tx, run.integration_id, &ended, now).await?;
         }
-        tx.commit().await
+        tx.commit().await?;
+        self.store().alerts().note(&changes);
+        Ok(())
     }
 
     /// The last runs of an integration, newest first.

@@ -27,7 +27,7 @@ const fn tenants(table: &'static str) -> Tenants {
     Tenants { table, business: "business_id", person: None }
 }
 
-const TENANT_TABLES: [Tenants; 21] = [
+const TENANT_TABLES: [Tenants; 26] = [
     Tenants {
         table: "businesses",
         business: "id",
@@ -53,6 +53,11 @@ const TENANT_TABLES: [Tenants; 21] = [
     tenants("checkpoints"),
     tenants("runs"),
     tenants("integration_logs"),
+    tenants("alert_channels"),
+    tenants("alert_rules"),
+    tenants("alert_rule_channels"),
+    tenants("notifications"),
+    tenants("alert_deliveries"),
     tenants("mappings"),
     tenants("mapping_checkpoints"),
     tenants("erasure_keys"),
@@ -78,7 +83,7 @@ const AUDIT_RULES: &str = "CREATE TEMP TRIGGER audit_log_kept BEFORE DELETE ON m
         BEGIN SELECT RAISE(ABORT, 'the audit log is never changed'); END;\n";
 
 /// Tables with nothing of a business in them.
-const SHARED_TABLES: [&str; 9] = [
+const SHARED_TABLES: [&str; 10] = [
     "users",
     "sessions",
     "user_identities",
@@ -87,6 +92,7 @@ const SHARED_TABLES: [&str; 9] = [
     "key_canaries",
     "rate_limits",
     "chores",
+    "alert_checks",
     "schema_support",
 ];
 

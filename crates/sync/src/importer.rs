@@ -61,6 +61,10 @@ pub struct Worked {
     pub business: Uuid,
     /// Which one.
     pub import: Uuid,
+    /// Where its contacts are read.
+    pub integration: Uuid,
+    /// It stopped because somebody has to log in again or change the org's settings.
+    pub needs_person: bool,
     /// What was written this time.
     pub outcome: BatchOutcome,
     /// How it ended.
@@ -123,6 +127,7 @@ where
     pub async fn run_until(&self, stop: impl Future<Output = ()> + Send) -> Result<Option<Worked>, StoreError> {
         let Some(claim) = self.store.claim_import(self.clock.now(), self.lease).await? else { return Ok(None) };
         let (mut outcome, batches) = (BatchOutcome::default(), AtomicU64::new(0));
+        let mut needs_person = false;
         let worked = tokio::select! {
             worked = self.work(&claim, &mut outcome, &batches, stop) => worked,
             never = self.say_alive(&claim, &batches) => match never {},
@@ -130,9 +135,13 @@ where
         let ended = match worked {
             Ok(ended) => ended,
             Err(SyncError::Store(error)) if error.is_passing() => return Err(error),
-            Err(error) => self.stop(&claim, &error).await?,
+            Err(error) => {
+                needs_person = error.needs_person();
+                self.stop(&claim, &error).await?
+            }
         };
-        Ok(Some(Worked { business: claim.tenant.business(), import: claim.import.id, outcome, ended }))
+        let (import, integration) = (claim.import.id, claim.import.integration_id);
+        Ok(Some(Worked { business: claim.tenant.business(), import, integration, needs_person, outcome, ended }))
     }
 
     async fn work(

@@ -7,6 +7,8 @@ use anyhow::Context;
 use tieline_auth::{Secret, SystemClock};
 use tieline_server::client_address::{Network, Trusted};
 use tieline_server::limits::{Class, Classes};
+use tieline_server::outbound::address::{Allowed, Policy};
+use tieline_server::outbound::settings::{Outbound, Relay};
 use tieline_server::telemetry::Metrics;
 use tieline_server::{SalesforceApp, Service, Settings};
 use tieline_store::Store;
@@ -33,6 +35,8 @@ TIELINE_OIDC_ISSUER, TIELINE_OIDC_CLIENT_ID and TIELINE_OIDC_CLIENT_SECRET name 
 TIELINE_OIDC_NAME what its button says: docs/sign-in.md.
 TIELINE_METRICS_TOKEN is what GET /metrics asks for (without it, this machine alone may read it), TIELINE_LOG_FORMAT=json
 writes one JSON object a line, and the OTEL_* variables switch traces on: docs/logging.md, docs/metrics.md.
+TIELINE_SMTP_URL (smtps://user:password@host:465) and TIELINE_SMTP_FROM name the relay for alerts by mail, TIELINE_ALERT_ALLOW
+hosts and networks that alerts may reach beyond public ones (relay.inner.example, 10.1.0.0/16): docs/alerts.md.
 TIELINE_RATE_LIMITS changes limits (api=1000/1h,pages=off), TIELINE_TRUSTED_PROXIES names the proxies that are believed when they
 say who asks (10.0.0.0/8).
 A file tieline.toml (or --config FILE) may say the same, secrets aside; `tieline config check` tries it all.
@@ -100,6 +104,7 @@ impl Serve {
             trusted: trusted(&file)?,
             metrics: Some(Metrics::install(variable("TIELINE_METRICS_TOKEN").map(Secret::new))?),
             trust_traceparent: self.trust_traceparent,
+            outbound: outbound(&file)?,
             drain: Duration::from_secs(self.drain),
             import_lease: Duration::from_secs(self.import_lease),
             ..Settings::new(public_url.clone())
@@ -275,6 +280,50 @@ pub(crate) fn trusted(file: &File) -> Result<Trusted, Failure> {
         )
     })?;
     Ok(Trusted { networks, ..Trusted::default() })
+}
+
+/// Where alerts may be sent beyond public hosts, and the relay for mail.
+pub(crate) fn outbound(file: &File) -> Result<Outbound, Failure> {
+    let told = variable("TIELINE_ALERT_ALLOW").or_else(|| file.text("alerts", "allow")).unwrap_or_default();
+    let allow = told.split(',').map(str::trim).filter(|entry| !entry.is_empty()).map(str::parse);
+    let allow = allow.collect::<Result<Vec<Allowed>, _>>().map_err(|e| {
+        Failure::usage(
+            format!("TIELINE_ALERT_ALLOW: {e}"),
+            "write hosts and networks, with commas between them".to_owned(),
+        )
+    })?;
+    let url = match (variable("TIELINE_SMTP_URL"), file.file("alerts", "mail_url_file")) {
+        (Some(url), _) => Some(url),
+        (None, Some(path)) => Some(std::fs::read_to_string(&path).map_err(|e| {
+            Failure::usage(
+                format!("could not read the mail relay's URL from {}: {e}", path.display()),
+                "check `alerts.mail_url_file`, and that this user may read it",
+            )
+        })?),
+        (None, None) => None,
+    };
+    let from = variable("TIELINE_SMTP_FROM").or_else(|| file.text("alerts", "mail_from"));
+    let mail = match (url, from) {
+        (Some(url), Some(from)) => Some(Relay { url: Secret::new(url.trim()), from }),
+        (None, None) => None,
+        (Some(_), None) => {
+            return Err(Failure::usage(
+                "a mail relay is named, but nobody whom its mail comes from",
+                "set TIELINE_SMTP_FROM, such as `tieline <alerts@example.com>`",
+            ));
+        }
+        (None, Some(_)) => {
+            return Err(Failure::usage(
+                "TIELINE_SMTP_FROM says whom mail comes from, but no relay is named",
+                "set TIELINE_SMTP_URL, such as smtps://user:password@host:465",
+            ));
+        }
+    };
+    let outbound = Outbound { policy: Policy { allow }, mail, names: None };
+    match outbound.mailer(std::sync::Arc::new(SystemClock::default())) {
+        Ok(_) => Ok(outbound),
+        Err(e) => Err(Failure::usage(e.to_string(), "correct TIELINE_SMTP_URL and TIELINE_SMTP_FROM".to_owned())),
+    }
 }
 
 fn variable(name: &str) -> Option<String> {

@@ -117,11 +117,27 @@ pub(crate) async fn examine(report: &mut Report, serve: &Serve) {
     }
     let public_url = addresses(report, serve, &file);
     app(report, &file, public_url.as_ref());
+    alerts(report, &file);
     login(report);
     sign_in(report, &file, public_url.as_ref()).await;
     let ring = keys(report, serve, &file);
     if let Ok(ring) = ring {
         database(report, serve, &file, ring.as_ref()).await;
+    }
+}
+
+/// Nothing is sent: whether the relay takes mail is seen by a channel's test.
+fn alerts(report: &mut Report, file: &File) {
+    match crate::commands::serve::outbound(file) {
+        Ok(outbound) => {
+            let mail = if outbound.mail.is_some() { "mail by a relay" } else { "no mail" };
+            let beyond = match outbound.policy.allow.len() {
+                0 => "public hosts alone".to_owned(),
+                more => format!("public hosts and {more} more"),
+            };
+            report.ok("alerts", format!("{mail}; webhooks to {beyond}"));
+        }
+        Err(failure) => report.failed("alerts", &failure),
     }
 }
 

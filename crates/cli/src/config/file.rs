@@ -32,7 +32,7 @@ impl Kind {
 }
 
 /// Every key that there is.
-const KEYS: [(&str, &str, Kind); 20] = [
+const KEYS: [(&str, &str, Kind); 23] = [
     ("serve", "listen", Kind::Text),
     ("serve", "public_url", Kind::Text),
     ("serve", "every", Kind::Number),
@@ -53,6 +53,9 @@ const KEYS: [(&str, &str, Kind); 20] = [
     ("oidc", "name", Kind::Text),
     ("oidc", "trust_email", Kind::Truth),
     ("oidc", "only", Kind::Truth),
+    ("alerts", "allow", Kind::Text),
+    ("alerts", "mail_url_file", Kind::File),
+    ("alerts", "mail_from", Kind::Text),
 ];
 
 /// Words in a key's name that say it is a secret, unless it ends in `_file`.
@@ -99,7 +102,7 @@ impl File {
         let mut values = BTreeMap::new();
         for (section, item) in document.as_table() {
             let Some(table) = item.as_table_like().filter(|_| KEYS.iter().any(|(known, ..)| *known == section)) else {
-                let sections = ["serve", "database", "salesforce", "oidc"];
+                let sections = ["serve", "database", "salesforce", "oidc", "alerts"];
                 let what = match item.is_value() && !sections.contains(&section) {
                     true => format!("`{section}` stands outside of a section"),
                     false => format!("there is no section [{section}]"),

@@ -180,3 +180,31 @@ fn the_service_runs_by_its_file() {
     assert!(line.starts_with("tieline is ready at http://127.0.0.1:") && port != "7400" && port != "0", "{line}");
     assert!(folder.path().join("etc/data/t.db.key").exists() && !folder.path().join("tieline.db").exists());
 }
+
+#[test]
+fn how_alerts_leave_is_read_and_no_password_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let (url, from, allow) = ("TIELINE_SMTP_URL", "TIELINE_SMTP_FROM", "TIELINE_ALERT_ALLOW");
+    let relay = (url, "smtps://ada:planted@relay.example.com");
+    for (environment, expected, said) in [
+        (vec![], "ok", "no mail; webhooks to public hosts alone"),
+        (
+            vec![relay, (from, "tieline <a@example.com>"), (allow, "10.0.0.0/8, relay.inner.example")],
+            "ok",
+            "mail by a relay; webhooks to public hosts and 2 more",
+        ),
+        (vec![relay], "error", "nobody whom its mail comes from"),
+        (vec![(from, "a@example.com")], "error", "no relay is named"),
+        (vec![(url, "http://ada:planted@relay.example.com"), (from, "a@example.com")], "error", "no scheme of mail"),
+        (vec![(allow, "10.0.0.0/99")], "error", "10.0.0.0/99"),
+    ] {
+        let (code, lines, out) = check(folder.path(), &environment, &[]);
+        assert_eq!((state(&lines, "alerts"), code == 0), (expected, expected == "ok"), "{out}");
+        assert!(lines["alerts"]["detail"].as_str().unwrap().contains(said) && !out.contains("planted"), "{out}");
+    }
+    std::fs::write(folder.path().join("smtp"), "smtps://ada:planted@relay.example.com\n").unwrap();
+    let text = "[alerts]\nmail_url_file = \"smtp\"\nmail_from = \"a@example.com\"\nallow = \"::1\"\n";
+    std::fs::write(folder.path().join("tieline.toml"), text).unwrap();
+    let (_, lines, out) = check(folder.path(), &[], &[]);
+    assert_eq!(lines["alerts"]["detail"], "mail by a relay; webhooks to public hosts and 1 more", "{out}");
+}

@@ -1,9 +1,9 @@
 //! How alerts leave: a signed webhook, a Slack-shaped webhook, a mail. Delivery only, one attempt at a time; what is sent,
-//! where it is kept and when it is tried again is decided elsewhere.
+//! where it is kept and when it is tried again is decided elsewhere (`alerts`).
 //!
 //! URLs come from tenants, so each is checked before a byte is sent, by what it says and by the addresses that its name
 //! leads to. Reading order: [`address`] (where something may be sent), [`sender`] (the one place that connects),
-//! [`webhook`], [`slack`], [`email`].
+//! [`webhook`], [`slack`], [`email`]; [`settings`] (what the operator says of it).
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -12,6 +12,7 @@ pub mod address;
 pub mod email;
 pub mod retry;
 pub mod sender;
+pub mod settings;
 pub mod signature;
 pub mod slack;
 mod special;

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tieline_auth::http::innermost;
 use tieline_auth::{Clock, Secret};
+use url::{Host, Url};
 
 use super::address::{Policy, Refused};
 use super::{Outcome, quoted, retry};
@@ -38,6 +39,7 @@ impl Default for Limits {
 pub struct Sender {
     client: reqwest::Client,
     policy: Arc<Policy>,
+    names: Arc<Checked>,
     clock: Arc<dyn Clock>,
     limits: Limits,
 }
@@ -68,13 +70,32 @@ impl Sender {
         names: Arc<dyn Resolve>,
     ) -> reqwest::Result<Self> {
         let policy = Arc::new(policy);
-        let client = client(&policy, limits, names)?;
-        Ok(Self { client, policy, clock, limits })
+        let names = Arc::new(Checked { names, policy: Arc::clone(&policy) });
+        let client = client(&names, limits)?;
+        Ok(Self { client, policy, names, clock, limits })
     }
 
-    /// What may be reached, to check a URL before it is stored.
+    /// What may be reached.
     pub fn policy(&self) -> &Policy {
         &self.policy
+    }
+
+    /// Passes a URL that is to be stored: by what it says, and by the addresses that its name leads to now. A name that
+    /// leads nowhere for now passes; where it leads is looked at again whenever something is sent.
+    ///
+    /// # Errors
+    /// [`Refused`] says what was refused and why.
+    pub async fn check(&self, url: &str) -> Result<Url, Refused> {
+        let parsed = self.policy.check(url)?;
+        let Some(Host::Domain(name)) = parsed.host() else { return Ok(parsed) };
+        let Ok(name) = name.parse::<Name>() else { return Ok(parsed) };
+        let Ok(Err(error)) = tokio::time::timeout(self.limits.connect, self.names.resolve(name)).await else {
+            return Ok(parsed);
+        };
+        match error.downcast::<Refused>() {
+            Ok(refused) => Err(*refused),
+            Err(_) => Ok(parsed),
+        }
     }
 
     pub(super) fn clock(&self) -> &dyn Clock {
@@ -137,9 +158,9 @@ impl Sender {
     }
 }
 
-fn client(policy: &Arc<Policy>, limits: Limits, names: Arc<dyn Resolve>) -> reqwest::Result<reqwest::Client> {
+fn client(names: &Arc<Checked>, limits: Limits) -> reqwest::Result<reqwest::Client> {
     reqwest::Client::builder()
-        .dns_resolver(Arc::new(Checked { names, policy: Arc::clone(policy) }))
+        .dns_resolver(Arc::clone(names))
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
         .referer(false)
@@ -155,7 +176,8 @@ fn client(policy: &Arc<Policy>, limits: Limits, names: Arc<dyn Resolve>) -> reqw
 
 /// A client with the same rules and this machine's names, for whoever reads answers. URLs are checked by its caller.
 pub(crate) fn client_of_this_machine(policy: &Arc<Policy>, limits: Limits) -> reqwest::Result<reqwest::Client> {
-    client(policy, limits, Arc::new(System))
+    let names: Arc<dyn Resolve> = Arc::new(System);
+    client(&Arc::new(Checked { names, policy: Arc::clone(policy) }), limits)
 }
 
 fn refusal(refused: &Refused) -> Outcome {

@@ -309,14 +309,7 @@ fn needs_login(error: &ClientError) -> bool {
 
 /// Notes that somebody must log in, for all to see.
 async fn login_needed(service: &Service, tenant: &Tenant, integration: &Integration, error: &ClientError) -> Problem {
-    let reason = error.to_string();
-    // What it says changes with the time of the next attempt: once is enough.
-    if integration.status != Status::Error {
-        let noted = tenant.note_integration(integration.id, Status::Error, Some(&reason), None, service.now()).await;
-        if let Err(error) = noted {
-            tracing::error!(%error, "could not note the failure");
-        }
-        service.changed();
-    }
-    Problem::conflict("needs_login", reason, error.hint())
+    let (reason, hint) = (error.to_string(), error.hint());
+    service.note_needed_login(tenant, integration, &reason, &hint).await;
+    Problem::conflict("needs_login", reason, hint)
 }

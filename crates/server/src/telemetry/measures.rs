@@ -19,6 +19,8 @@ const RATE_LIMITED: &str = "tieline_rate_limited_total";
 const IMPORTS: &str = "tieline_imports_total";
 const IMPORT_ROWS: &str = "tieline_import_rows_total";
 const SYNC_RUNS: &str = "tieline_sync_runs_total";
+const NOTIFICATIONS: &str = "tieline_notifications_total";
+const ALERT_DELIVERIES: &str = "tieline_alert_deliveries_total";
 const CONNECTIONS: &str = "tieline_database_connections";
 const CONNECTIONS_IDLE: &str = "tieline_database_connections_idle";
 const CONNECTIONS_LIMIT: &str = "tieline_database_connections_limit";
@@ -47,6 +49,8 @@ pub(super) fn describe() {
     describe_counter!(IMPORTS, Unit::Count, "Imports that ended, by outcome");
     describe_counter!(IMPORT_ROWS, Unit::Count, "Rows of imports, by outcome");
     describe_counter!(SYNC_RUNS, Unit::Count, "Sync runs, by outcome: done, failed, or fenced (another node does it)");
+    describe_counter!(NOTIFICATIONS, Unit::Count, "Notifications raised and resolved on this node, by kind");
+    describe_counter!(ALERT_DELIVERIES, Unit::Count, "Attempts at messages of alerts, by kind of channel and outcome");
     describe_gauge!(CONNECTIONS, Unit::Count, "Open connections to the database, by pool");
     describe_gauge!(CONNECTIONS_IDLE, Unit::Count, "Those of them that nobody uses");
     describe_gauge!(CONNECTIONS_LIMIT, Unit::Count, "As many as may be open");
@@ -60,6 +64,11 @@ pub(super) fn describe() {
     counter!(LOGINS_FINISHED).increment(0);
     for outcome in ["done", "failed", "fenced"] {
         counter!(SYNC_RUNS, "outcome" => outcome).increment(0);
+    }
+    for outcome in ["delivered", "put_off", "given_up"] {
+        for channel in ["webhook", "slack", "email"] {
+            counter!(ALERT_DELIVERIES, "channel" => channel, "outcome" => outcome).increment(0);
+        }
     }
     gauge!(IN_FLIGHT).increment(0);
     gauge!(EVENT_STREAMS).increment(0);
@@ -132,6 +141,12 @@ pub(crate) fn sync_run(outcome: &'static str) {
     counter!(SYNC_RUNS, "outcome" => outcome).increment(1);
 }
 
+/// An attempt at a message ended: `delivered`, `put_off`, `given_up`. `channel` is the kind of channel; `unopened` where that
+/// could not be read.
+pub(crate) fn alert_delivery(channel: &'static str, outcome: &'static str) {
+    counter!(ALERT_DELIVERIES, "channel" => channel, "outcome" => outcome).increment(1);
+}
+
 /// Spans were sent: `sent`, `refused` (by the receiver), `failed` (it was not reached).
 pub(super) fn trace_export(outcome: &'static str) {
     counter!(TRACE_EXPORTS, "outcome" => outcome).increment(1);
@@ -143,6 +158,10 @@ pub(super) fn read_now(store: &tieline_store::Store) {
         gauge!(CONNECTIONS, "pool" => pool.name).set(pool.open);
         gauge!(CONNECTIONS_IDLE, "pool" => pool.name).set(pool.idle);
         gauge!(CONNECTIONS_LIMIT, "pool" => pool.name).set(pool.limit);
+    }
+    for (kind, raised, resolved) in store.alerts().counts() {
+        counter!(NOTIFICATIONS, "kind" => kind.name(), "event" => "raised").absolute(raised);
+        counter!(NOTIFICATIONS, "kind" => kind.name(), "event" => "resolved").absolute(resolved);
     }
     let process = super::process::Process::now();
     let gauges = [

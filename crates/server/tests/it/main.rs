@@ -11,6 +11,7 @@ mod parts;
 mod servers;
 
 mod accounts;
+mod alerts;
 mod connect;
 mod contacts;
 mod exposition;

@@ -1,4 +1,4 @@
 //! What leaves for webhooks and mail relays, over real sockets on loopback.
 
-mod mail;
-mod webhooks;
+pub(crate) mod mail;
+pub(crate) mod webhooks;

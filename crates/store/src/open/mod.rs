@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use tieline_auth::keyring::{self, DataKeys, Keyring};
 use uuid::Uuid;
 
+use crate::alerts::AlertSignals;
 use crate::audit::Actor;
 use crate::error::StoreError;
 use crate::keys::Keys;
@@ -33,6 +34,7 @@ struct Inner {
     database: Database,
     keys: Keys,
     place: Place,
+    alerts: AlertSignals,
 }
 
 #[derive(Debug)]
@@ -93,7 +95,8 @@ impl Store {
     }
 
     async fn sqlite(path: &Path, database: Database, keys: Keys) -> Result<Self, StoreError> {
-        Self::opened(Inner { database, keys, place: Place::File(path.to_owned()) }).await
+        Self::opened(Inner { database, keys, place: Place::File(path.to_owned()), alerts: AlertSignals::default() })
+            .await
     }
 
     /// Connects to PostgreSQL (14 or later) by `postgres://user:password@host/database`, and brings its schema up to
@@ -106,7 +109,8 @@ impl Store {
     /// [`StoreError`]; also when the ring's keys are not those that the database was made with.
     pub async fn connect(url: &str, ring: Keyring) -> Result<Self, StoreError> {
         let (database, place) = postgres::prepared(url).await?;
-        Self::opened(Inner { database, keys: Keys::new(ring, Vec::new()), place: Place::Server(place) }).await
+        let keys = Keys::new(ring, Vec::new());
+        Self::opened(Inner { database, keys, place: Place::Server(place), alerts: AlertSignals::default() }).await
     }
 
     /// Opens either kind (a path, or a URL of PostgreSQL) with data keys that keep other times: for tests of what a
@@ -119,7 +123,8 @@ impl Store {
         let keys = Keys::with(opened, Vec::new());
         if place.starts_with("postgres:") {
             let (database, place) = postgres::prepared(place).await?;
-            return Self::opened(Inner { database, keys, place: Place::Server(place) }).await;
+            let alerts = AlertSignals::default();
+            return Self::opened(Inner { database, keys, place: Place::Server(place), alerts }).await;
         }
         let path = Path::new(place);
         let prepared = sqlite::prepared(path).await?;
@@ -175,6 +180,11 @@ impl Store {
 
     pub(crate) fn keys(&self) -> &Keys {
         &self.0.keys
+    }
+
+    /// What this process has changed of alerts, and the bell for whoever sends them.
+    pub fn alerts(&self) -> &AlertSignals {
+        &self.0.alerts
     }
 
     /// A writing transaction of the service itself.

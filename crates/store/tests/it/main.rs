@@ -8,6 +8,7 @@ mod servers;
 
 #[macro_use]
 mod database;
+mod alerts;
 mod audited;
 mod deletion;
 mod erasure;

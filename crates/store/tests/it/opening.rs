@@ -52,7 +52,7 @@ async fn a_database_of_a_newer_program_is_left_alone(db: Db) {
         Place::Server(url, _) => Store::connect(url, ring(KEY)).await,
     };
     let error = opened.unwrap_err();
-    assert!(matches!(error, StoreError::Newer { found: 70, needed: 70, known: ..70, .. }), "{error}");
+    assert!(matches!(error, StoreError::Newer { found: 70, needed: 70, .. }), "{error}");
 }
 
 async fn another_master_key_is_told_at_the_start(db: Db) {

@@ -14,10 +14,10 @@ const MAIL: Mail<'static> =
     Mail { id: "run-1", to: "ops@example.com", subject: "Sync failed", text: "3 records\r\n.\r\nRSET\r\n" };
 
 /// What a relay says at one point instead of taking the mail: the command that it answers so, and the reply.
-type Instead = (&'static str, &'static str);
+pub(crate) type Instead = (&'static str, &'static str);
 
 /// A relay that speaks as much SMTP as a mail needs (RFC 5321, 4.1), and keeps what it is told.
-async fn relay(instead: Option<Instead>) -> (u16, Arc<Mutex<Vec<String>>>) {
+pub(crate) async fn relay(instead: Option<Instead>) -> (u16, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (port, heard) = (listener.local_addr().unwrap().port(), Arc::new(Mutex::new(Vec::new())));
     let kept = Arc::clone(&heard);

@@ -38,12 +38,15 @@ fn delivery(url: &str) -> (Delivery, SigningSecret) {
 
 /// A server that keeps what it is sent and answers each request as told.
 #[derive(Clone)]
-struct Receiver {
-    seen: Arc<Mutex<Vec<(Uri, HeaderMap, Bytes)>>>,
+pub(crate) struct Receiver {
+    pub(crate) seen: Arc<Mutex<Vec<(Uri, HeaderMap, Bytes)>>>,
     answer: Arc<dyn Fn() -> Response + Send + Sync>,
 }
 
-async fn receiver(address: &str, answer: impl Fn() -> Response + Send + Sync + 'static) -> (SocketAddr, Receiver) {
+pub(crate) async fn receiver(
+    address: &str,
+    answer: impl Fn() -> Response + Send + Sync + 'static,
+) -> (SocketAddr, Receiver) {
     let receiver = Receiver { seen: Arc::default(), answer: Arc::new(answer) };
     let keep = |State(receiver): State<Receiver>, uri: Uri, headers: HeaderMap, body: Bytes| async move {
         receiver.seen.lock().unwrap().push((uri, headers, body));
@@ -57,7 +60,7 @@ async fn receiver(address: &str, answer: impl Fn() -> Response + Send + Sync + '
 }
 
 impl Receiver {
-    fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.seen.lock().unwrap().len()
     }
 }
@@ -102,13 +105,13 @@ async fn raw(first: &'static [u8], endless: &'static [u8]) -> (SocketAddr, tokio
 }
 
 /// Names with the addresses that they lead to at the first look, the second, and so on; the last stays.
-struct Names {
+pub(crate) struct Names {
     answers: Vec<Vec<IpAddr>>,
     asked: AtomicUsize,
 }
 
 impl Names {
-    fn new(answers: &[&[&str]]) -> Arc<Self> {
+    pub(crate) fn new(answers: &[&[&str]]) -> Arc<Self> {
         let answer = |list: &&[&str]| list.iter().map(|ip| ip.parse().unwrap()).collect();
         Arc::new(Self { answers: answers.iter().map(answer).collect(), asked: AtomicUsize::new(0) })
     }
