@@ -46,7 +46,7 @@ struct Exported {
     left_out: &'static [&'static str],
 }
 
-const TABLES: [Exported; 19] = [
+const TABLES: [Exported; 24] = [
     Exported {
         table: "businesses",
         columns: &[("id", Id), ("name", Text), ("settings", Json), ("created_at", Time)],
@@ -89,6 +89,7 @@ const TABLES: [Exported; 19] = [
     Exported {
         table: "integrations",
         columns: &[
+            ("failed_runs", Int),
             ("id", Id),
             ("business_id", Id),
             ("name", Text),
@@ -204,6 +205,85 @@ const TABLES: [Exported; 19] = [
             ("scan_until", Time),
         ],
         left_out: &["fence"],
+    },
+    Exported {
+        table: "alert_channels",
+        columns: &[
+            ("id", Id),
+            ("business_id", Id),
+            ("name", Text),
+            ("kind", Text),
+            ("shown", Text),
+            ("enabled", Bool),
+            ("last_success_at", Time),
+            ("last_failure_at", Time),
+            ("last_error", Text),
+            ("created_at", Time),
+            ("updated_at", Time),
+        ],
+        left_out: &["setting"],
+    },
+    Exported {
+        table: "alert_rules",
+        columns: &[
+            ("id", Id),
+            ("business_id", Id),
+            ("kind", Text),
+            ("integration_id", Id),
+            ("settings", Json),
+            ("quiet_seconds", Int),
+            ("enabled", Bool),
+            ("created_at", Time),
+            ("updated_at", Time),
+        ],
+        left_out: &[],
+    },
+    Exported {
+        table: "alert_rule_channels",
+        columns: &[("business_id", Id), ("rule_id", Id), ("channel_id", Id)],
+        left_out: &[],
+    },
+    Exported {
+        table: "notifications",
+        columns: &[
+            ("id", Id),
+            ("business_id", Id),
+            ("dedup_key", Text),
+            ("kind", Text),
+            ("integration_id", Id),
+            ("severity", Text),
+            ("title", Text),
+            ("detail", Text),
+            ("hint", Text),
+            ("state", Text),
+            ("count", Int),
+            ("opened_at", Time),
+            ("last_at", Time),
+            ("acknowledged_by", Text),
+            ("acknowledged_at", Time),
+            ("resolved_at", Time),
+        ],
+        left_out: &[],
+    },
+    Exported {
+        table: "alert_deliveries",
+        columns: &[
+            ("id", Id),
+            ("business_id", Id),
+            ("channel_id", Id),
+            ("notification_id", Id),
+            ("event", Text),
+            ("state", Text),
+            ("payload", Json),
+            ("folded", Int),
+            ("attempts", Int),
+            ("next_attempt_at", Time),
+            ("status", Int),
+            ("error", Text),
+            ("created_at", Time),
+            ("ended_at", Time),
+        ],
+        left_out: &["leased_until"],
     },
     Exported {
         table: "mappings",

@@ -81,7 +81,9 @@ impl Tenant {
         .bind(expires_at)
         .execute()
         .await?;
-        let detail = json!({"email": invitation.email, "role": role.name()});
+        // Who it is for stands in the invitation, which may be erased; an entry of the log is never changed.
+        let domain = invitation.email.rsplit_once('@').map(|(_, domain)| domain);
+        let detail = json!({"domain": domain, "role": role.name()});
         self.note(&mut tx, Action::MemberInvited, Some(("invitation", invitation.id)), detail, now).await?;
         tx.commit().await?;
         Ok(invitation)

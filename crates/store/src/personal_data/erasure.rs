@@ -109,6 +109,16 @@ impl Tenant {
                 .bind_all(values)
                 .execute()
                 .await?;
+            // What still is so is told anew, in other words.
+            for (table, columns) in [("alert_deliveries", &["payload"][..]), ("notifications", &["title", "detail"])] {
+                let (conditions, values) = naming(columns, texts);
+                removed.logs += tx
+                    .query(format!("DELETE FROM {table} WHERE business_id = $1 AND ({conditions})"))
+                    .bind(self.business())
+                    .bind_all(values)
+                    .execute()
+                    .await?;
+            }
             for (table, column) in WORDS {
                 let (conditions, values) = naming(&[column], texts);
                 removed.messages += tx

@@ -38,16 +38,16 @@ fn after(seconds: i64) -> Timestamp {
     now() + SignedDuration::from_secs(seconds)
 }
 
-const LOGIN: Failure<'static> =
+pub(crate) const LOGIN: Failure<'static> =
     Failure { needs_person: true, is_run: true, reason: "invalid_grant: token revoked", hint: "connect it again" };
 const RUN: Failure<'static> = Failure { needs_person: false, is_run: true, reason: "503", hint: "wait" };
 
-async fn channel(tenant: &Tenant, name: &str) -> AlertChannel {
+pub(crate) async fn channel(tenant: &Tenant, name: &str) -> AlertChannel {
     let new = NewChannel { name, kind: ChannelKind::Webhook, shown: "hooks.example", setting: b"hidden-url" };
     tenant.create_alert_channel(&new, 50, now()).await.unwrap().unwrap()
 }
 
-async fn rule(tenant: &Tenant, kind: AlertKind, settings: RuleSettings, channels: &[Uuid]) -> Uuid {
+pub(crate) async fn rule(tenant: &Tenant, kind: AlertKind, settings: RuleSettings, channels: &[Uuid]) -> Uuid {
     let new = NewRule { kind, integration: None, settings, quiet_seconds: QUIET_SECONDS, enabled: true, channels };
     match tenant.create_alert_rule(&new, 100, now()).await.unwrap() {
         SavedRule::Done(rule) => rule.id,

@@ -146,6 +146,7 @@ async fn whoever_is_erased_by_address_stays_away_until_that_is_lifted(db: Db) {
     assert_eq!(a.sync(&[people[2].clone()]).await.inserted, 0, "the other one was not lifted");
     let told = a.tenant.audit_entries(&AuditFilter::default(), None, 50).await.unwrap();
     let mut actions: Vec<&str> = told.iter().map(|entry| entry.action.as_str()).collect();
+    actions.retain(|action| action.starts_with("contact."));
     actions.sort_unstable();
     actions.dedup();
     assert_eq!(actions, ["contact.erased", "contact.erasure_lifted"]);

@@ -72,7 +72,7 @@ async fn an_identity_is_one_users_and_shows_in_the_audit_log(db: Db) {
     let linked = db.store.link_identity(user.id, &identity("s1"), Some("192.0.2.1"), now()).await.unwrap();
     let again = db.store.link_identity(user.id, &identity("s1"), None, now()).await.unwrap();
     assert_eq!(linked.id, again.id);
-    assert_eq!(actions(&db).await, ["identity.linked"], "what was there already is no change");
+    assert_eq!(actions(&db).await, ["service.set_up", "identity.linked"], "what was there already is no change");
     let other = second(&db).await;
     let taken = db.store.link_identity(other, &identity("s1"), None, now()).await.unwrap_err();
     assert!(matches!(taken, StoreError::Taken(_)), "{taken}");
@@ -180,5 +180,5 @@ async fn a_reset_link_works_once_and_ends_all_sessions(db: Db) {
     assert_eq!(db.store.end_sessions_of(user.id, now()).await.unwrap(), 1);
     let told = actions(&db).await;
     assert_eq!(told.iter().filter(|action| *action == "password.reset_created").count(), 3);
-    assert_eq!(told[told.len() - 2..], ["password.reset", "session.ended"]);
+    assert_eq!(told[told.len() - 3..], ["password.reset", "session.started", "session.ended"]);
 }
