@@ -31,6 +31,8 @@ mod cursors;
 mod data;
 mod datacloud;
 mod faults;
+mod formula;
+mod hosts;
 pub mod hyper;
 mod id;
 mod metadata;
@@ -62,6 +64,7 @@ use tokio::sync::watch;
 pub use crate::datacloud::DataCloud;
 use crate::datacloud::{Engine, Hyperd};
 use crate::faults::Faults;
+use crate::hosts::{Hosts, Launch, TENANT};
 use crate::org::Org;
 use crate::turn::Turn;
 
@@ -141,6 +144,8 @@ pub(crate) struct Shared {
     forgotten: Arc<AtomicU64>,
     /// Bulk jobs that are being worked off.
     workers: Arc<bulk::Workers>,
+    /// Where the org is found.
+    hosts: Arc<Hosts>,
 }
 
 impl Shared {
@@ -148,6 +153,7 @@ impl Shared {
     pub(crate) async fn with_org<T: Send + 'static>(&self, work: impl FnOnce(&mut Org) -> T + Send + 'static) -> T {
         let turn = self.turn.take().await;
         let org = self.org.clone();
+        let hosts = self.hosts.clone();
         let done = tokio::task::spawn_blocking(move || {
             let turn = turn;
             let mut org = org.lock().unwrap_or_else(PoisonError::into_inner);
@@ -157,7 +163,9 @@ impl Shared {
             if let Err(error) = org.settle() {
                 tracing::error!(?error, "a delayed write could not be applied");
             }
-            work(&mut org)
+            let done = work(&mut org);
+            hosts.set_clock(org.clock);
+            done
         })
         .await;
         match done {
@@ -173,6 +181,7 @@ pub struct Emulator {
     stop: watch::Sender<bool>,
     servers: Vec<tokio::task::JoinHandle<()>>,
     workers: Arc<bulk::Workers>,
+    hosts: Arc<Hosts>,
     hyperd: Option<Hyperd>,
     /// Keys and certificates live here and go with the org.
     _files: tempfile::TempDir,
@@ -229,6 +238,7 @@ impl Emulator {
             engine: None,
             forgotten: Arc::default(),
             workers: workers.clone(),
+            hosts: Arc::default(),
         };
         let mut hyperd = None;
         if let Some(DataCloud { hyperd: Some(program), rows }) = &datacloud {
@@ -250,10 +260,17 @@ impl Emulator {
         let mut servers = Vec::new();
         if let Some((_, listener)) = tenant {
             let router = datacloud::router(shared.clone()).with_state(shared.clone());
-            servers.push(tokio::spawn(serve::serve(listener, http2, router, shared.clone(), stopped.clone())));
+            servers.push(tokio::spawn(serve::serve(listener, http2, router, shared.clone(), stopped.clone(), TENANT)));
         }
-        servers.push(tokio::spawn(serve::serve(listener, http1, router, shared, stopped)));
-        Ok(Emulator { info, stop, servers, workers, hyperd, _files: files })
+        let hosts = shared.hosts.clone();
+        hosts.set_launch(Launch {
+            router: router.clone(),
+            tls: http1.clone(),
+            stop: stopped.clone(),
+            listen: options.listen,
+        });
+        servers.push(tokio::spawn(serve::serve(listener, http1, router, shared, stopped, 0)));
+        Ok(Emulator { info, stop, servers, workers, hosts, hyperd, _files: files })
     }
 
     /// How to log in.
@@ -264,6 +281,7 @@ impl Emulator {
     /// Stops listening and drops what is open.
     pub async fn stop(mut self) {
         let _ = self.stop.send(true);
+        self.hosts.forget_launch();
         self.workers.abort();
         for server in &mut self.servers {
             // The only way this task fails is a panic, which has been printed already.
@@ -277,6 +295,7 @@ impl Emulator {
 
 impl Drop for Emulator {
     fn drop(&mut self) {
+        self.hosts.forget_launch();
         for server in &self.servers {
             server.abort();
         }
@@ -284,10 +303,14 @@ impl Drop for Emulator {
     }
 }
 
-/// Where a listener is found by clients.
 fn base_url(options: &Options, listener: &TcpListener) -> std::io::Result<String> {
+    url_of(options.tls, options.listen, listener)
+}
+
+/// Where a listener is found by clients.
+fn url_of(tls: bool, listen: SocketAddr, listener: &TcpListener) -> std::io::Result<String> {
     let port = listener.local_addr()?.port();
-    Ok(match (options.tls, options.listen.ip()) {
+    Ok(match (tls, listen.ip()) {
         (true, _) => format!("https://localhost:{port}"),
         (false, ip) if ip.is_loopback() => format!("http://{}", SocketAddr::new(ip, port)),
         (false, _) => format!("http://127.0.0.1:{port}"),

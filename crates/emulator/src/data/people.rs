@@ -1,6 +1,7 @@
 //! The org itself: its Organization row, its users, its app with key and certificate, and first tokens.
 
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::Context;
 use jiff::Timestamp;
@@ -178,8 +179,18 @@ fn user(org: &mut Org, username: &str, first: &str, last: &str, profile: &str, a
     )
 }
 
-/// A fresh RSA key, a self-signed certificate over it, and the public half as PKCS#1 DER.
+/// The RSA key of this process's orgs, a self-signed certificate over it, and the public half as PKCS#1 DER. Made once:
+/// it takes longer than all the rest of a start, and tests start many orgs.
 fn key_pair() -> anyhow::Result<(String, String, Vec<u8>)> {
+    static KEY: Mutex<Option<(String, String, Vec<u8>)>> = Mutex::new(None);
+    let mut key = KEY.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(key) = &*key {
+        return Ok(key.clone());
+    }
+    Ok(key.insert(new_key_pair()?).clone())
+}
+
+fn new_key_pair() -> anyhow::Result<(String, String, Vec<u8>)> {
     let key = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048)?;
     let mut parameters = CertificateParams::default();
     parameters.distinguished_name.push(DnType::CommonName, "tieline local org app");

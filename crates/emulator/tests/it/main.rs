@@ -15,6 +15,7 @@ mod rows;
 mod search;
 mod soql;
 mod tooling;
+mod traps;
 
 use std::path::Path;
 
