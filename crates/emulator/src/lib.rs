@@ -303,6 +303,7 @@ impl Drop for Emulator {
     }
 }
 
+/// Where the clients find the listener of these options.
 fn base_url(options: &Options, listener: &TcpListener) -> std::io::Result<String> {
     url_of(options.tls, options.listen, listener)
 }
@@ -315,4 +316,58 @@ fn url_of(tls: bool, listen: SocketAddr, listener: &TcpListener) -> std::io::Res
         (false, ip) if ip.is_loopback() => format!("http://{}", SocketAddr::new(ip, port)),
         (false, _) => format!("http://127.0.0.1:{port}"),
     })
+}
+
+/// What a start and a query may cost: simulations start thousands of orgs. Time on the processor, so that a machine which
+/// is busy otherwise does not count.
+#[cfg(all(test, target_os = "linux"))]
+mod cost {
+    use super::*;
+    use crate::soql::{parse, plan, run};
+
+    fn busy_ns() -> u64 {
+        let told = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux tells");
+        told.split(' ').next().and_then(|n| n.parse().ok()).expect("nanoseconds")
+    }
+
+    fn milliseconds(work: impl FnOnce()) -> f64 {
+        let before = busy_ns();
+        work();
+        (busy_ns() - before) as f64 / 1e6
+    }
+
+    #[test]
+    fn a_start_takes_less_than_twenty_milliseconds_and_a_query_half_a_millisecond() {
+        let start = || {
+            let files = tempfile::tempdir().expect("a folder");
+            let mut org = Org::new("http://127.0.0.1:1".to_owned()).map_err(|e| e.message).expect("an org");
+            data::people::populate(&mut org, files.path(), Vec::new()).expect("people");
+            data::generate::generate(&mut org, 10).expect("contacts");
+            org
+        };
+        let org = start();
+        let least = (0..5).map(|_| milliseconds(|| drop(start()))).fold(f64::MAX, f64::min);
+        let soql = "SELECT Id, LastName, Email, Account.Name, SystemModstamp FROM Contact \
+                    WHERE (SystemModstamp = 2020-01-01T00:00:00Z AND Id > '003Em0000000001IAA') \
+                    OR SystemModstamp > 2020-01-01T00:00:00Z ORDER BY SystemModstamp, Id LIMIT 200";
+        let parse = || parse::parse(soql).map_err(|e| e.message).expect("a query");
+        let parsing = milliseconds(|| (0..100).for_each(|_| drop(parse()))) / 100.0;
+        let ask = || {
+            let context = plan::Context {
+                soql,
+                schema: &org.schema,
+                now: org.now(),
+                user_id: &org.admin_id,
+                version: 67,
+                deleted_too: true,
+            };
+            let plan = plan::plan_in(&context, &parse()).map_err(|e| e.message).expect("a plan");
+            let Ok(run::Found::Rows(rows)) = run::find(&org.db, &plan) else { panic!("rows") };
+            run::records(&org.db, &plan, &rows, "67.0").map_err(|e| e.message).expect("records");
+        };
+        ask();
+        let query = milliseconds(|| (0..100).for_each(|_| ask())) / 100.0;
+        assert!(least < 20.0, "a start takes {least} ms");
+        assert!(query < 0.5, "a query takes {query} ms, of which {parsing} to read it");
+    }
 }

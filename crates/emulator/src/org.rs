@@ -98,6 +98,8 @@ pub(crate) struct Org {
     pub(crate) commit_delay: SignedDuration,
     /// When an object or a field was last added.
     pub(crate) schema_changed: Timestamp,
+    /// How often the schema has changed: the clock may stand still meanwhile.
+    schema_edits: u64,
     /// Rows that are gone for good.
     pub(crate) purged: Vec<Purged>,
     /// How long the log of deletes reaches back, where it was cut short.
@@ -161,6 +163,7 @@ impl Org {
             daily_limit: DAILY_LIMIT,
             commit_delay: SignedDuration::ZERO,
             schema_changed: clock.now(),
+            schema_edits: 0,
             purged: Vec::new(),
             delete_log: BTreeMap::new(),
             keeping: Keeping::default(),

@@ -129,8 +129,11 @@ async fn dispatched(
     if let Some(refused) = shared.hosts.refuses(host, &path) {
         return Ok(refused);
     }
-    let fault =
-        if path.starts_with(control::PATH) { None } else { shared.faults.meet(request.method().as_str(), &path) };
+    let fault = if path.starts_with(control::PATH) {
+        None
+    } else {
+        shared.faults.meet(request.method().as_str(), &path, request.uri().query().unwrap_or(""))
+    };
     let Some(fault) = fault else {
         return Ok(answer(router, request).await);
     };

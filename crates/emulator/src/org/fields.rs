@@ -27,6 +27,12 @@ fn bad(message: impl Into<String>) -> ApiError {
 }
 
 impl Org {
+    /// To be called after each change of the schema.
+    fn schema_edited(&mut self) {
+        self.schema_changed = self.now();
+        self.schema_edits += 1;
+    }
+
     /// Adds a custom field.
     pub(crate) fn add_field(&mut self, object: &str, field: Field) -> Result<(), ApiError> {
         self.as_system(|org| {
@@ -39,7 +45,7 @@ impl Org {
                     object.add_field(field);
                 }
             }
-            org.schema_changed = org.now();
+            org.schema_edited();
             Ok(())
         })
     }
@@ -61,7 +67,7 @@ impl Org {
                 None => org.add_field(object, field),
                 Some(true) => Err(bad(format!("there is a field {} already", field.name))),
                 Some(false) => {
-                    org.schema_changed = org.now();
+                    org.schema_edited();
                     let object = org.schema.object_mut(object).ok_or_else(ApiError::not_found)?;
                     object.replace_field(field);
                     Ok(())
@@ -81,7 +87,7 @@ impl Org {
             if let Some(object) = org.schema.object_mut(&name) {
                 object.replace_field(field);
             }
-            org.schema_changed = org.now();
+            org.schema_edited();
             Ok(())
         })
     }
@@ -109,7 +115,7 @@ impl Org {
                 }
                 org.end_queries_of(&name, &field.name);
             }
-            org.schema_changed = org.now();
+            org.schema_edited();
             Ok(())
         })
     }
@@ -187,7 +193,7 @@ impl Org {
         if let Some(object) = self.schema.object_mut(&table) {
             object.rename_field(&old.name, new);
         }
-        self.schema_changed = self.now();
+        self.schema_edited();
         Ok(())
     }
 
@@ -203,7 +209,7 @@ impl Org {
         self.as_system(|org| {
             records::create_table(&org.db, &object)?;
             org.schema.add(object);
-            org.schema_changed = org.now();
+            org.schema_edited();
             Ok(())
         })
     }
@@ -230,7 +236,7 @@ impl Org {
             org.schema.remove(&name);
             org.purged.retain(|purged| purged.object != name);
             org.end_queries_of(&name, "Id");
-            org.schema_changed = org.now();
+            org.schema_edited();
             Ok(())
         })
     }

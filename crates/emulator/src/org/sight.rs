@@ -58,13 +58,18 @@ impl Org {
         }
         self.unseen.all = true;
         self.look(true);
-        if let Some(whole) = self.unseen.whole.take() {
-            self.schema = whole;
-        }
+        let seen = self.unseen.whole.take().map(|whole| std::mem::replace(&mut self.schema, whole));
+        let edits = self.schema_edits;
         let done = work(self);
         self.unseen.all = false;
         self.look(false);
-        self.narrow();
+        match seen {
+            // The same as before: there is no need to work it out again.
+            Some(seen) if self.schema_edits == edits => {
+                self.unseen.whole = Some(std::mem::replace(&mut self.schema, seen));
+            }
+            _ => self.narrow(),
+        }
         done
     }
 

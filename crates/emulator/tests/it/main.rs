@@ -293,6 +293,10 @@ async fn a_fault_meets_the_request_it_was_meant_for() {
     let mut broken = org.http.get(org.url(limits)).bearer_auth(&org.emulator.info().access_token).send().await.unwrap();
     assert_eq!(broken.chunk().await.unwrap().unwrap().len(), 10);
     assert!(broken.chunk().await.is_err(), "the connection broke in the middle of the body");
+    fault(json!({"query": "FROM Lead"})).await;
+    let query =
+        async |object: &str| org.get(&format!("/services/data/v67.0/query?q=SELECT+Id+FROM%20{object}")).await.0;
+    assert_eq!([query("Contact").await, query("Lead").await, query("Lead").await], [200, 503, 200]);
     assert_eq!(fault(json!({"status": 1000})).await, 422);
     assert_eq!(fault(json!({"colour": "red"})).await, 422);
 }
