@@ -17,9 +17,9 @@
 //! Reading order: [`Options`] and [`Emulator`] here, then `org` (what there is), `oauth` (who may),
 //! `rest` (what is answered), `soql` (how a query runs; `cursors` its pages), `search` (SOSL), `tooling` (views over the
 //! schema), `records` (what a write must pass), `turn` (how several writes become one), `bulk` (files of records in and
-//! out), `metadata` (how the org is set up), `stand_ins` (what stands for its own code), `data` (where the first records
-//! come from), `datacloud` (the tenant beside the org) and [`hyper`] (the program that answers
-//! its queries), `control` and `faults` (what only a local org can do).
+//! out), `metadata` (how the org is set up), `formula` (values that are worked out), `stand_ins` (what stands for its own
+//! code), `data` (where the first records come from), `datacloud` (the tenant beside the org) and [`hyper`] (the program
+//! that answers its queries), `control`, `faults` and `hosts` (what only a local org can do).
 
 #![recursion_limit = "256"] // `json!` with the 58 keys of a field describe
 

@@ -85,6 +85,8 @@ pub(crate) struct Org {
     pub(crate) codes: HashMap<String, Code>,
     pub(crate) devices: Vec<Device>,
     pub(crate) browsers: Browsers,
+    /// The key of the first app, to be given back.
+    pub(crate) app_key: Option<crate::data::people::LentKey>,
     /// Signs ID tokens. Made at first use: it takes a tenth of a second.
     pub(crate) signing_key: Option<SigningKey>,
     pub(crate) cursors: Cursors,
@@ -154,6 +156,7 @@ impl Org {
             codes: HashMap::new(),
             devices: Vec::new(),
             browsers: Browsers::default(),
+            app_key: None,
             signing_key: None,
             cursors: Cursors::default(),
             metadata: Metadata::default(),

@@ -300,3 +300,14 @@ async fn a_fault_meets_the_request_it_was_meant_for() {
     assert_eq!(fault(json!({"status": 1000})).await, 422);
     assert_eq!(fault(json!({"colour": "red"})).await, 422);
 }
+
+#[tokio::test]
+async fn orgs_that_live_at_the_same_time_have_keys_of_their_own() {
+    let (one, other) = (Org::start().await, Org::start().await);
+    let key = |org: &Org| std::fs::read(&org.emulator.info().private_key_file).unwrap();
+    assert_ne!(key(&one), key(&other));
+    let info = one.emulator.info();
+    let claims = json!({"iss": info.client_id, "sub": info.username, "aud": info.login_url, "exp": 4_000_000_000i64});
+    let assertion = sign(&other.emulator.info().private_key_file, &claims);
+    assert_eq!(one.token(&[("grant_type", JWT), ("assertion", &assertion)]).await.1["error"], "invalid_grant");
+}
