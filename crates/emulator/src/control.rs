@@ -10,7 +10,7 @@ mod upheaval;
 use std::sync::atomic::Ordering;
 
 use axum::Router;
-use axum::extract::{Json, State};
+use axum::extract::{DefaultBodyLimit, Json, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post, put};
@@ -52,6 +52,8 @@ pub(crate) fn router() -> Router<Shared> {
         .merge(schema::router())
         .merge(transactions::router())
         .merge(upheaval::router())
+        // A test may write all its records at once.
+        .layer(DefaultBodyLimit::disable())
         .merge(stand_ins::router())
 }
 

@@ -230,3 +230,14 @@ async fn an_open_query_never_shows_a_row_that_came_later() {
     let second = org.call(Method::GET, &next, None).await;
     assert_eq!((second.status, &second.body["records"]), (200, &json!([])));
 }
+
+#[tokio::test]
+async fn ten_thousand_records_of_one_second_are_written_by_one_call() {
+    let org = Org::start().await;
+    org.at("2027-01-10T10:00:00Z").await;
+    let of = |n| json!({"op": "insert", "object": "Contact", "fields": {"LastName": "x", "Description": format!("{n:0200}")}});
+    let made = org.write(json!((0..10_001).map(of).collect::<Vec<_>>())).await;
+    assert_eq!(made.len(), 10_001, "of more than two megabytes");
+    let soql = "SELECT COUNT() FROM Contact WHERE SystemModstamp = 2027-01-10T10:00:00Z AND LastName = 'x'";
+    assert_eq!(org.get(&format!("{V}/query?q={}", soql.replace(' ', "+"))).await.1["totalSize"], 10_001);
+}
