@@ -1,12 +1,16 @@
 //! The control API: what only the owner of a local org may do. Documented in docs/emulator.md.
 
+mod access;
 mod records;
+mod schema;
 mod stand_ins;
+mod transactions;
+mod upheaval;
 
 use std::sync::atomic::Ordering;
 
 use axum::Router;
-use axum::extract::{Json, State};
+use axum::extract::{DefaultBodyLimit, Json, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post, put};
@@ -18,9 +22,10 @@ use crate::Shared;
 use crate::api_error::ApiError;
 use crate::data::people::first_scope;
 use crate::faults::Fault;
+use crate::hosts::Maintenance;
 use crate::oauth::app::{Change, null_counts};
 use crate::oauth::grants::SESSION_TIMEOUT;
-use crate::org::{Ledger, Org};
+use crate::org::{Keeping, Ledger, Org, Usage};
 
 /// Where the control API lives. Never a path of Salesforce's.
 pub(crate) const PATH: &str = "/-/emulator";
@@ -42,7 +47,13 @@ pub(crate) fn router() -> Router<Shared> {
         .route("/users/freeze", post(freeze))
         .route("/records/undelete", post(undelete))
         .route("/query-locators/expire", post(expire_locators))
+        .merge(access::router())
         .merge(records::router())
+        .merge(schema::router())
+        .merge(transactions::router())
+        .merge(upheaval::router())
+        // A test may write all its records at once.
+        .layer(DefaultBodyLimit::disable())
         .merge(stand_ins::router())
 }
 
@@ -127,6 +138,15 @@ async fn commit_delay(State(shared): State<Shared>, Json(delay): Json<CommitDela
 #[serde(deny_unknown_fields)]
 struct Limits {
     daily_api_requests: Option<u64>,
+    /// As if so many calls had been made in this hour, and none before.
+    api_requests_used: Option<u64>,
+    replication_ids: Option<usize>,
+    #[serde(default, deserialize_with = "null_counts")]
+    query_timeout_rows: Option<Option<u64>>,
+    #[serde(default, deserialize_with = "null_counts")]
+    recycle_bin_days: Option<Option<i64>>,
+    #[serde(default, deserialize_with = "null_counts")]
+    archive_after_days: Option<Option<i64>>,
     session_timeout_seconds: Option<i64>,
     /// An absolute end of access tokens; null for none.
     #[serde(default, deserialize_with = "null_counts")]
@@ -146,6 +166,15 @@ async fn limits(State(shared): State<Shared>, Json(body): Json<Map<String, Value
         .with_org(move |org| {
             org.bulk.change(bulk);
             org.daily_limit = limits.daily_api_requests.unwrap_or(org.daily_limit);
+            if let Some(calls) = limits.api_requests_used {
+                org.usage.set(org.now(), calls);
+            }
+            org.keeping.change(
+                limits.replication_ids,
+                limits.query_timeout_rows,
+                limits.recycle_bin_days,
+                limits.archive_after_days,
+            );
             if let Some(seconds) = limits.session_timeout_seconds {
                 org.grants.session_timeout = SignedDuration::from_secs(seconds);
             }
@@ -179,11 +208,19 @@ async fn clear_faults(State(shared): State<Shared>) -> StatusCode {
 /// Clock, faults, delays, limits, the app's policy and the ledger as at the start. Records and tokens stay.
 async fn reset(State(shared): State<Shared>) -> StatusCode {
     shared.faults.clear();
+    shared.hosts.maintain(Maintenance::off());
     shared
         .with_org(|org| {
             org.clock = crate::clock::Clock::default();
             org.commit_delay = SignedDuration::ZERO;
             org.ledger = Ledger::default();
+            org.usage = Usage::default();
+            org.keeping = Keeping::default();
+            org.delete_log.clear();
+            org.page_tricks.clear();
+            if let Err(error) = org.open_eyes() {
+                tracing::error!(?error, "permissions and sharing could not be reset");
+            }
             org.daily_limit = crate::org::DAILY_LIMIT;
             org.grants.session_timeout = SESSION_TIMEOUT;
             org.grants.token_life = None;
@@ -312,9 +349,11 @@ async fn undelete(State(shared): State<Shared>, Json(undelete): Json<Undelete>) 
     shared
         .with_org(move |org| {
             let id = crate::id::normalise(&undelete.id).ok_or_else(ApiError::not_found)?;
-            let object = org.schema.by_prefix(&id).ok_or_else(ApiError::not_found)?.name.clone();
             let admin = org.admin_id.clone();
-            org.set_deleted(&object, &id, false, &admin)
+            org.as_system(|org| {
+                let object = org.schema.by_prefix(&id).ok_or_else(ApiError::not_found)?.name.clone();
+                org.set_deleted(&object, &id, false, &admin)
+            })
         })
         .await
         .map_or_else(IntoResponse::into_response, |()| StatusCode::NO_CONTENT.into_response())

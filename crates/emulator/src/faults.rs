@@ -12,6 +12,8 @@ pub(crate) struct Fault {
     /// Only requests whose path begins with this.
     path: String,
     method: Option<String>,
+    /// Only requests whose query string, with its escapes read, contains this.
+    query: Option<String>,
     /// The first request that fails, counted from 1 among those that fit.
     nth: u64,
     /// How many fail from there on; 0 means all.
@@ -34,6 +36,7 @@ impl Default for Fault {
         Fault {
             path: "/services/".to_owned(),
             method: None,
+            query: None,
             nth: 1,
             times: 1,
             status: None,
@@ -63,11 +66,13 @@ impl Faults {
     }
 
     /// The fault that this request meets, if any.
-    pub(crate) fn meet(&self, method: &str, path: &str) -> Option<Fault> {
+    pub(crate) fn meet(&self, method: &str, path: &str, query: &str) -> Option<Fault> {
+        let query = percent_encoding::percent_decode_str(&query.replace('+', " ")).decode_utf8_lossy().into_owned();
         let mut met = None;
         for fault in self.lock().iter_mut() {
             if !path.starts_with(&fault.path)
                 || fault.method.as_deref().is_some_and(|m| !m.eq_ignore_ascii_case(method))
+                || fault.query.as_deref().is_some_and(|wanted| !query.contains(wanted))
             {
                 continue;
             }

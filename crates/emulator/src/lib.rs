@@ -17,9 +17,9 @@
 //! Reading order: [`Options`] and [`Emulator`] here, then `org` (what there is), `oauth` (who may),
 //! `rest` (what is answered), `soql` (how a query runs; `cursors` its pages), `search` (SOSL), `tooling` (views over the
 //! schema), `records` (what a write must pass), `turn` (how several writes become one), `bulk` (files of records in and
-//! out), `metadata` (how the org is set up), `stand_ins` (what stands for its own code), `data` (where the first records
-//! come from), `datacloud` (the tenant beside the org) and [`hyper`] (the program that answers
-//! its queries), `control` and `faults` (what only a local org can do).
+//! out), `metadata` (how the org is set up), `formula` (values that are worked out), `stand_ins` (what stands for its own
+//! code), `data` (where the first records come from), `datacloud` (the tenant beside the org) and [`hyper`] (the program
+//! that answers its queries), `control`, `faults` and `hosts` (what only a local org can do).
 
 #![recursion_limit = "256"] // `json!` with the 58 keys of a field describe
 
@@ -31,6 +31,8 @@ mod cursors;
 mod data;
 mod datacloud;
 mod faults;
+mod formula;
+mod hosts;
 pub mod hyper;
 mod id;
 mod metadata;
@@ -62,6 +64,7 @@ use tokio::sync::watch;
 pub use crate::datacloud::DataCloud;
 use crate::datacloud::{Engine, Hyperd};
 use crate::faults::Faults;
+use crate::hosts::{Hosts, Launch, TENANT};
 use crate::org::Org;
 use crate::turn::Turn;
 
@@ -141,6 +144,8 @@ pub(crate) struct Shared {
     forgotten: Arc<AtomicU64>,
     /// Bulk jobs that are being worked off.
     workers: Arc<bulk::Workers>,
+    /// Where the org is found.
+    hosts: Arc<Hosts>,
 }
 
 impl Shared {
@@ -148,6 +153,7 @@ impl Shared {
     pub(crate) async fn with_org<T: Send + 'static>(&self, work: impl FnOnce(&mut Org) -> T + Send + 'static) -> T {
         let turn = self.turn.take().await;
         let org = self.org.clone();
+        let hosts = self.hosts.clone();
         let done = tokio::task::spawn_blocking(move || {
             let turn = turn;
             let mut org = org.lock().unwrap_or_else(PoisonError::into_inner);
@@ -157,7 +163,9 @@ impl Shared {
             if let Err(error) = org.settle() {
                 tracing::error!(?error, "a delayed write could not be applied");
             }
-            work(&mut org)
+            let done = work(&mut org);
+            hosts.set_clock(org.clock);
+            done
         })
         .await;
         match done {
@@ -173,6 +181,7 @@ pub struct Emulator {
     stop: watch::Sender<bool>,
     servers: Vec<tokio::task::JoinHandle<()>>,
     workers: Arc<bulk::Workers>,
+    hosts: Arc<Hosts>,
     hyperd: Option<Hyperd>,
     /// Keys and certificates live here and go with the org.
     _files: tempfile::TempDir,
@@ -229,6 +238,7 @@ impl Emulator {
             engine: None,
             forgotten: Arc::default(),
             workers: workers.clone(),
+            hosts: Arc::default(),
         };
         let mut hyperd = None;
         if let Some(DataCloud { hyperd: Some(program), rows }) = &datacloud {
@@ -250,10 +260,17 @@ impl Emulator {
         let mut servers = Vec::new();
         if let Some((_, listener)) = tenant {
             let router = datacloud::router(shared.clone()).with_state(shared.clone());
-            servers.push(tokio::spawn(serve::serve(listener, http2, router, shared.clone(), stopped.clone())));
+            servers.push(tokio::spawn(serve::serve(listener, http2, router, shared.clone(), stopped.clone(), TENANT)));
         }
-        servers.push(tokio::spawn(serve::serve(listener, http1, router, shared, stopped)));
-        Ok(Emulator { info, stop, servers, workers, hyperd, _files: files })
+        let hosts = shared.hosts.clone();
+        hosts.set_launch(Launch {
+            router: router.clone(),
+            tls: http1.clone(),
+            stop: stopped.clone(),
+            listen: options.listen,
+        });
+        servers.push(tokio::spawn(serve::serve(listener, http1, router, shared, stopped, 0)));
+        Ok(Emulator { info, stop, servers, workers, hosts, hyperd, _files: files })
     }
 
     /// How to log in.
@@ -264,6 +281,7 @@ impl Emulator {
     /// Stops listening and drops what is open.
     pub async fn stop(mut self) {
         let _ = self.stop.send(true);
+        self.hosts.forget_launch();
         self.workers.abort();
         for server in &mut self.servers {
             // The only way this task fails is a panic, which has been printed already.
@@ -277,6 +295,7 @@ impl Emulator {
 
 impl Drop for Emulator {
     fn drop(&mut self) {
+        self.hosts.forget_launch();
         for server in &self.servers {
             server.abort();
         }
@@ -284,12 +303,71 @@ impl Drop for Emulator {
     }
 }
 
-/// Where a listener is found by clients.
+/// Where the clients find the listener of these options.
 fn base_url(options: &Options, listener: &TcpListener) -> std::io::Result<String> {
+    url_of(options.tls, options.listen, listener)
+}
+
+/// Where a listener is found by clients.
+fn url_of(tls: bool, listen: SocketAddr, listener: &TcpListener) -> std::io::Result<String> {
     let port = listener.local_addr()?.port();
-    Ok(match (options.tls, options.listen.ip()) {
+    Ok(match (tls, listen.ip()) {
         (true, _) => format!("https://localhost:{port}"),
         (false, ip) if ip.is_loopback() => format!("http://{}", SocketAddr::new(ip, port)),
         (false, _) => format!("http://127.0.0.1:{port}"),
     })
+}
+
+/// What a start and a query may cost: simulations start thousands of orgs. Time on the processor, so that a machine which
+/// is busy otherwise does not count.
+#[cfg(all(test, target_os = "linux"))]
+mod cost {
+    use super::*;
+    use crate::soql::{parse, plan, run};
+
+    fn busy_ns() -> u64 {
+        let told = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux tells");
+        told.split(' ').next().and_then(|n| n.parse().ok()).expect("nanoseconds")
+    }
+
+    fn milliseconds(work: impl FnOnce()) -> f64 {
+        let before = busy_ns();
+        work();
+        (busy_ns() - before) as f64 / 1e6
+    }
+
+    #[test]
+    fn a_start_takes_less_than_twenty_milliseconds_and_a_query_half_a_millisecond() {
+        let start = || {
+            let files = tempfile::tempdir().expect("a folder");
+            let mut org = Org::new("http://127.0.0.1:1".to_owned()).map_err(|e| e.message).expect("an org");
+            data::people::populate(&mut org, files.path(), Vec::new()).expect("people");
+            data::generate::generate(&mut org, 10).expect("contacts");
+            org
+        };
+        let org = start();
+        let least = (0..5).map(|_| milliseconds(|| drop(start()))).fold(f64::MAX, f64::min);
+        let soql = "SELECT Id, LastName, Email, Account.Name, SystemModstamp FROM Contact \
+                    WHERE (SystemModstamp = 2020-01-01T00:00:00Z AND Id > '003Em0000000001IAA') \
+                    OR SystemModstamp > 2020-01-01T00:00:00Z ORDER BY SystemModstamp, Id LIMIT 200";
+        let parse = || parse::parse(soql).map_err(|e| e.message).expect("a query");
+        let parsing = milliseconds(|| (0..100).for_each(|_| drop(parse()))) / 100.0;
+        let ask = || {
+            let context = plan::Context {
+                soql,
+                schema: &org.schema,
+                now: org.now(),
+                user_id: &org.admin_id,
+                version: 67,
+                deleted_too: true,
+            };
+            let plan = plan::plan_in(&context, &parse()).map_err(|e| e.message).expect("a plan");
+            let Ok(run::Found::Rows(rows)) = run::find(&org.db, &plan) else { panic!("rows") };
+            run::records(&org.db, &plan, &rows, "67.0").map_err(|e| e.message).expect("records");
+        };
+        ask();
+        let query = milliseconds(|| (0..100).for_each(|_| ask())) / 100.0;
+        assert!(least < 20.0, "a start takes {least} ms");
+        assert!(query < 0.5, "a query takes {query} ms, of which {parsing} to read it");
+    }
 }

@@ -1,9 +1,17 @@
 //! The org: its data, people, apps, tokens and counters, behind one lock.
 
+mod fields;
+mod open;
 mod rows;
+pub(crate) mod sight;
+mod snapshot;
+mod system;
 mod transaction;
+mod usage;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension};
@@ -23,11 +31,15 @@ use crate::oauth::device::Device;
 use crate::oauth::grants::{Grants, Session};
 use crate::oauth::id_token::SigningKey;
 use crate::records::{self, Author, Write};
-use crate::schema::{Field, SObject, Schema};
+use crate::schema::{SObject, Schema};
 use crate::stand_ins::StandIns;
 
+pub(crate) use self::fields::{FieldChange, check_name};
+pub(crate) use self::open::{Open, Step, TouchStep};
 pub(crate) use self::rows::{Purged, Upserted, several, unknown_external_id};
+pub(crate) use self::system::{ARCHIVED, Keeping, LogPurge};
 use self::transaction::Transaction;
+pub(crate) use self::usage::Usage;
 
 /// API calls a day. Generous: an org that runs dry in the middle of a test is asked for, not met by chance.
 pub(crate) const DAILY_LIMIT: u64 = 1_000_000;
@@ -73,6 +85,8 @@ pub(crate) struct Org {
     pub(crate) codes: HashMap<String, Code>,
     pub(crate) devices: Vec<Device>,
     pub(crate) browsers: Browsers,
+    /// The key of the first app, to be given back.
+    pub(crate) app_key: Option<crate::data::people::LentKey>,
     /// Signs ID tokens. Made at first use: it takes a tenth of a second.
     pub(crate) signing_key: Option<SigningKey>,
     pub(crate) cursors: Cursors,
@@ -86,10 +100,28 @@ pub(crate) struct Org {
     pub(crate) commit_delay: SignedDuration,
     /// When an object or a field was last added.
     pub(crate) schema_changed: Timestamp,
+    /// How often the schema has changed: the clock may stand still meanwhile.
+    schema_edits: u64,
     /// Rows that are gone for good.
     pub(crate) purged: Vec<Purged>,
+    /// How long the log of deletes reaches back, where it was cut short.
+    pub(crate) delete_log: BTreeMap<String, LogPurge>,
+    pub(crate) keeping: Keeping,
     /// What answers Apex REST and custom actions.
     pub(crate) stand_ins: StandIns,
+    /// The calls that count against the daily limit.
+    pub(crate) usage: Usage,
+    /// The base URL that assertions may name besides the present one.
+    pub(crate) first_url: String,
+    /// What pages of results do instead of coming in order.
+    pub(crate) page_tricks: crate::cursors::Tricks,
+    /// The org's time in seconds, as formulas read it.
+    time: Arc<AtomicI64>,
+    unseen: sight::Unseen,
+    /// Transactions that were begun by name.
+    pub(crate) open: BTreeMap<String, Open>,
+    /// Collects the writes of an open transaction.
+    captured: Option<Vec<Write>>,
     transactions: Vec<Transaction>,
     pending: VecDeque<(Timestamp, Write)>,
     logins: HashMap<String, VecDeque<Timestamp>>,
@@ -100,9 +132,14 @@ impl Org {
     pub(crate) fn new(base_url: String) -> Result<Self, ApiError> {
         let schema = Schema::standard();
         let db = records::open()?;
+        let time = Arc::new(AtomicI64::new(0));
+        crate::formula::register(&db, &time)?;
+        // One transaction, for making tables one by one takes longer.
+        db.execute_batch("BEGIN")?;
         for object in schema.objects() {
             records::create_table(&db, object)?;
         }
+        db.execute_batch("COMMIT")?;
         let clock = Clock::default();
         let mut org = Org {
             db,
@@ -110,6 +147,7 @@ impl Org {
             clock,
             id: record_id("00D", 1),
             admin_id: record_id("005", 1),
+            first_url: base_url.clone(),
             base_url,
             apps: Vec::new(),
             approvals: Vec::new(),
@@ -118,6 +156,7 @@ impl Org {
             codes: HashMap::new(),
             devices: Vec::new(),
             browsers: Browsers::default(),
+            app_key: None,
             signing_key: None,
             cursors: Cursors::default(),
             metadata: Metadata::default(),
@@ -127,7 +166,16 @@ impl Org {
             daily_limit: DAILY_LIMIT,
             commit_delay: SignedDuration::ZERO,
             schema_changed: clock.now(),
+            schema_edits: 0,
             purged: Vec::new(),
+            delete_log: BTreeMap::new(),
+            keeping: Keeping::default(),
+            usage: Usage::default(),
+            page_tricks: crate::cursors::Tricks::default(),
+            time,
+            unseen: sight::Unseen::default(),
+            open: BTreeMap::new(),
+            captured: None,
             stand_ins: StandIns::default(),
             transactions: Vec::new(),
             pending: VecDeque::new(),
@@ -143,55 +191,27 @@ impl Org {
         self.clock.now()
     }
 
+    /// Counts calls that have been let in.
+    pub(crate) fn count_calls(&mut self, calls: u64) {
+        self.ledger.api_calls += calls;
+        self.usage.count(self.now(), calls);
+    }
+
+    /// Counts a call; false if the day's calls are used up. A refused one does not count against them, or the org would
+    /// never be free again.
+    pub(crate) fn count_call(&mut self) -> bool {
+        if self.usage.used(self.now()) >= self.daily_limit {
+            self.ledger.api_calls += 1;
+            return false;
+        }
+        self.count_calls(1);
+        true
+    }
+
     pub(crate) fn new_id(&mut self, prefix: &str) -> String {
         let next = self.next_number.entry(prefix.to_owned()).or_insert(0);
         *next += 1;
         record_id(prefix, *next)
-    }
-
-    /// Adds a custom field.
-    pub(crate) fn add_field(&mut self, object: &str, field: Field) -> Result<(), ApiError> {
-        let name = self.object(object)?.name.clone();
-        records::add_column(&self.db, &name, &field)?;
-        if let Some(object) = self.schema.object_mut(&name) {
-            object.add_field(field);
-        }
-        self.schema_changed = self.now();
-        Ok(())
-    }
-
-    /// Adds a custom field, or changes one of the same kind.
-    pub(crate) fn put_field(&mut self, object: &str, field: Field) -> Result<(), ApiError> {
-        let name = self.object(object)?.name.clone();
-        if self.object(&name)?.field(&field.name).is_none() {
-            return self.add_field(&name, field);
-        }
-        records::index(&self.db, &name, &field)?;
-        if let Some(object) = self.schema.object_mut(&name) {
-            object.replace_field(field);
-        }
-        self.schema_changed = self.now();
-        Ok(())
-    }
-
-    pub(crate) fn remove_field(&mut self, object: &str, field: &str) -> Result<(), ApiError> {
-        let described = self.object(object)?;
-        let Some(field) = described.field(field).map(|f| f.name.clone()) else { return Ok(()) };
-        let name = described.name.clone();
-        records::drop_column(&self.db, &name, &field)?;
-        if let Some(object) = self.schema.object_mut(&name) {
-            object.remove_field(&field);
-        }
-        self.schema_changed = self.now();
-        Ok(())
-    }
-
-    /// Adds a custom object.
-    pub(crate) fn add_object(&mut self, object: SObject) -> Result<(), ApiError> {
-        records::create_table(&self.db, &object)?;
-        self.schema.add(object);
-        self.schema_changed = self.now();
-        Ok(())
     }
 
     pub(crate) fn object(&self, name: &str) -> Result<&SObject, ApiError> {
@@ -200,6 +220,17 @@ impl Org {
 
     /// Creates a record and answers its id.
     pub(crate) fn create(
+        &mut self,
+        object: &str,
+        body: &Map<String, Value>,
+        user_id: &str,
+        seeding: bool,
+    ) -> Result<String, ApiError> {
+        self.require_seen(object, None, Some(body))?;
+        self.as_system(|org| org.insert(object, body, user_id, seeding))
+    }
+
+    fn insert(
         &mut self,
         object: &str,
         body: &Map<String, Value>,
@@ -228,20 +259,30 @@ impl Org {
         body: &Map<String, Value>,
         user_id: &str,
     ) -> Result<(), ApiError> {
-        let now = datetime(self.now());
-        let author = Author { user_id, now: &now, seeding: false };
-        let described = self.object(object)?;
-        let body = rows::with_ids(&self.db, &self.schema, described, body)?;
-        let write = records::update(&self.db, &self.schema, described, id, &body, &author)?;
-        self.require_unique(&write)?;
-        self.write(write)
+        self.require_seen(object, Some(id), Some(body))?;
+        self.as_system(|org| {
+            let now = datetime(org.now());
+            let author = Author { user_id, now: &now, seeding: false };
+            let described = org.object(object)?;
+            let body = rows::with_ids(&org.db, &org.schema, described, body)?;
+            let write = records::update(&org.db, &org.schema, described, id, &body, &author)?;
+            org.require_unique(&write)?;
+            org.write(write)
+        })
     }
 
     pub(crate) fn set_deleted(&mut self, object: &str, id: &str, deleted: bool, user_id: &str) -> Result<(), ApiError> {
-        let now = datetime(self.now());
-        let author = Author { user_id, now: &now, seeding: false };
-        let write = records::set_deleted(&self.db, self.object(object)?, id, deleted, &author)?;
-        self.write(write)
+        self.require_seen(object, Some(id), None)?;
+        self.as_system(|org| {
+            let now = datetime(org.now());
+            let author = Author { user_id, now: &now, seeding: false };
+            let described = org.object(object)?;
+            let mut write = records::set_deleted(&org.db, described, id, deleted, &author)?;
+            if deleted && Org::has_no_bin(described) {
+                write = Write::Remove { object: described.name.clone(), id: id.to_owned(), at: now };
+            }
+            org.write(write)
+        })
     }
 
     /// Deletes past the recycle bin.
@@ -256,12 +297,16 @@ impl Org {
 
     fn write(&mut self, write: Write) -> Result<(), ApiError> {
         // A transaction that has not committed yet holds the row.
-        if self.pending.iter().any(|(_, pending)| pending.id() == write.id()) {
+        if self.unseen_writes().any(|pending| pending.id() == write.id()) {
             return Err(
                 ApiError::bad("UNABLE_TO_LOCK_ROW", "unable to obtain exclusive access to this record").on_fields(&[])
             );
         }
         self.ledger.records_written += 1;
+        if let Some(captured) = &mut self.captured {
+            captured.push(write.clone());
+            return self.apply(&write);
+        }
         if self.commit_delay.is_zero() {
             return self.apply(&write);
         }
@@ -275,6 +320,7 @@ impl Org {
 
     /// Makes visible what is due. Called before every request is answered.
     pub(crate) fn settle(&mut self) -> Result<(), ApiError> {
+        self.time.store(self.now().as_second(), Ordering::Relaxed);
         // What others wrote must not be given up with an open transaction.
         if !self.transactions.is_empty() {
             return Ok(());
@@ -287,7 +333,7 @@ impl Org {
             self.apply(&write)?;
         }
         self.settle_deploys();
-        Ok(())
+        self.sweep()
     }
 
     pub(crate) fn user(&self, username: &str) -> Result<Option<User>, ApiError> {
@@ -299,14 +345,14 @@ impl Org {
     }
 
     fn one_user(&self, condition: &str, value: &str) -> Result<Option<User>, ApiError> {
-        let sql = format!("SELECT \"Id\", \"Username\", \"IsActive\" FROM \"User\" WHERE {condition}");
+        let sql = format!("SELECT \"Id\", \"Username\", \"IsActive\" FROM main.\"User\" WHERE {condition}");
         let row = |row: &rusqlite::Row<'_>| Ok(User { id: row.get(0)?, username: row.get(1)?, active: row.get(2)? });
         Ok(self.db.query_row(&sql, [value], row).optional()?)
     }
 
     /// Activates or deactivates a user, at once and past the API: a deactivated one has no session left.
     pub(crate) fn set_active(&mut self, user_id: &str, active: bool) -> Result<(), ApiError> {
-        let sql = "UPDATE \"User\" SET \"IsActive\" = ?1, \"LastModifiedDate\" = ?2, \"SystemModstamp\" = ?2 WHERE \"Id\" = ?3";
+        let sql = "UPDATE main.\"User\" SET \"IsActive\" = ?1, \"LastModifiedDate\" = ?2, \"SystemModstamp\" = ?2 WHERE \"Id\" = ?3";
         self.db.execute(sql, rusqlite::params![active, datetime(self.now()), user_id])?;
         if !active {
             self.grants.end_sessions_of(user_id);
@@ -335,7 +381,7 @@ impl Org {
 
     fn write_history(&mut self, user_id: &str, application: &str) -> Result<(), ApiError> {
         let id = self.new_id("0Ya");
-        let sql = "INSERT INTO \"LoginHistory\" (\"Id\", \"UserId\", \"LoginTime\", \"LoginType\", \"SourceIp\", \"Status\", \"Application\") \
+        let sql = "INSERT INTO main.\"LoginHistory\" (\"Id\", \"UserId\", \"LoginTime\", \"LoginType\", \"SourceIp\", \"Status\", \"Application\") \
                    VALUES (?1, ?2, ?3, 'Remote Access 2.0', '127.0.0.1', 'Success', ?4)";
         self.db.prepare_cached(sql)?.execute(rusqlite::params![
             id,

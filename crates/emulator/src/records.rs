@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::api_error::ApiError;
 use crate::id;
+use crate::org::sight;
 use crate::schema::{Field, FieldKind, SObject, Schema};
 use crate::search;
 use crate::soql;
@@ -70,59 +71,61 @@ pub(crate) fn open() -> Result<Connection, ApiError> {
     db.create_collation("SOQL", |a, b| a.to_lowercase().cmp(&b.to_lowercase()))?;
     soql::register(&db)?;
     search::register(&db)?;
+    sight::prepare(&db)?;
     Ok(db)
 }
 
 /// Makes the table of an object, with an index for readers that follow changes.
 pub(crate) fn create_table(db: &Connection, object: &SObject) -> Result<(), ApiError> {
     let columns: Vec<String> = object.columns().map(column).collect();
-    db.execute_batch(&format!("CREATE TABLE \"{}\" ({})", object.name, columns.join(", ")))?;
+    // Row numbers are never used twice: an open query remembers them.
+    let number = "\"_row\" INTEGER PRIMARY KEY AUTOINCREMENT";
+    let mut ddl = format!("CREATE TABLE main.\"{}\" ({number}, {});", object.name, columns.join(", "));
     for field in object.columns() {
         let indexed = matches!(field.kind, FieldKind::Reference { .. })
             && ["AccountId", "WhoId", "WhatId", "ParentId", "ContactId", "CampaignId", "LeadId", "OpportunityId"]
                 .contains(&field.name.as_str());
         if indexed || looked_up(field) {
-            add_index(db, &object.name, field)?;
+            ddl += &index_sql(&object.name, field);
         }
     }
     if object.field("SystemModstamp").is_some() {
-        db.execute_batch(&format!(
-            "CREATE INDEX \"{0}_changes\" ON \"{0}\" (\"SystemModstamp\", \"Id\")",
-            object.name
-        ))?;
+        ddl += &format!("CREATE INDEX main.\"{0}_changes\" ON \"{0}\" (\"SystemModstamp\", \"Id\");", object.name);
     }
-    Ok(())
+    Ok(db.execute_batch(&ddl)?)
 }
 
 fn looked_up(field: &Field) -> bool {
     field.external_id || field.unique || field.id_lookup && field.kind != FieldKind::Id
 }
 
-fn add_index(db: &Connection, object: &str, field: &Field) -> Result<(), ApiError> {
-    db.execute_batch(&format!("CREATE INDEX IF NOT EXISTS \"{object}_{0}\" ON \"{object}\" (\"{0}\")", field.name))?;
-    Ok(())
+fn index_sql(object: &str, field: &Field) -> String {
+    format!("CREATE INDEX IF NOT EXISTS main.\"{object}_{0}\" ON \"{object}\" (\"{0}\");", field.name)
 }
 
 /// Makes an index for a field that records are looked up by.
 pub(crate) fn index(db: &Connection, object: &str, field: &Field) -> Result<(), ApiError> {
-    if looked_up(field) { add_index(db, object, field) } else { Ok(()) }
+    if looked_up(field) && field.is_stored() { Ok(db.execute_batch(&index_sql(object, field))?) } else { Ok(()) }
 }
 
 pub(crate) fn add_column(db: &Connection, object: &str, field: &Field) -> Result<(), ApiError> {
-    db.execute_batch(&format!("ALTER TABLE \"{object}\" ADD COLUMN {}", column(field)))?;
+    if !field.is_stored() {
+        return Ok(());
+    }
+    db.execute_batch(&format!("ALTER TABLE main.\"{object}\" ADD COLUMN {}", column(field)))?;
     index(db, object, field)
 }
 
 pub(crate) fn drop_column(db: &Connection, object: &str, field: &str) -> Result<(), ApiError> {
     db.execute_batch(&format!(
-        "DROP INDEX IF EXISTS \"{object}_{field}\"; ALTER TABLE \"{object}\" DROP COLUMN \"{field}\""
+        "DROP INDEX IF EXISTS main.\"{object}_{field}\"; ALTER TABLE main.\"{object}\" DROP COLUMN \"{field}\""
     ))?;
     Ok(())
 }
 
-fn column(field: &Field) -> String {
+pub(crate) fn column(field: &Field) -> String {
     let kind = match &field.kind {
-        FieldKind::Id => "TEXT PRIMARY KEY",
+        FieldKind::Id => "TEXT UNIQUE",
         FieldKind::Boolean => "INTEGER NOT NULL DEFAULT 0",
         FieldKind::Int { .. } => "INTEGER",
         FieldKind::Number { .. } => "REAL",
@@ -236,7 +239,7 @@ pub(crate) fn set_deleted(
     Ok(Write::Update { object: object.name.clone(), id: id.to_owned(), columns })
 }
 
-fn touch(object: &SObject, columns: &mut Change, author: &Author<'_>) {
+pub(crate) fn touch(object: &SObject, columns: &mut Change, author: &Author<'_>) {
     for (name, value) in
         [("LastModifiedDate", author.now), ("SystemModstamp", author.now), ("LastModifiedById", author.user_id)]
     {
@@ -325,7 +328,7 @@ fn checked(
             return Err(ApiError::bad("INVALID_FIELD_FOR_INSERT_UPDATE", message).on_fields(&["Id"]));
         }
         let writable = if creating { field.createable } else { field.updateable };
-        if !(writable || author.seeding && field.kind.has_column()) {
+        if !(writable || author.seeding && field.is_stored()) {
             let message = format!(
                 "Unable to create/update fields: {}. Please check the security settings of this field and verify that it is read/write for your profile or permission set.",
                 field.name
@@ -466,17 +469,17 @@ pub(crate) fn apply(db: &Connection, write: &Write) -> Result<(), ApiError> {
         Write::Insert { object, columns, .. } => {
             let names: Vec<String> = columns.iter().map(|(c, _)| format!("\"{c}\"")).collect();
             let marks = vec!["?"; names.len()].join(", ");
-            let sql = format!("INSERT INTO \"{object}\" ({}) VALUES ({marks})", names.join(", "));
+            let sql = format!("INSERT INTO main.\"{object}\" ({}) VALUES ({marks})", names.join(", "));
             db.prepare_cached(&sql)?.execute(params_from_iter(columns.iter().map(|(_, v)| v)))?;
         }
         Write::Update { object, id, columns } => {
             let sets: Vec<String> = columns.iter().map(|(c, _)| format!("\"{c}\" = ?")).collect();
-            let sql = format!("UPDATE \"{object}\" SET {} WHERE \"Id\" = ?", sets.join(", "));
+            let sql = format!("UPDATE main.\"{object}\" SET {} WHERE \"Id\" = ?", sets.join(", "));
             let values = columns.iter().map(|(_, v)| v.clone()).chain([SqlValue::Text(id.clone())]);
             db.prepare_cached(&sql)?.execute(params_from_iter(values))?;
         }
         Write::Remove { object, id, .. } => {
-            db.prepare_cached(&format!("DELETE FROM \"{object}\" WHERE \"Id\" = ?"))?.execute([id])?;
+            db.prepare_cached(&format!("DELETE FROM main.\"{object}\" WHERE \"Id\" = ?"))?.execute([id])?;
         }
     }
     Ok(())

@@ -19,6 +19,7 @@ use tokio::sync::{Notify, watch};
 use tower::ServiceExt;
 
 use crate::Shared;
+use crate::clock::http_date;
 use crate::control;
 use crate::rest;
 
@@ -29,6 +30,7 @@ pub(crate) async fn serve(
     router: Router,
     shared: Shared,
     mut stop: watch::Receiver<bool>,
+    host: u64,
 ) {
     let acceptor = tls.map(tokio_rustls::TlsAcceptor::from);
     let mut connections = tokio::task::JoinSet::new();
@@ -49,10 +51,10 @@ pub(crate) async fn serve(
         let (router, shared, acceptor) = (router.clone(), shared.clone(), acceptor.clone());
         connections.spawn(async move {
             match acceptor {
-                None => connection(TokioIo::new(stream), router, shared).await,
+                None => connection(TokioIo::new(stream), router, shared, host).await,
                 Some(acceptor) => {
                     if let Ok(stream) = acceptor.accept(stream).await {
-                        connection(TokioIo::new(stream), router, shared).await;
+                        connection(TokioIo::new(stream), router, shared, host).await;
                     }
                 }
             }
@@ -65,7 +67,7 @@ pub(crate) async fn serve(
 const STREAM_WINDOW: u32 = 8 << 20;
 
 /// A cut or forgotten connection is dropped as a whole: over HTTP/2 a failed answer alone would only end its own stream.
-async fn connection<I>(io: I, router: Router, shared: Shared)
+async fn connection<I>(io: I, router: Router, shared: Shared, host: u64)
 where
     I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
 {
@@ -79,7 +81,7 @@ where
                 broken.notify_one();
                 return Err("nobody knows this connection any more");
             }
-            respond(request.map(Body::new), router, shared, broken).await
+            respond(request.map(Body::new), router, shared, broken, host).await
         }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
@@ -97,16 +99,41 @@ where
 }
 
 async fn respond(
+    request: Request<Body>,
+    router: Router,
+    shared: Shared,
+    broken: Arc<Notify>,
+    host: u64,
+) -> Result<Response<Body>, &'static str> {
+    let hosts = shared.hosts.clone();
+    let response = dispatched(request, router, shared, broken, host).await;
+    // Every answer is dated by the org's clock, faults and refusals too.
+    response.map(|mut response| {
+        if let Ok(date) = http_date(hosts.now()).parse() {
+            response.headers_mut().entry("date").or_insert(date);
+        }
+        response
+    })
+}
+
+async fn dispatched(
     mut request: Request<Body>,
     router: Router,
     shared: Shared,
     broken: Arc<Notify>,
+    host: u64,
 ) -> Result<Response<Body>, &'static str> {
     *request.uri_mut() = plain_path(request.uri());
     rest::override_method(&mut request);
     let path = request.uri().path().to_owned();
-    let fault =
-        if path.starts_with(control::PATH) { None } else { shared.faults.meet(request.method().as_str(), &path) };
+    if let Some(refused) = shared.hosts.refuses(host, &path) {
+        return Ok(refused);
+    }
+    let fault = if path.starts_with(control::PATH) {
+        None
+    } else {
+        shared.faults.meet(request.method().as_str(), &path, request.uri().query().unwrap_or(""))
+    };
     let Some(fault) = fault else {
         return Ok(answer(router, request).await);
     };

@@ -26,6 +26,14 @@ pub(crate) struct Behaviour {
     pub(crate) fail_message: String,
     /// How many of the next rows cannot be locked.
     pub(crate) lock_rows: u64,
+    /// Results of queries without ORDER BY come in an order that this number chooses; without it by row.
+    pub(crate) shuffle_seed: Option<u64>,
+    /// Added to the `numberRecordsProcessed` that is told of query jobs.
+    pub(crate) processed_delta: i64,
+    /// Added to the `Sforce-NumberOfRecords` of each page.
+    pub(crate) page_count_delta: i64,
+    /// `errorMessage` of a query job that timed out.
+    pub(crate) timeout_message: String,
 }
 
 impl Default for Behaviour {
@@ -40,6 +48,12 @@ impl Default for Behaviour {
             fail_after_rows: None,
             fail_message: "InternalServerError : the job was made to fail".to_owned(),
             lock_rows: 0,
+            shuffle_seed: None,
+            processed_delta: 0,
+            page_count_delta: 0,
+            // A guess, put together from the code that queries have and the form of other job messages.
+            timeout_message: "InternalServerError : QUERY_TIMEOUT : Your query request was running for too long."
+                .to_owned(),
         }
     }
 }
@@ -60,6 +74,11 @@ pub(crate) struct Change {
     bulk_fail_after_rows: Option<Option<u64>>,
     bulk_fail_message: Option<String>,
     bulk_lock_rows: Option<u64>,
+    #[serde(default, deserialize_with = "crate::oauth::app::null_counts")]
+    bulk_shuffle_seed: Option<Option<u64>>,
+    bulk_processed_delta: Option<i64>,
+    bulk_page_count_delta: Option<i64>,
+    bulk_timeout_message: Option<String>,
 }
 
 impl Behaviour {
@@ -72,6 +91,12 @@ impl Behaviour {
         self.slice_pause_ms = change.bulk_slice_pause_ms.unwrap_or(self.slice_pause_ms);
         self.fail_after_rows = change.bulk_fail_after_rows.unwrap_or(self.fail_after_rows);
         self.lock_rows = change.bulk_lock_rows.unwrap_or(self.lock_rows);
+        self.shuffle_seed = change.bulk_shuffle_seed.unwrap_or(self.shuffle_seed);
+        self.processed_delta = change.bulk_processed_delta.unwrap_or(self.processed_delta);
+        self.page_count_delta = change.bulk_page_count_delta.unwrap_or(self.page_count_delta);
+        if let Some(message) = change.bulk_timeout_message {
+            self.timeout_message = message;
+        }
         if let Some(message) = change.bulk_fail_message {
             self.fail_message = message;
         }

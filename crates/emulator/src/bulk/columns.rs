@@ -89,7 +89,7 @@ impl Columns {
         for name in header {
             columns.push(match (object.field(name), name.split_once('.')) {
                 (Some(field), _) if field.kind == FieldKind::Id => Column::Id,
-                (Some(field), _) if field.kind.has_column() => {
+                (Some(field), _) if field.is_stored() => {
                     Column::Field { name: field.name.clone(), kind: Kind::of(field) }
                 }
                 (None, Some((relationship, key))) => Column::Reference(reference(schema, object, relationship, key)?),

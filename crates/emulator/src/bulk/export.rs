@@ -161,7 +161,23 @@ pub(super) async fn run(shared: &Shared, job: Job) -> Result<End, End> {
     let mut files = blocking(move || Files::create(&folder)).await.map_err(files_failed)?;
     let asked = plan.clone();
     let (found, columns) = shared
-        .with_org(move |org| Ok::<_, ApiError>((run::find(&org.db, &asked)?, columns(&org.schema, &asked))))
+        .with_org(move |org| {
+            if let Err(refused) = org.in_time(&asked) {
+                let timed_out = refused.code == "QUERY_TIMEOUT";
+                return Err(if timed_out {
+                    End::Failed(org.bulk.behaviour.timeout_message.clone())
+                } else {
+                    refused.into()
+                });
+            }
+            let mut found = run::find(&org.db, &asked)?;
+            if let (run::Found::Rows(rows), Some(seed)) = (&mut found, org.bulk.behaviour.shuffle_seed)
+                && asked.order.is_empty()
+            {
+                fastrand::Rng::with_seed(seed).shuffle(rows);
+            }
+            Ok((found, columns(&org.schema, &asked)))
+        })
         .await?;
     let run::Found::Rows(rows) = found else { return Ok(End::Complete) };
     let (plan, columns, rows) = (std::sync::Arc::new(plan), std::sync::Arc::new(columns), std::sync::Arc::new(rows));

@@ -149,7 +149,7 @@ pub(super) async fn read(
     Path((version, id)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Response {
-    shared.answer(version, headers, move |call| Ok(told(job(call.org, &id, false)?.told_whole()))).await
+    shared.answer(version, headers, move |call| Ok(told(job(call.org, &id, false)?.told_whole(0)))).await
 }
 
 /// Closes a job, which is then worked off, or aborts it.

@@ -192,6 +192,8 @@ pub(crate) struct Job {
     pub(super) unprocessed_from: u64,
     /// Of a query.
     pub(super) plan: Option<Plan>,
+    /// The results are gone, though the job is still told of.
+    pub(super) expired: bool,
 }
 
 impl Job {
@@ -218,6 +220,7 @@ impl Job {
             header: Vec::new(),
             unprocessed_from: 0,
             plan: None,
+            expired: false,
         }
     }
 
@@ -262,12 +265,15 @@ impl Job {
     }
 
     /// The answer to a question about the job.
-    pub(super) fn told_whole(&self) -> Map<String, Value> {
+    ///
+    /// A query's number of rows is told wrong by `processed_delta`.
+    pub(super) fn told_whole(&self, processed_delta: i64) -> Map<String, Value> {
         let mut told = self.listed();
         let mut tell = |key: &str, value: Value| told.insert(key.to_owned(), value);
         tell("retries", json!(0));
         tell("totalProcessingTime", json!(self.processing_ms));
-        tell("numberRecordsProcessed", json!(self.processed));
+        let delta = if self.operation.is_query() { processed_delta } else { 0 };
+        tell("numberRecordsProcessed", json!(self.processed.saturating_add_signed(delta)));
         if !self.operation.is_query() {
             tell("numberRecordsFailed", json!(self.failed));
             tell("apiActiveProcessingTime", json!(self.processing_ms));

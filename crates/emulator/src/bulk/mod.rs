@@ -10,6 +10,7 @@ mod classic;
 mod columns;
 mod csv_file;
 mod export;
+pub(crate) mod forced;
 mod gzip;
 mod ingest;
 mod job;

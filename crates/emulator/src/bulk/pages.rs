@@ -17,6 +17,7 @@ use super::stream::Content;
 use super::{io_error, job};
 use crate::Shared;
 use crate::api_error::ApiError;
+use crate::cursors::Pages;
 use crate::rest::{Call, json_response};
 
 /// Parallel results name at most so many pages at a time.
@@ -45,6 +46,10 @@ pub(super) async fn read(
             };
             if job.phase != Phase::JobComplete {
                 return Err(not_finished(&job));
+            }
+            // How Salesforce answers after seven days is not documented; the job itself is then unknown.
+            if job.expired {
+                return Err(ApiError::not_found());
             }
             let from = first_row(&job, asked.get("locator"))?;
             let most = most_rows(&asked)?.or(call.org.bulk.behaviour.page_rows);
@@ -79,13 +84,26 @@ fn page(call: &mut Call<'_>, job: &Job, from: u64, most: Option<u64>, wants: &He
     let plan = job.plan.as_ref().ok_or_else(ApiError::not_found)?;
     let total = job.processed;
     let to = most.map_or(total, |most| from.saturating_add(most).min(total));
+    let (rows, to) = match call.org.page_tricks.meet(Pages::Bulk) {
+        None => (from..to, to),
+        Some(trick) => {
+            let place = |row: u64| usize::try_from(row).unwrap_or(usize::MAX);
+            let (rows, next) = trick.window(place(from), place(to), place(total));
+            (rows.start as u64..rows.end as u64, next as u64)
+        }
+    };
     let folder = call.org.bulk.folder(&job.id).map_err(|e| io_error(&e))?;
     let content = Content::text(header(&call.org.schema, plan, job.format));
-    let content = if from < to { part_of(&folder, content, from, (to < total).then_some(to))? } else { content };
+    let content = if rows.is_empty() {
+        content
+    } else {
+        part_of(&folder, content, rows.start, (rows.end < total).then_some(rows.end))?
+    };
     let mut response = content.answer("text/csv", wants);
     // Clients look for this word; without it they ask for ever.
     let next = if to < total { locator(to) } else { "null".to_owned() };
-    for (name, value) in [("sforce-locator", next), ("sforce-numberofrecords", (to - from).to_string())] {
+    let count = (rows.end - rows.start).saturating_add_signed(call.org.bulk.behaviour.page_count_delta);
+    for (name, value) in [("sforce-locator", next), ("sforce-numberofrecords", count.to_string())] {
         if let Ok(value) = value.parse() {
             response.headers_mut().insert(name, value);
         }

@@ -115,7 +115,12 @@ pub(super) async fn read(
     Path((version, id)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Response {
-    shared.answer(version, headers, move |call| Ok(told(job(call.org, &id, true)?.told_whole()))).await
+    shared
+        .answer(version, headers, move |call| {
+            let delta = call.org.bulk.behaviour.processed_delta;
+            Ok(told(job(call.org, &id, true)?.told_whole(delta)))
+        })
+        .await
 }
 
 /// A query can only be aborted.

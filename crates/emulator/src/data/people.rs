@@ -1,6 +1,7 @@
 //! The org itself: its Organization row, its users, its app with key and certificate, and first tokens.
 
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::Context;
 use jiff::Timestamp;
@@ -47,7 +48,8 @@ pub(crate) fn populate(org: &mut Org, folder: &Path, callback_urls: Vec<String>)
     let inactive = user(org, INACTIVE, "Ina", "Ktiv", &profile, false)?;
     let standard = user(org, STANDARD, "Stan", "Dard", &plain, true)?;
 
-    let (private_key, certificate, public_key) = key_pair()?;
+    let lent = LentKey::take()?;
+    let key = lent.0.as_ref().context("a key that was just taken")?;
     for id in [&admin, &unapproved, &inactive, &standard] {
         org.passwords.insert(id.clone(), PASSWORD.to_owned());
     }
@@ -60,7 +62,7 @@ pub(crate) fn populate(org: &mut Org, folder: &Path, callback_urls: Vec<String>)
         // The shape of a consumer key: a fixed beginning, then characters that are never the same twice.
         client_id: format!("3MVG9{}", random_token(80)),
         client_secret: random_token(64),
-        public_key: Some(public_key),
+        public_key: Some(key.public_der.clone()),
         initial: policy.clone(),
         policy,
         made_by: None,
@@ -95,8 +97,9 @@ pub(crate) fn populate(org: &mut Org, folder: &Path, callback_urls: Vec<String>)
     };
     org.apps.push(app);
     org.apps.push(command_line_app());
-    write_private(&info.private_key_file, &private_key)?;
-    std::fs::write(&info.certificate_file, certificate)?;
+    write_private(&info.private_key_file, &key.private_pem)?;
+    std::fs::write(&info.certificate_file, &key.certificate_pem)?;
+    org.app_key = Some(lent);
     Ok(info)
 }
 
@@ -178,13 +181,42 @@ fn user(org: &mut Org, username: &str, first: &str, last: &str, profile: &str, a
     )
 }
 
-/// A fresh RSA key, a self-signed certificate over it, and the public half as PKCS#1 DER.
-fn key_pair() -> anyhow::Result<(String, String, Vec<u8>)> {
-    let key = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048)?;
-    let mut parameters = CertificateParams::default();
-    parameters.distinguished_name.push(DnType::CommonName, "tieline local org app");
-    let certificate = parameters.self_signed(&key)?;
-    Ok((key.serialize_pem(), certificate.pem(), key.public_key_raw().to_vec()))
+/// An RSA key that no other living org of this process has. It takes longer to make than all the rest of a start, and
+/// tests start many orgs, one after the other: an org that has ended leaves its key to the next.
+pub(crate) struct LentKey(Option<AppKey>);
+
+/// A key, a self-signed certificate over it, and the public half as PKCS#1 DER.
+struct AppKey {
+    private_pem: String,
+    certificate_pem: String,
+    public_der: Vec<u8>,
+}
+
+/// Keys of orgs that have ended.
+static FREE_KEYS: Mutex<Vec<AppKey>> = Mutex::new(Vec::new());
+
+impl LentKey {
+    fn take() -> anyhow::Result<Self> {
+        let free = FREE_KEYS.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        Ok(LentKey(Some(free.map_or_else(AppKey::new, Ok)?)))
+    }
+}
+
+impl Drop for LentKey {
+    fn drop(&mut self) {
+        FREE_KEYS.lock().unwrap_or_else(PoisonError::into_inner).extend(self.0.take());
+    }
+}
+
+impl AppKey {
+    fn new() -> anyhow::Result<Self> {
+        let key = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048)?;
+        let mut parameters = CertificateParams::default();
+        parameters.distinguished_name.push(DnType::CommonName, "tieline local org app");
+        let certificate = parameters.self_signed(&key)?;
+        let (private_pem, certificate_pem) = (key.serialize_pem(), certificate.pem());
+        Ok(AppKey { private_pem, certificate_pem, public_der: key.public_key_raw().to_vec() })
+    }
 }
 
 fn write_private(file: &Path, text: &str) -> anyhow::Result<()> {

@@ -80,8 +80,8 @@ fn permission_set(org: &mut Org, name: &str, by: &str) -> Result<(), ApiError> {
     let key = (PERMISSION_SET, name.to_owned());
     let Some(component) = org.metadata.components.get(&key) else {
         if let Some(id) = there {
-            org.db.execute("DELETE FROM \"PermissionSetAssignment\" WHERE \"PermissionSetId\" = ?", [&id])?;
-            org.db.execute("DELETE FROM \"PermissionSet\" WHERE \"Id\" = ?", [&id])?;
+            org.db.execute("DELETE FROM main.\"PermissionSetAssignment\" WHERE \"PermissionSetId\" = ?", [&id])?;
+            org.db.execute("DELETE FROM main.\"PermissionSet\" WHERE \"Id\" = ?", [&id])?;
         }
         return Ok(());
     };

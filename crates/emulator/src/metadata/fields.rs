@@ -4,6 +4,7 @@ use super::types::{CUSTOM_FIELD, CUSTOM_OBJECT};
 use super::xml::Node;
 use super::{Components, Key};
 use crate::api_error::ApiError;
+use crate::formula;
 use crate::org::Org;
 use crate::schema::{self, Field};
 
@@ -61,6 +62,11 @@ pub(super) fn check_field(org: &Org, there: &Components, full_name: &str, body: 
         return Err(format!("Entity of type 'CustomObject' named '{object}' cannot be found"));
     }
     let made = field(name, body)?;
+    let text = body.get("formula");
+    // Of an object that comes with the same deploy the fields are not known yet.
+    if let Some(described) = org.schema.object(object).filter(|_| !text.is_empty()) {
+        formula::compile(&org.schema, described, &made, text, blank_as_zero(body))?;
+    }
     let target = body.get("referenceTo");
     if !target.is_empty() && !exists(org, there, target) {
         return Err(format!("referenceTo value of '{target}' does not resolve to a valid sObject type"));
@@ -86,6 +92,8 @@ fn field(name: &str, body: &Node) -> Result<Field, String> {
     };
     let stem = name.trim_end_matches("__c");
     let kind = match type_name {
+        // As describes tell the length of a formula.
+        "Text" if !body.get("formula").is_empty() => "string 1300".to_owned(),
         "Text" => format!("string {}", number("length")?),
         "TextArea" => "textarea 255".to_owned(),
         "LongTextArea" | "Html" => format!("textarea {}", number("length")?),
@@ -117,9 +125,6 @@ fn field(name: &str, body: &Node) -> Result<Field, String> {
     if kind.contains('|') {
         return Err("a bar cannot be part of a picklist value here".to_owned());
     }
-    if !body.get("formula").is_empty() {
-        return Err("the local org has no formula fields".to_owned());
-    }
     let mut attributes = "create update".to_owned();
     let restricted = body.child("valueSet").is_some_and(|set| set.flag("restricted"));
     for (on, word) in [
@@ -138,13 +143,17 @@ fn field(name: &str, body: &Node) -> Result<Field, String> {
     Ok(made)
 }
 
+fn blank_as_zero(body: &Node) -> bool {
+    body.get("formulaTreatBlanksAs") == "BlankAsZero"
+}
+
 pub(super) fn apply_object(org: &mut Org, name: &str) -> Result<(), ApiError> {
     let key: Key = (CUSTOM_OBJECT, name.to_owned());
     let Some(component) = org.metadata.components.get(&key) else { return Ok(()) };
     if org.schema.object(name).is_some() {
         return Ok(());
     }
-    let prefix = format!("a{:02}", org.schema.objects().filter(|o| is_custom(&o.name)).count() % 100);
+    let prefix = org.free_prefix();
     let mut object = schema::custom_object(name, &prefix);
     object.label = component.body.get("label").to_owned();
     object.label_plural = component.body.get("pluralLabel").to_owned();
@@ -157,6 +166,10 @@ pub(super) fn apply_field(org: &mut Org, full_name: &str) -> Result<(), ApiError
     match org.metadata.components.get(&key) {
         // It has passed the check.
         Some(component) => match field(name, &component.body) {
+            Ok(field) if !component.body.get("formula").is_empty() => {
+                let (text, blank_as_zero) = (component.body.get("formula").to_owned(), blank_as_zero(&component.body));
+                org.add_formula(object, field, &text, blank_as_zero)
+            }
             Ok(field) => org.put_field(object, field),
             Err(problem) => Err(ApiError::new(500, "UNKNOWN_EXCEPTION", problem)),
         },

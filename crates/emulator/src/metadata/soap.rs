@@ -93,7 +93,7 @@ async fn call(State(shared): State<Shared>, body: Bytes) -> Response {
             let user = user.ok_or_else(|| {
                 Fault::new("INVALID_SESSION_ID", "Invalid Session ID found in SessionHeader: Illegal Session")
             })?;
-            org.ledger.api_calls += 1;
+            org.count_calls(1);
             if !org.may_change_metadata(&user) {
                 return Err(Fault::new(NOT_ALLOWED.0, NOT_ALLOWED.1));
             }

@@ -107,6 +107,14 @@ impl Grants {
         self.sessions.clear();
     }
 
+    /// Sessions and refresh tokens of everybody.
+    pub(crate) fn end_all(&mut self) {
+        self.sessions.clear();
+        for family in &mut self.families {
+            family.alive = false;
+        }
+    }
+
     pub(crate) fn end_sessions_of(&mut self, user_id: &str) {
         self.sessions.retain(|_, session| session.user_id != user_id);
     }

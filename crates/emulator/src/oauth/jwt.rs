@@ -57,7 +57,8 @@ fn verified(org: &Org, assertion: &str, path: &str) -> Result<(App, Value), OAut
     }
     let audience = text(&claims, "aud");
     let host = audience.strip_suffix(path).unwrap_or(audience);
-    let known = [org.base_url.as_str(), "https://login.salesforce.com", "https://test.salesforce.com"];
+    let known =
+        [org.base_url.as_str(), org.first_url.as_str(), "https://login.salesforce.com", "https://test.salesforce.com"];
     let host = host.strip_suffix('/').unwrap_or(host);
     let own = &app.policy.audiences;
     if !own.iter().any(|audience| audience == host) && (!own.is_empty() || !known.contains(&host)) {

@@ -91,7 +91,7 @@ impl Org {
             let other: Option<String> =
                 self.db.prepare_cached(&sql)?.query_row(rusqlite::params![value, id], |row| row.get(0)).optional()?;
             let waiting = || {
-                self.pending.iter().find_map(|(_, pending)| match pending {
+                self.unseen_writes().find_map(|pending| match pending {
                     Write::Insert { object: o, id: other, columns: c }
                     | Write::Update { object: o, id: other, columns: c }
                         if o == object && other != id && c.iter().any(|(n, v)| n == name && same(v, value, field)) =>
@@ -138,8 +138,11 @@ impl Org {
         }
         for row in gone {
             self.pending.retain(|(_, pending)| pending.id() != row.id);
+            for open in self.open.values_mut() {
+                open.writes.retain(|write| write.id() != row.id);
+            }
             // The same id twice is one row.
-            if self.db.execute(&format!("DELETE FROM \"{name}\" WHERE \"Id\" = ?"), [&row.id])? > 0 {
+            if self.db.execute(&format!("DELETE FROM main.\"{name}\" WHERE \"Id\" = ?"), [&row.id])? > 0 {
                 self.purged.push(row);
             }
         }
@@ -148,7 +151,7 @@ impl Org {
 
     /// The stamp of the oldest write to an object that is answered but not visible yet.
     pub(crate) fn oldest_waiting(&self, object: &str) -> Option<&str> {
-        self.pending.iter().filter(|(_, write)| write.object() == object).filter_map(|(_, write)| write.stamp()).min()
+        self.unseen_writes().filter(|write| write.object() == object).filter_map(Write::stamp).min()
     }
 }
 

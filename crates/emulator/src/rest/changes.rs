@@ -18,7 +18,6 @@ use crate::soql::parse_datetime;
 /// How far back `updated` looks, and for how long deleted records are known.
 const UPDATED_DAYS: i64 = 30;
 const DELETED_DAYS: i64 = 15;
-const MOST_IDS: usize = 600_000;
 
 /// Whole minutes, the end left out.
 #[derive(Debug)]
@@ -55,15 +54,16 @@ fn minute(at: Timestamp) -> Timestamp {
 fn covered(call: &Call<'_>, object: &str, span: &Span) -> String {
     let waiting = call.org.oldest_waiting(object).and_then(parse_datetime);
     let until = span.end.min(call.org.now());
-    datetime(minute(waiting.map_or(until, |waiting| waiting.min(until))))
+    // A transaction that is still open may write to any object yet.
+    datetime(minute([waiting, call.org.oldest_open()].into_iter().flatten().fold(until, Timestamp::min)))
 }
 
-fn few(count: usize) -> Result<(), ApiError> {
-    if count <= MOST_IDS {
+fn few(count: usize, most: usize) -> Result<(), ApiError> {
+    if count <= most {
         return Ok(());
     }
     // Unverified wording.
-    Err(ApiError::bad("EXCEEDED_ID_LIMIT", format!("more than {MOST_IDS} ids; use a shorter span")))
+    Err(ApiError::bad("EXCEEDED_ID_LIMIT", format!("more than {most} ids; use a shorter span")))
 }
 
 pub(super) async fn updated(
@@ -75,6 +75,7 @@ pub(super) async fn updated(
     shared
         .answer(version, headers, move |call| {
             let object = call.org.object(&object)?;
+            let most = call.org.keeping.most_ids;
             let span = span(parameters.get("start"), parameters.get("end"), call.org.now(), UPDATED_DAYS)?;
             let mut ids: Vec<String> = Vec::new();
             if object.field("SystemModstamp").is_some() {
@@ -83,13 +84,13 @@ pub(super) async fn updated(
                     "SELECT \"Id\" FROM \"{}\" WHERE \"SystemModstamp\" >= ? AND \"SystemModstamp\" < ?{alive} \
                      ORDER BY \"SystemModstamp\", \"Id\" LIMIT {}",
                     object.name,
-                    MOST_IDS + 1
+                    most + 1
                 );
                 let mut statement = call.org.db.prepare_cached(&sql)?;
                 let rows = statement.query_map(params![datetime(span.start), datetime(span.end)], |row| row.get(0))?;
                 ids = rows.collect::<Result<_, _>>()?;
             }
-            few(ids.len())?;
+            few(ids.len(), most)?;
             let body = json!({"ids": ids, "latestDateCovered": covered(call, &object.name, &span)});
             Ok(json_response(200, body.to_string().into_bytes()))
         })
@@ -107,27 +108,43 @@ pub(super) async fn deleted(
             let object = call.org.object(&object)?;
             let now = call.org.now();
             let span = span(parameters.get("start"), parameters.get("end"), now, DELETED_DAYS)?;
-            let (start, end) = (datetime(span.start), datetime(span.end));
+            let most = call.org.keeping.most_ids;
+            let cut = call.org.delete_log.get(&object.name);
+            if cut.is_some_and(|cut| cut.refuse && datetime(span.start) < cut.before) {
+                let message = "startDate is before the earliest date available";
+                return Err(ApiError::bad("INVALID_REPLICATION_DATE", message));
+            }
+            // What the log has lost is not told, and the answer looks like any other.
+            let start = cut.map_or(datetime(span.start), |cut| datetime(span.start).max(cut.before.clone()));
+            let end = datetime(span.end);
             let mut gone: Vec<(String, String)> = Vec::new();
             if object.field("IsDeleted").is_some() {
                 let sql = format!(
                     "SELECT \"SystemModstamp\", \"Id\" FROM \"{}\" WHERE \"IsDeleted\" = 1 AND \"SystemModstamp\" >= ? \
                      AND \"SystemModstamp\" < ? LIMIT {}",
                     object.name,
-                    MOST_IDS + 1
+                    most + 1
                 );
                 let mut statement = call.org.db.prepare_cached(&sql)?;
-                let rows = statement.query_map(params![start, end], |row| Ok((row.get(0)?, row.get(1)?)))?;
+                let rows =
+                    statement.query_map(params![start.clone(), end.clone()], |row| Ok((row.get(0)?, row.get(1)?)))?;
                 gone = rows.collect::<Result<_, _>>()?;
             }
-            let purged = call.org.purged.iter().filter(|p| p.object == object.name && p.at >= start && p.at < end);
+            let mut purged = Vec::new();
+            for row in call.org.purged.iter().filter(|p| p.object == object.name && p.at >= start && p.at < end) {
+                if call.org.is_seen(&row.id)? {
+                    purged.push(row);
+                }
+            }
+            let purged = purged.into_iter();
             gone.extend(purged.map(|p| (p.at.clone(), p.id.clone())));
-            few(gone.len())?;
+            few(gone.len(), most)?;
             gone.sort();
             let records: Vec<Value> = gone.into_iter().map(|(at, id)| json!({"deletedDate": at, "id": id})).collect();
             let earliest = minute(now - SignedDuration::from_hours(24 * DELETED_DAYS));
+            let earliest = cut.map_or(datetime(earliest), |cut| datetime(earliest).max(cut.before.clone()));
             let body = json!({
-                "deletedRecords": records, "earliestDateAvailable": datetime(earliest),
+                "deletedRecords": records, "earliestDateAvailable": earliest,
                 "latestDateCovered": covered(call, &object.name, &span),
             });
             Ok(json_response(200, body.to_string().into_bytes()))
@@ -154,6 +171,6 @@ mod tests {
         assert!(of("2024-01-01T10:00:00Z", "2024-01-31T10:00:59Z").unwrap_err().1.contains("30 days"));
         assert_eq!(of("yesterday", "2024-01-31T10:00:59Z").unwrap_err().0, "INVALID_REPLICATION_DATE");
         assert_eq!(span(None, None, now, 30).unwrap_err().code, "MISSING_ARGUMENT");
-        assert!(few(MOST_IDS).is_ok() && few(MOST_IDS + 1).is_err());
+        assert!(few(10, 10).is_ok() && few(11, 10).is_err());
     }
 }

@@ -44,7 +44,7 @@ const CONSTANTS: [(&str, u64, u64); 26] = [
 pub(super) async fn limits(State(shared): State<Shared>, Path(version): Path<String>, headers: HeaderMap) -> Response {
     shared
         .answer(version, headers, |call| {
-            let (max, used) = (call.org.daily_limit, call.org.ledger.api_calls);
+            let (max, used) = (call.org.daily_limit, call.org.usage.used(call.org.now()));
             let mut body: Map<String, Value> = CONSTANTS
                 .map(|(key, max, left)| (key.to_owned(), json!({"Max": max, "Remaining": left})))
                 .into_iter()

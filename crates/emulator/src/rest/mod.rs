@@ -128,7 +128,7 @@ impl Shared {
 
 /// `Sforce-Limit-Info`.
 fn usage(org: &Org) -> String {
-    format!("api-usage={}/{}", org.ledger.api_calls, org.daily_limit)
+    format!("api-usage={}/{}", org.usage.used(org.now()), org.daily_limit)
 }
 
 /// Counts a call against the org's limit. Those inside of another call have been counted with it.
@@ -139,8 +139,7 @@ fn count(org: &mut Org, resource: Option<String>, kept: bool) -> Result<(), ApiE
     if kept {
         return Ok(());
     }
-    org.ledger.api_calls += 1;
-    if org.ledger.api_calls > org.daily_limit {
+    if !org.count_call() {
         return Err(ApiError::new(403, "REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded."));
     }
     Ok(())

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::{Call, json_response};
 use crate::Shared;
 use crate::api_error::ApiError;
+use crate::cursors::Pages;
 use crate::org::PAGE;
 use crate::schema::Schema;
 use crate::soql::plan::Context;
@@ -93,6 +94,7 @@ fn context<'a>(call: &'a Call<'_>, soql: &'a str, view: &'a Option<Schema>, reso
 fn first_page(call: &mut Call<'_>, soql: &str, resource: Resource, page: usize) -> Result<Response, ApiError> {
     let (query, view) = read(call, soql, resource)?;
     let plan = plan::plan_in(&context(call, soql, &view, resource), &query)?;
+    call.org.in_time(&plan)?;
     match run::find(&call.org.db, &plan)? {
         run::Found::Count(n) => Ok(envelope(n as usize, None, b"")),
         run::Found::Aggregates(records) if records.len() > PAGE => Err(ApiError::bad(
@@ -155,14 +157,19 @@ pub(super) async fn later_page(
     let page = page_size(&headers);
     shared
         .answer(version, headers, move |call| {
+            let trick = call.org.page_tricks.meet(Pages::Query);
             let (id, offset) = locator.rsplit_once('-').ok_or_else(invalid_locator)?;
             let offset: usize = offset.parse().map_err(|_| invalid_locator())?;
             let cursor = call.org.cursor(id, &call.user_id).filter(|c| offset < c.rows.len());
             let cursor = cursor.ok_or_else(invalid_locator)?;
             let end = (offset + page).min(cursor.rows.len());
             let total = cursor.rows.len();
+            let (rows, end) = match trick {
+                None => (offset..end, end),
+                Some(trick) => trick.window(offset, end, total),
+            };
             let version = api.base(&call.version);
-            let records = run::records(&call.org.db, &cursor.plan, &cursor.rows[offset..end], &version)?;
+            let records = run::records(&call.org.db, &cursor.plan, &cursor.rows[rows], &version)?;
             let id = (end < total).then_some(id);
             Ok(envelope(total, next(&version, id, end), &records))
         })

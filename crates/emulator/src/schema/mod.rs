@@ -5,9 +5,12 @@ mod describe;
 mod standard;
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
+
+use crate::formula::Formula;
 
 pub(crate) use describe::{describe_global, describe_object};
-pub(crate) use standard::{custom_field, custom_object, field, typed_field};
+pub(crate) use standard::{custom_field, custom_object, field, location_parts, typed_field};
 
 /// The org's objects, found by name in any case.
 #[derive(Debug, Clone, Default)]
@@ -50,6 +53,19 @@ pub(crate) struct Field {
     pub(crate) html: bool,
     /// The compound field (an address, a person's name) that this one is a part of.
     pub(crate) compound: Option<String>,
+    /// What its value is worked out from; such a field has no column.
+    pub(crate) formula: Option<Formula>,
+}
+
+impl Field {
+    /// Whether the table has a column for it.
+    pub(crate) fn is_stored(&self) -> bool {
+        self.kind.has_column() && self.formula.is_none()
+    }
+
+    pub(crate) fn is_custom(&self) -> bool {
+        self.name.ends_with("__c")
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -143,7 +159,7 @@ impl SObject {
     }
 
     pub(crate) fn columns(&self) -> impl Iterator<Item = &Field> {
-        self.fields.iter().filter(|f| f.kind.has_column())
+        self.fields.iter().filter(|f| f.is_stored())
     }
 
     pub(crate) fn add_field(&mut self, field: Field) {
@@ -152,8 +168,15 @@ impl SObject {
     }
 
     pub(crate) fn replace_field(&mut self, field: Field) {
-        if let Some(place) = self.by_name.get(&field.name.to_ascii_lowercase()) {
-            self.fields[*place] = field;
+        let name = field.name.clone();
+        self.rename_field(&name, field);
+    }
+
+    /// Puts a field, of whatever name, in the place of another.
+    pub(crate) fn rename_field(&mut self, old: &str, field: Field) {
+        if let Some(place) = self.by_name.remove(&old.to_ascii_lowercase()) {
+            self.by_name.insert(field.name.to_ascii_lowercase(), place);
+            self.fields[place] = field;
         }
     }
 
@@ -166,7 +189,9 @@ impl SObject {
 impl Schema {
     /// The standard objects.
     pub(crate) fn standard() -> Self {
-        Self::read(standard::FACTS)
+        // Read once in a process: many orgs are started by tests.
+        static STANDARD: OnceLock<Schema> = OnceLock::new();
+        STANDARD.get_or_init(|| Self::read(standard::FACTS)).clone()
     }
 
     /// Objects from a list of facts in the format of `standard.txt`.
@@ -180,6 +205,10 @@ impl Schema {
 
     pub(crate) fn add(&mut self, object: SObject) {
         self.objects.insert(object.name.to_ascii_lowercase(), object);
+    }
+
+    pub(crate) fn remove(&mut self, name: &str) {
+        self.objects.remove(&name.to_ascii_lowercase());
     }
 
     pub(crate) fn object(&self, name: &str) -> Option<&SObject> {

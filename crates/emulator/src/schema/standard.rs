@@ -60,6 +60,7 @@ pub(crate) fn field(line: &str) -> Field {
         case_sensitive: has("casesensitive"),
         html: has("html"),
         compound: value("compound:"),
+        formula: None,
         kind,
     }
 }
@@ -130,11 +131,36 @@ pub(crate) fn typed_field(name: &str, kind: &str, attributes: &str) -> Result<Fi
         return Err(format!("no such field type: {kind}"));
     }
     let label = name.trim_end_matches("__c").replace('_', " ");
-    Ok(field(&format!("{name} | {kind} | {attributes} | {label}")))
+    Ok(field(&format!("{name} | {kind} | {attributes}{} | {label}", bounds(type_name, kind))))
+}
+
+/// What real describes say that a custom field of this type cannot do.
+fn bounds(type_name: &str, kind: &str) -> &'static str {
+    let length: u32 = kind.split_whitespace().nth(1).and_then(|n| n.parse().ok()).unwrap_or(255);
+    match type_name {
+        "textarea" if length > 255 => " nofilter nosort nogroup",
+        "encryptedstring" => " nofilter nosort nogroup",
+        "multipicklist" | "location" | "address" => " nosort nogroup",
+        "datetime" | "time" | "double" | "currency" | "percent" | "textarea" => " nogroup",
+        _ => "",
+    }
+}
+
+/// The parts of a custom location: they are fields too, `Place__Latitude__s`.
+pub(crate) fn location_parts(field: &Field) -> Vec<Field> {
+    let stem = field.name.trim_end_matches("__c");
+    let part = |part: &str| {
+        let label = format!("{} ({part})", field.label);
+        self::field(&format!(
+            "{stem}__{part}__s | double 18,15 | create update nogroup compound:{} | {label}",
+            field.name
+        ))
+    };
+    vec![part("Latitude"), part("Longitude")]
 }
 
 /// What a custom field can be.
-const TYPES: [&str; 16] = [
+const TYPES: [&str; 19] = [
     "boolean",
     "int",
     "double",
@@ -151,6 +177,9 @@ const TYPES: [&str; 16] = [
     "picklist",
     "multipicklist",
     "reference",
+    "encryptedstring",
+    "location",
+    "combobox",
 ];
 
 /// A custom object with the fields that every object has.

@@ -40,7 +40,9 @@ fn point(planner: &mut Planner<'_>, operand: &Operand) -> Result<(String, String
         Operand::Path(name) => {
             let found = planner.resolve(name)?;
             let part = |object: &crate::schema::SObject, end: &str| {
-                let of = |f: &&Field| f.compound.as_deref() == Some(&found.field.name) && f.name.ends_with(end);
+                let of = |f: &&Field| {
+                    f.compound.as_deref() == Some(&found.field.name) && f.name.trim_end_matches("__s").ends_with(end)
+                };
                 object.fields.iter().find(of).map(|f| format!("{}.\"{}\"", planner.table, f.name))
             };
             // Of the object itself only: a parent's location would need its table here.

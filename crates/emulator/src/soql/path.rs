@@ -180,7 +180,7 @@ impl<'a> Planner<'a> {
         let columns: Vec<(String, &Field)> = places
             .iter()
             .filter_map(|(o, table)| Some((o.field(name)?, table)))
-            .filter(|(f, _)| f.kind.has_column())
+            .filter(|(f, _)| f.is_stored())
             .map(|(f, table)| (format!("{table}.\"{}\"", f.name), f))
             .collect();
         let Some((first, field)) = columns.first() else { return Err(self.no_column(name, "Name", at)) };
@@ -203,6 +203,9 @@ pub(super) fn path_of(parents: &[String]) -> String {
 
 /// The SQL that reads a field; compound addresses are put together as JSON.
 pub(crate) fn field_sql(table: &str, object: &SObject, field: &Field) -> String {
+    if let Some(formula) = &field.formula {
+        return formula.sql(table);
+    }
     if field.kind.has_column() {
         return format!("{table}.\"{}\"", field.name);
     }
@@ -214,7 +217,9 @@ pub(crate) fn field_sql(table: &str, object: &SObject, field: &Field) -> String 
     let pairs: Vec<String> = parts
         .iter()
         .map(|f| {
-            let part = f.name.strip_prefix(prefix).unwrap_or(&f.name);
+            // A part of a custom location: `Place__Latitude__s`.
+            let own = f.name.strip_suffix("__s").and_then(|name| name.rsplit_once("__")).map(|(_, part)| part);
+            let part = own.unwrap_or_else(|| f.name.strip_prefix(prefix).unwrap_or(&f.name));
             let key = part[..1].to_ascii_lowercase() + &part[1..];
             format!("'{key}', {table}.\"{}\"", f.name)
         })

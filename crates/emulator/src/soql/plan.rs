@@ -8,6 +8,7 @@ use super::condition::{self, Place};
 use super::path::{Join, unknown_object};
 use super::positioned;
 use crate::api_error::ApiError;
+use crate::org::ARCHIVED;
 use crate::schema::{FieldKind, SObject, Schema};
 
 /// A query ready to run.
@@ -30,6 +31,28 @@ pub(crate) struct Plan {
     pub(crate) values: Vec<SqlValue>,
     pub(crate) limit: Option<u64>,
     pub(crate) offset: u64,
+}
+
+impl Plan {
+    /// Whether the query reads a field of this name from an object of this name, here or in a parent.
+    pub(crate) fn reads(&self, object: &str, field: &str) -> bool {
+        let column = format!(".\"{field}\"");
+        let here = self.object == object || self.joins.contains(&format!("\"{object}\""));
+        let named = here
+            && self
+                .columns
+                .iter()
+                .chain([&self.joins, &self.filter, &self.grouping, &self.order])
+                .any(|sql| sql.contains(&column));
+        named || children(&self.outputs).any(|plan| plan.reads(object, field))
+    }
+}
+
+fn children(outputs: &[Output]) -> impl Iterator<Item = &Plan> {
+    outputs.iter().filter_map(|output| match output {
+        Output::Children { plan, .. } => Some(&**plan),
+        _ => None,
+    })
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -192,6 +215,10 @@ impl<'a> Planner<'a> {
         let mut filters = Vec::new();
         if !self.context.deleted_too && self.object.field("IsDeleted").is_some() {
             filters.push(format!("{}.\"IsDeleted\" = 0", self.table));
+        }
+        // Archived activities are no longer found by `query`; they are not deleted.
+        if !self.context.deleted_too && ARCHIVED.contains(&self.object.name.as_str()) {
+            filters.push(format!("{}.\"IsArchived\" = 0", self.table));
         }
         filters.extend(self.scope(query)?);
         if let Some(filter) = &query.filter {

@@ -47,6 +47,14 @@ pub(crate) fn find(db: &Connection, plan: &Plan) -> Result<Found, ApiError> {
     }
 }
 
+/// Whether a query matches more than so many rows, whatever its LIMIT.
+pub(crate) fn matches_more_than(db: &Connection, plan: &Plan, most: u64) -> Result<bool, ApiError> {
+    let from = format!("FROM \"{}\" t0{}{}{}", plan.object, plan.joins, plan.filter, plan.grouping);
+    let sql = format!("SELECT count(*) FROM (SELECT 1 {from} LIMIT {})", most.saturating_add(1).min(1 << 31));
+    let found: i64 = db.prepare_cached(&sql)?.query_row(params_from_iter(&plan.values), |row| row.get(0))?;
+    Ok(found.unsigned_abs() > most)
+}
+
 /// The rows of a plan that also meet `and`, a condition with one value.
 pub(crate) fn rows(db: &Connection, plan: &Plan, and: &str, value: Option<&str>) -> Result<Vec<i64>, ApiError> {
     let and = match (and.is_empty(), plan.filter.is_empty()) {

@@ -15,6 +15,7 @@ mod rows;
 mod search;
 mod soql;
 mod tooling;
+mod traps;
 
 use std::path::Path;
 
@@ -292,6 +293,21 @@ async fn a_fault_meets_the_request_it_was_meant_for() {
     let mut broken = org.http.get(org.url(limits)).bearer_auth(&org.emulator.info().access_token).send().await.unwrap();
     assert_eq!(broken.chunk().await.unwrap().unwrap().len(), 10);
     assert!(broken.chunk().await.is_err(), "the connection broke in the middle of the body");
+    fault(json!({"query": "FROM Lead"})).await;
+    let query =
+        async |object: &str| org.get(&format!("/services/data/v67.0/query?q=SELECT+Id+FROM%20{object}")).await.0;
+    assert_eq!([query("Contact").await, query("Lead").await, query("Lead").await], [200, 503, 200]);
     assert_eq!(fault(json!({"status": 1000})).await, 422);
     assert_eq!(fault(json!({"colour": "red"})).await, 422);
+}
+
+#[tokio::test]
+async fn orgs_that_live_at_the_same_time_have_keys_of_their_own() {
+    let (one, other) = (Org::start().await, Org::start().await);
+    let key = |org: &Org| std::fs::read(&org.emulator.info().private_key_file).unwrap();
+    assert_ne!(key(&one), key(&other));
+    let info = one.emulator.info();
+    let claims = json!({"iss": info.client_id, "sub": info.username, "aud": info.login_url, "exp": 4_000_000_000i64});
+    let assertion = sign(&other.emulator.info().private_key_file, &claims);
+    assert_eq!(one.token(&[("grant_type", JWT), ("assertion", &assertion)]).await.1["error"], "invalid_grant");
 }

@@ -552,3 +552,25 @@ async fn an_object_comes_with_its_fields() {
     let changed = org.patch(&format!("/sobjects/Thing__c/{thing}"), json!({"Size__c": 1.5})).await;
     assert_eq!(changed.status, 204);
 }
+
+#[tokio::test]
+async fn a_formula_comes_by_deploy_too() {
+    let org = Org::start().await;
+    let create = |formula: &str| {
+        format!(
+            "<createMetadata><metadata xsi:type=\"CustomField\"><fullName>Contact.Shout__c</fullName><label>Shout</label>\
+             <type>Text</type><formula>{formula}</formula></metadata></createMetadata>"
+        )
+    };
+    let refused = org.soap(&create("Nothing__c &amp; '!'")).await;
+    assert_eq!(text(&refused, "success"), "false", "{refused}");
+    assert!(refused.contains("Field Nothing__c does not exist. Check spelling."), "{refused}");
+    let made = org.soap(&create("UPPER(LastName) &amp; '!'")).await;
+    assert_eq!(text(&made, "success"), "true", "{made}");
+    org.make("Contact", json!({"LastName": "ada"})).await;
+    let (_, found) = org.get("/services/data/v67.0/query?q=SELECT+Shout__c+FROM+Contact+WHERE+LastName='ada'").await;
+    assert_eq!(found["records"][0]["Shout__c"], "ADA!");
+    let gone = "<deleteMetadata><type>CustomField</type><fullNames>Contact.Shout__c</fullNames></deleteMetadata>";
+    assert_eq!(text(&org.soap(gone).await, "success"), "true");
+    assert_eq!(org.get("/services/data/v67.0/query?q=SELECT+Shout__c+FROM+Contact").await.0, 400);
+}

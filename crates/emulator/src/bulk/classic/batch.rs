@@ -18,7 +18,7 @@ use crate::metadata::xml::element_raw;
 const LARGEST: usize = 10_000_000;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum State {
+pub(in crate::bulk) enum State {
     Queued,
     InProgress,
     Completed,
@@ -27,12 +27,12 @@ pub(super) enum State {
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Batch {
-    pub(super) id: String,
-    pub(super) state: State,
-    pub(super) message: Option<String>,
+pub(in crate::bulk) struct Batch {
+    pub(in crate::bulk) id: String,
+    pub(in crate::bulk) state: State,
+    pub(in crate::bulk) message: Option<String>,
     pub(super) created: Timestamp,
-    pub(super) changed: Timestamp,
+    pub(in crate::bulk) changed: Timestamp,
     pub(super) processed: u64,
     pub(super) failed: u64,
     pub(super) processing_ms: u64,

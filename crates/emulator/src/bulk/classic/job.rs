@@ -40,7 +40,7 @@ pub(crate) struct Job {
     pub(super) content_type: ContentType,
     pub(super) created_by: String,
     pub(super) state: State,
-    pub(super) batches: Vec<Batch>,
+    pub(in crate::bulk) batches: Vec<Batch>,
     pub(super) version: String,
     /// Batches are worked off one after the other. A real org does so only in serial mode.
     pub(super) turn: Arc<tokio::sync::Mutex<()>>,

@@ -57,8 +57,7 @@ async fn answer(
             if number.is_none_or(|number| !crate::rest::VERSIONS.contains(&number)) {
                 return Refusal::new("InvalidVersion", "Api version is not supported").told(wire);
             }
-            org.ledger.api_calls += 1;
-            if org.ledger.api_calls > org.daily_limit {
+            if !org.count_call() {
                 return Refusal::new("ExceededQuota", "TotalRequests Limit exceeded.").told(wire);
             }
             answer(&mut Call { org, user, version, wire }).unwrap_or_else(|refusal| refusal.told(wire))

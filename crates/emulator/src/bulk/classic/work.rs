@@ -32,7 +32,13 @@ pub(super) async fn work(shared: Shared, job: String, batch: String, turn: Arc<t
     if !begun(&shared, &job, &batch, State::Queued, Phase::UploadComplete).await {
         return;
     }
-    change(&shared, &job, &batch, |batch| batch.state = State::InProgress).await;
+    change(&shared, &job, &batch, |batch| {
+        // It may have been ended meanwhile.
+        if batch.state == State::Queued {
+            batch.state = State::InProgress;
+        }
+    })
+    .await;
     if !begun(&shared, &job, &batch, State::InProgress, Phase::InProgress).await {
         return;
     }
@@ -41,6 +47,9 @@ pub(super) async fn work(shared: Shared, job: String, batch: String, turn: Arc<t
     let took = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     change(&shared, &job, &batch, move |batch| {
         batch.processing_ms = took;
+        if batch.state != State::InProgress {
+            return;
+        }
         (batch.state, batch.message) = match end {
             Ok(()) => (State::Completed, None),
             Err(message) => (State::Failed, Some(message)),
@@ -232,6 +241,7 @@ fn query(org: &mut Org, id: &str, batch: &str, request: &[u8], folder: &std::pat
             "API_ERROR" => failed(ApiError { code: "FUNCTIONALITY_NOT_ENABLED", ..error }),
             _ => failed(error),
         })?;
+    org.in_time(&plan).map_err(failed)?;
     let run::Found::Rows(rows) = run::find(&org.db, &plan).map_err(failed)? else { return Ok(()) };
     let (content, count) = match job.content_type {
         ContentType::Csv => {

@@ -47,7 +47,7 @@ pub(super) async fn batch(
                 return Err(ApiError::bad("LIMIT_EXCEEDED", format!("Limit of {MOST} subrequests exceeded: {count}")));
             }
             // Documented: each subrequest counts against the limits. The call itself has been counted as the first.
-            series.shared.with_org(move |org| org.ledger.api_calls += count.saturating_sub(1) as u64).await;
+            series.shared.with_org(move |org| org.count_calls(count.saturating_sub(1) as u64)).await;
             let mut results: Vec<Value> = Vec::with_capacity(count);
             let mut failed = false;
             for request in batch.batch_requests {
