@@ -80,7 +80,10 @@ pub(crate) async fn callback(
     // To its end, also when the browser has left: what the org grants is kept or ended, and never forgotten.
     let (node, query) = (service.clone(), uri.query().unwrap_or_default().to_owned());
     let finishing = tokio::spawn(async move { finish(&node, begun, &query).await });
-    let finished = finishing.await.unwrap_or_else(|e| Err(Problem::internal("a login was not finished", &e).into()));
+    let finished = match finishing.await {
+        Ok(finished) => finished,
+        Err(panicked) => Err(Problem::internal("a login was not finished", &panicked).into()),
+    };
     match finished {
         Ok(integration) => {
             measures::login_finished();
