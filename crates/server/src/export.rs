@@ -2,6 +2,7 @@
 
 use axum::body::Body;
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
@@ -22,9 +23,15 @@ use crate::service::Service;
 ))]
 pub(crate) async fn export(State(service): State<Service>, caller: Caller) -> Result<Response, Problem> {
     caller.at_least(Role::Owner)?;
+    // Each holds a connection to the database for as long as its reader takes.
+    let turn = service.exports().try_acquire_owned().map_err(|_| {
+        let detail = "other exports are under way on this node";
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail, "ask again in some minutes")
+    })?;
     let pieces = caller.tenant.export(service.now()).await?;
     // An error breaks the answer off, which its reader sees.
-    let pieces = pieces.inspect(|piece| {
+    let pieces = pieces.inspect(move |piece| {
+        let _turn = &turn;
         if let Err(error) = piece {
             tracing::error!(%error, "an export broke off");
         }

@@ -10,6 +10,7 @@ use tieline_store::{Erasure, Person, PersonData, Removed, Role, SourceType, Uuid
 use tieline_sync::importer::import_ids;
 use utoipa::ToSchema;
 
+use crate::accounts::checked_email;
 use crate::caller::Caller;
 use crate::extract::{Body, Path, Query};
 use crate::lists::Place;
@@ -59,6 +60,7 @@ pub(crate) struct Named {
 }
 
 /// The same, checked.
+#[derive(Clone)]
 enum Checked {
     Email(String),
     Source(SourceType, String),
@@ -75,7 +77,7 @@ impl Named {
             Ok(text)
         };
         match (self.email, self.source_type, self.source_id) {
-            (Some(email), None, None) => Ok(Checked::Email(plain("email", email, 254)?)),
+            (Some(email), None, None) => Ok(Checked::Email(checked_email(&email)?)),
             (None, Some(kind), Some(id)) => {
                 let (kind, id) = (SourceType::from(kind), plain("source_id", id, 255)?);
                 // Contacts are kept under ids of 18 characters.
@@ -230,7 +232,11 @@ pub(crate) async fn erase(
             let removed = caller.tenant.preview_erasure(&one.person()).await?;
             ErasedView { erasure: None, removed: removed.into() }
         } else {
-            let erasure = caller.tenant.erase_person(&one.person(), service.now()).await?;
+            let (tenant, now, one) = (caller.tenant.clone(), service.now(), one.clone());
+            // To its end, also when whoever asked has left.
+            let erasing = tokio::spawn(async move { tenant.erase_person(&one.person(), now).await });
+            let erasing = erasing.await;
+            let erasure = erasing.map_err(|panicked| Problem::internal("a person was not erased", &panicked))??;
             ErasedView { erasure: Some(erasure.id), removed: erasure.removed.into() }
         });
     }

@@ -1,6 +1,7 @@
 //! The table of contents.
 
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use axum::Router;
@@ -9,6 +10,7 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
+use futures_util::FutureExt;
 use tokio::net::TcpListener;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::TimeoutLayer;
@@ -36,8 +38,18 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long requests may go on once the service is being stopped.
 const LAST_WORDS: Duration = Duration::from_secs(10);
+/// Until work that has panicked begins again.
+const AFTER_A_PANIC: Duration = Duration::from_secs(5);
 /// How long a batch of an import may take to be written after that, before the import is left to its lease.
 const LAST_BATCH: Duration = Duration::from_secs(5);
+
+/// Work behind the requests. One that panics is told of and begun anew: without it the node would look well and do nothing.
+async fn begun_again(name: &'static str, work: impl AsyncFn()) {
+    while AssertUnwindSafe(work()).catch_unwind().await.is_err() {
+        tracing::error!(work = name, "work in the background panicked, and begins again; see the panic's own message");
+        tokio::time::sleep(AFTER_A_PANIC).await;
+    }
+}
 
 /// The API, with its description. `limited` puts the limit of a class before its routes.
 fn api(limited: impl Fn(OpenApiRouter<Service>, Class) -> OpenApiRouter<Service>) -> OpenApiRouter<Service> {
@@ -197,15 +209,15 @@ pub async fn serve(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
     let keeper = service.clone();
-    let keeping_up = tokio::spawn(async move { keeper.keep_up().await });
+    let keeping_up = tokio::spawn(begun_again("syncs", async move || keeper.keep_up().await));
     let importer = service.clone();
-    let mut importing = tokio::spawn(async move { importer.work_imports().await });
+    let mut importing = tokio::spawn(begun_again("imports", async move || importer.work_imports().await));
     let sweeper = service.clone();
-    let sweeping = tokio::spawn(async move { sweeper.sweep_daily().await });
+    let sweeping = tokio::spawn(begun_again("sweeping", async move || sweeper.sweep_daily().await));
     let sender = service.clone();
-    let mut alerting = tokio::spawn(async move { sender.work_alerts().await });
+    let mut alerting = tokio::spawn(begun_again("alerts", async move || sender.work_alerts().await));
     let watcher = service.clone();
-    let watching = tokio::spawn(async move { watcher.watch_conditions().await });
+    let watching = tokio::spawn(begun_again("conditions", async move || watcher.watch_conditions().await));
     let gathering = tokio::spawn(telemetry::keep_small(service.clone()));
     let leaving = service.clone();
     let (stopping, over) = (service.stopping(), service.stopping());

@@ -17,7 +17,7 @@ use tieline_store::rate_limits::RateLimits;
 use tieline_store::{Integration, Status, Store, StoreError, Tenant, Uuid};
 use tieline_sync::integration::Login;
 use tieline_sync::{Ended, Importer, SyncError, Syncer, Window, Worked, integration};
-use tokio::sync::{Mutex, Notify, watch};
+use tokio::sync::{Mutex, Notify, Semaphore, watch};
 use tracing::Instrument;
 use url::Url;
 
@@ -43,6 +43,8 @@ const SESSION_LONGEST: SignedDuration = SignedDuration::from_hours(60 * 24);
 
 /// A query is answered after up to two minutes; and less than the client's own patience, which tells less.
 const UPSTREAM_PATIENCE: Duration = Duration::from_secs(130);
+/// Exports at a time. SQLite has four connections that read.
+const EXPORTS: usize = 2;
 
 /// How the service behaves.
 #[derive(Debug, Clone)]
@@ -139,6 +141,7 @@ struct Inner {
     readiness: Readiness,
     ways: Ways,
     noted: Noted,
+    exports: Arc<Semaphore>,
     /// Counts changes that a page may want to show.
     changes: watch::Sender<u64>,
     /// True once the service is being stopped.
@@ -175,6 +178,7 @@ impl Service {
             readiness: Readiness::of(store.clone(), clock.clone()),
             ways,
             noted: Noted::default(),
+            exports: Arc::new(Semaphore::new(EXPORTS)),
             imports: Notify::new(),
             store,
             settings,
@@ -210,6 +214,11 @@ impl Service {
 
     pub(crate) fn limits_of_node(&self) -> &Limits {
         &self.0.limits
+    }
+
+    /// Exports that may be under way on this node.
+    pub(crate) fn exports(&self) -> Arc<Semaphore> {
+        self.0.exports.clone()
     }
 
     pub(crate) fn wrong_keys(&self) -> &WrongKeys {

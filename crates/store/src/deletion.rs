@@ -10,7 +10,7 @@ use crate::open::{Store, Tenant};
 use crate::tenancy;
 
 /// Tables that may be long, and are emptied in batches first; then the rest goes at once.
-const LONG: [&str; 5] = ["integration_logs", "runs", "leads", "contacts", "import_rows"];
+const LONG: [&str; 6] = ["alert_deliveries", "integration_logs", "runs", "leads", "contacts", "import_rows"];
 
 /// Rows that one statement takes out: others wait for it.
 const BATCH: u32 = 5_000;
@@ -42,6 +42,7 @@ impl Tenant {
     pub async fn delete_business(&self, now: Timestamp) -> Result<bool, StoreError> {
         self.clear_long_tables(now).await?;
         self.drop_object_tables().await?;
+        self.clear_audit_log().await?;
         let mut tries = 0;
         loop {
             tries += 1;
@@ -86,6 +87,26 @@ impl Tenant {
             }
         }
         Ok(())
+    }
+
+    /// The log of a business is nobody's to change but the service's.
+    async fn clear_audit_log(&self) -> Result<(), StoreError> {
+        loop {
+            let mut tx = self.store().write("deleting a business").await?;
+            let gone = tx
+                .query(
+                    "DELETE FROM audit_log WHERE business_id = $1 AND id IN
+                     (SELECT id FROM audit_log WHERE business_id = $1 LIMIT $2)",
+                )
+                .bind(self.business())
+                .bind(BATCH)
+                .execute()
+                .await?;
+            tx.commit().await?;
+            if gone < u64::from(BATCH) {
+                return Ok(());
+            }
+        }
     }
 
     async fn delete_rest(&self, now: Timestamp) -> Result<bool, StoreError> {

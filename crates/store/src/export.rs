@@ -25,6 +25,9 @@ const WAITING: usize = 4;
 /// How long a reader may take for a piece: it holds a connection to the database, and the moment that it reads from.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long all of it may take: it reads from one moment, which the database keeps for it.
+const LONGEST: Duration = Duration::from_secs(30 * 60);
+
 /// How a column is written.
 #[derive(Debug, Clone, Copy)]
 enum As {
@@ -454,7 +457,8 @@ impl Tenant {
         let (send, receive) = mpsc::channel(WAITING);
         // In a task of its own: it goes on while its reader does something else, and ends with its reader.
         tokio::spawn(async move {
-            let written = write_all(&mut tx, business, &send).await;
+            let written = tokio::time::timeout(LONGEST, write_all(&mut tx, business, &send)).await;
+            let written = written.unwrap_or_else(|_| Err(too_slow()));
             // Before the reader is told, which may take for ever.
             drop(tx);
             if let Err(error) = written {
@@ -490,6 +494,11 @@ async fn write_all(tx: &mut Tx, business: Uuid, to: &Pieces) -> Result<(), Store
         }
     }
     sent(to, piece).await.map(drop)
+}
+
+fn too_slow() -> StoreError {
+    let reason = std::io::Error::other("its reader has taken half an hour");
+    StoreError::doing("exporting a business")(sqlx::Error::Io(reason))
 }
 
 /// False: nobody reads any more.

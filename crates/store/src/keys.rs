@@ -135,7 +135,7 @@ impl Tenant {
         }
     }
 
-    /// The same in a transaction that holds the business first (`FOR SHARE`, or `FOR UPDATE` for one at a time): for what
+    /// The same in a transaction that holds the business first (`FOR SHARE`, or `FOR NO KEY UPDATE` for one at a time): for what
     /// is sealed with a key that was there before, in a transaction that writes rows which refer to the business. Who
     /// retires a key, or keeps a login, takes both in that order.
     pub(crate) async fn write_sealed_holding(
@@ -153,7 +153,7 @@ impl Tenant {
             let mut tx = self.write(doing).await?;
             let hold = match lock {
                 BusinessLock::Share => "SELECT id FROM businesses WHERE id = $1 FOR SHARE",
-                BusinessLock::Alone => "SELECT id FROM businesses WHERE id = $1 FOR UPDATE",
+                BusinessLock::Alone => "SELECT id FROM businesses WHERE id = $1 FOR NO KEY UPDATE",
             };
             tx.query(hold).bind(self.business()).optional().await?;
             match &sealed {

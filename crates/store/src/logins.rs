@@ -261,7 +261,7 @@ impl Tenant {
         let sealed = self.seal(place(target), access.credentials.expose()).await?;
         let mut tx = self.write("keeping the new access").await?;
         // One login at a time in a business: two that come from the same org must not both find that it is new.
-        tx.query("SELECT id FROM businesses WHERE id = $1 FOR UPDATE").bind(self.business()).optional().await?;
+        tx.query("SELECT id FROM businesses WHERE id = $1 FOR NO KEY UPDATE").bind(self.business()).optional().await?;
         // Both data keys before both rows, as everybody takes them.
         tx.query(
             "SELECT id FROM data_keys WHERE business_id = $1 AND owner_id = ANY($2) AND retired_at IS NULL FOR UPDATE",
@@ -358,7 +358,7 @@ impl Tenant {
     /// [`StoreError`].
     pub async fn end_all_access(&self, now: Timestamp) -> Result<(), StoreError> {
         let mut tx = self.write("ending all access").await?;
-        tx.query("SELECT id FROM businesses WHERE id = $1 FOR UPDATE").bind(self.business()).optional().await?;
+        tx.query("SELECT id FROM businesses WHERE id = $1 FOR NO KEY UPDATE").bind(self.business()).optional().await?;
         let ended = tx
             .query(
                 "UPDATE integrations SET generation = generation + 1, updated_at = $1,

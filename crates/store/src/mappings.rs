@@ -131,6 +131,28 @@ impl Tenant {
         if tenancy::is_ours(table.name()) {
             return Err(StoreError::Taken(taken()));
         }
+        if self.integration(integration).await?.is_none() {
+            return Err(StoreError::NoIntegration { mapping: new.name.to_owned() });
+        }
+        // The table first: one that is there already is somebody else's, and never ours to drop.
+        if let Err(error) = self.make_table(&table).await {
+            return Err(if error.is_existing_table() { StoreError::Taken(taken()) } else { error });
+        }
+        let made = self.insert_mapping(integration, new, &table, now).await;
+        if made.is_err() {
+            self.drop_table(table.name()).await?;
+        }
+        let id = made?;
+        self.mapping(id).await?.ok_or_else(|| StoreError::doing("making the mapping")(sqlx::Error::RowNotFound))
+    }
+
+    async fn insert_mapping(
+        &self,
+        integration: Uuid,
+        new: &NewMapping<'_>,
+        table: &ObjectTable,
+        now: Timestamp,
+    ) -> Result<Uuid, StoreError> {
         let id = Uuid::now_v7();
         let columns = serde_json::to_value(table.columns()).unwrap_or_default();
         let mut tx = self.write("making the mapping").await?;
@@ -156,19 +178,13 @@ impl Tenant {
             .execute()
             .await?;
         tx.commit().await?;
-        // The mapping first: of two who want one table, one has been refused by now. A process that dies in between is
-        // made good by whoever reads or makes the mapping next.
-        if let Err(error) = self.make_table(&table).await {
-            let mut tx = self.write("making the mapping").await?;
-            tx.query("DELETE FROM mappings WHERE business_id = $1 AND id = $2")
-                .bind(self.business())
-                .bind(id)
-                .execute()
-                .await?;
-            tx.commit().await?;
-            return Err(if error.is_existing_table() { StoreError::Taken(taken()) } else { error });
-        }
-        self.mapping(id).await?.ok_or_else(|| StoreError::doing("making the mapping")(sqlx::Error::RowNotFound))
+        Ok(id)
+    }
+
+    async fn drop_table(&self, name: &str) -> Result<(), StoreError> {
+        let mut tx = self.store().database().begin(Scope::Schema, Access::Write, "dropping a table").await?;
+        tx.query(object_tables::drop_table(name)).execute().await?;
+        tx.commit().await
     }
 
     async fn make_table(&self, table: &ObjectTable) -> Result<(), StoreError> {
@@ -204,6 +220,11 @@ impl Tenant {
     /// # Errors
     /// [`StoreError`].
     pub async fn delete_mapping(&self, mapping: &Mapping) -> Result<bool, StoreError> {
+        // The table first: a mapping without one can be deleted again, and a table without a mapping by nobody.
+        if self.mapping(mapping.id).await?.is_none() {
+            return Ok(false);
+        }
+        self.drop_table(mapping.table.name()).await?;
         let mut tx = self.write("deleting the mapping").await?;
         let gone = tx
             .query("DELETE FROM mappings WHERE business_id = $1 AND id = $2")
@@ -212,13 +233,7 @@ impl Tenant {
             .execute()
             .await?;
         tx.commit().await?;
-        if gone == 0 {
-            return Ok(false);
-        }
-        let mut tx = self.store().database().begin(Scope::Schema, Access::Write, "dropping a table").await?;
-        tx.query(object_tables::drop_table(mapping.table.name())).execute().await?;
-        tx.commit().await?;
-        Ok(true)
+        Ok(gone > 0)
     }
 
     /// Drops the tables of all mappings: the business is about to go.
@@ -228,9 +243,7 @@ impl Tenant {
             tx.query("SELECT table_name FROM mappings WHERE business_id = $1").bind(self.business()).all().await?;
         drop(tx);
         for row in rows {
-            let mut tx = self.store().database().begin(Scope::Schema, Access::Write, "dropping a table").await?;
-            tx.query(object_tables::drop_table(&row.get::<String>("table_name")?)).execute().await?;
-            tx.commit().await?;
+            self.drop_table(&row.get::<String>("table_name")?).await?;
         }
         Ok(())
     }

@@ -233,6 +233,12 @@ impl Store {
                 }
             }
         }
+        let mut tx = self.write("clearing away what has ended").await?;
+        for table in ["sign_in_attempts", "password_resets"] {
+            let ended = tx.query(format!("DELETE FROM {table} WHERE expires_at < $1"));
+            swept += ended.bind(now).execute().await?;
+        }
+        tx.commit().await?;
         let before = ago(now, Retention::default().audit_days);
         Ok(swept + self.sweep_audit(None, before, now).await?)
     }

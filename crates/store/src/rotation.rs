@@ -207,7 +207,7 @@ impl Tenant {
         let (_, wrapped) = self.store().keys().ring().wrap_new(id.into_bytes(), &self.context(id)).await?;
         let mut tx = self.write("renewing a data key").await?;
         // The business before the key, as a login that is kept takes them.
-        tx.query("SELECT id FROM businesses WHERE id = $1 FOR UPDATE").bind(self.business()).optional().await?;
+        tx.query("SELECT id FROM businesses WHERE id = $1 FOR NO KEY UPDATE").bind(self.business()).optional().await?;
         let retired = tx
             .query("UPDATE data_keys SET retired_at = $1 WHERE business_id = $2 AND id = $3 AND retired_at IS NULL")
             .bind(now)

@@ -102,7 +102,10 @@ pub(crate) async fn delete_business(
             "ask again later, or end access there yourself (Connected Apps OAuth Usage) and send \"anyway\": true",
         ));
     }
-    tenant.delete_business(service.now()).await?;
+    // To its end, however long that takes and whether or not somebody waits for it.
+    let node = service.clone();
+    let deleting = tokio::spawn(async move { tenant.delete_business(node.now()).await });
+    deleting.await.map_err(|panicked| Problem::internal("a business was not deleted", &panicked))??;
     service.changed();
     Ok(Json(report))
 }

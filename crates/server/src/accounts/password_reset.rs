@@ -11,7 +11,7 @@ use url::Url;
 use utoipa::ToSchema;
 
 use crate::accounts::SecretText;
-use crate::accounts::session::{Method, begin};
+use crate::accounts::session::{Method, begin, end_before};
 use crate::caller::{Address, same_origin};
 use crate::extract::Body;
 use crate::passwords;
@@ -103,6 +103,7 @@ pub(crate) async fn reset_password(
     if service.takes_passwords() {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
+    end_before(&service, &headers, &address).await?;
     let (_, cookie) = begin(&service, user, &headers, &address, Method::ResetLink).await?;
     Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie)]).into_response())
 }

@@ -106,9 +106,18 @@ impl Service {
         if !self.store().take_alert_check("conditions", LOOK_EVERY, now).await? {
             return Ok(false);
         }
-        self.store().sweep_notifications(now.saturating_sub(KEPT).unwrap_or(Timestamp::MIN)).await?;
+        // What goes wrong with one is no reason not to look at the others: the next look is half an hour away.
+        if let Err(error) = self.store().sweep_notifications(now.saturating_sub(KEPT).unwrap_or(Timestamp::MIN)).await {
+            tracing::error!(%error, "old notifications were not cleared away");
+        }
         for tenant in self.store().every_tenant().await? {
-            let integrations = tenant.integrations().await?;
+            let integrations = match tenant.integrations().await {
+                Ok(integrations) => integrations,
+                Err(error) => {
+                    tracing::error!(%error, business = %tenant.business(), "could not look at a business's integrations");
+                    continue;
+                }
+            };
             let used = integrations.into_iter().filter(|i| matches!(i.status, Status::Active | Status::Error));
             let looks = stream::iter(used.filter(|i| i.has_credentials)).map(|i| self.look_at(&tenant, i));
             looks.buffer_unordered(AT_ONCE).collect::<()>().await;

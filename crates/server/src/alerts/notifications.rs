@@ -203,7 +203,13 @@ pub(crate) async fn notifications(
 pub(crate) async fn notification(caller: Caller, Path(id): Path<Uuid>) -> Result<Json<NotificationView>, Problem> {
     let found = caller.tenant.notification(id).await?.ok_or_else(|| Problem::not_found("notification"))?;
     let messages = caller.tenant.alert_deliveries(id, MESSAGES).await?;
-    let deliveries = Some(messages.into_iter().map(DeliveryView::from).collect());
+    // What a receiver has answered is the business of those who chose it.
+    let may_know = caller.role >= Role::Admin;
+    let view = |message| {
+        let view = DeliveryView::from(message);
+        DeliveryView { error: view.error.filter(|_| may_know), ..view }
+    };
+    let deliveries = Some(messages.into_iter().map(view).collect());
     Ok(Json(NotificationView { deliveries, ..found.into() }))
 }
 

@@ -55,6 +55,11 @@ impl BulkWriter {
     /// See [`crate::Store::limit_pages`].
     pub(crate) fn limit_pages(&self, pages: u32) {
         self.most_pages.store(pages, Ordering::Relaxed);
+        self.close();
+    }
+
+    /// Closes the connection; the next batch would open another.
+    pub(crate) fn close(&self) {
         *self.connection.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
@@ -88,6 +93,7 @@ fn open(path: &std::path::Path, most_pages: u32) -> rusqlite::Result<Connection>
         connection.pragma_update(None, name, value)?;
     }
     connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "secure_delete", true)?;
     connection.pragma_update(None, "cache_size", -8192)?;
     connection.pragma_update(None, "wal_autocheckpoint", 4000)?;
     if most_pages > 0 {

@@ -135,7 +135,10 @@ impl Tenant {
             let sealed = self.seal(self.place_of_key(), &*key).await?;
             let mut tx = self.write("keeping the key of erased persons").await?;
             // The business before the data key, as everybody takes them.
-            tx.query("SELECT id FROM businesses WHERE id = $1 FOR UPDATE").bind(self.business()).optional().await?;
+            tx.query("SELECT id FROM businesses WHERE id = $1 FOR NO KEY UPDATE")
+                .bind(self.business())
+                .optional()
+                .await?;
             if in_use(&mut tx, &sealed).await? {
                 // Whoever was first wins.
                 tx.query(

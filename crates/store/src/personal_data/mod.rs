@@ -10,8 +10,9 @@ mod markers;
 pub(crate) use markers::{Markers, hold};
 pub use {access::PersonData, erasure::Erasure, erasure::Removed};
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
+use futures_util::StreamExt;
 use uuid::Uuid;
 
 use crate::error::StoreError;
@@ -35,6 +36,9 @@ pub enum Person<'a> {
 /// The tables with a row for a person.
 const PEOPLE: [&str; 2] = ["contacts", "leads"];
 
+/// What is read of a row to know whose it is.
+const NAMES: &str = "id, source_type, source_id, email, name, phone, first_name, last_name";
+
 /// Texts that name a person are as long as this; a shorter one would be found within other words.
 const LONG_ENOUGH: usize = 6;
 
@@ -46,6 +50,8 @@ const TEXTS: usize = 40;
 struct Found {
     contacts: Vec<Uuid>,
     leads: Vec<Uuid>,
+    /// Those of both.
+    seen: HashSet<Uuid>,
     /// By source type.
     sources: BTreeSet<(String, String)>,
     /// What names them, wherever it stands: addresses, ids, full names, telephone numbers.
@@ -62,7 +68,7 @@ impl Found {
     fn take(&mut self, table: &str, row: &Row) -> Result<(), StoreError> {
         let rows = if table == "contacts" { &mut self.contacts } else { &mut self.leads };
         let id: Uuid = row.get("id")?;
-        if rows.contains(&id) {
+        if !self.seen.insert(id) {
             return Ok(());
         }
         rows.push(id);
@@ -70,9 +76,12 @@ impl Found {
         let (kind, source_id): (String, String) = (row.get("source_type")?, row.get("source_id")?);
         self.name(&kind, &source_id);
         self.sources.insert((kind, source_id));
-        for column in ["email", "name", "phone"] {
+        for column in ["email", "phone"] {
             self.say(row.find::<String>(column)?.as_deref());
         }
+        // One word may be any word.
+        let name = row.find::<String>("name")?.filter(|name| name.trim().contains(char::is_whitespace));
+        self.say(name.as_deref());
         let parts: [Option<String>; 2] = [row.find("first_name")?, row.find("last_name")?];
         if let [Some(first), Some(last)] = parts {
             self.say(Some(&format!("{first} {last}")));
@@ -102,21 +111,27 @@ async fn find(tx: &mut Tx, business: Uuid, person: &Person<'_>) -> Result<Found,
             let email = folded(email);
             found.say(Some(&email));
             for table in PEOPLE {
-                let rows = tx
-                    .query(format!("SELECT * FROM {table} WHERE business_id = $1 AND lower(email) LIKE $2 ESCAPE '\\'"))
-                    .bind(business)
-                    .bind(candidates(&email))
-                    .all()
-                    .await?;
-                for row in &rows {
+                // What is no more than alike is looked at one by one, and not kept.
+                let (condition, value) = match email.is_ascii() {
+                    true => ("lower(trim(email)) = $2", email.clone()),
+                    false => ("lower(email) LIKE $2 ESCAPE '\\'", candidates(&email)),
+                };
+                let query = tx.query(format!("SELECT {NAMES} FROM {table} WHERE business_id = $1 AND {condition}"));
+                let mut rows = query.bind(business).bind(value).stream()?;
+                while let Some(row) = rows.next().await {
+                    let row = row?;
                     if row.find::<String>("email")?.is_some_and(|held| folded(&held) == email) {
-                        found.take(table, row)?;
+                        found.take(table, &row)?;
                     }
                 }
             }
         }
         Person::Source { kind, id } => {
-            found.name(kind.name(), id);
+            // An id of Salesforce's is like nothing else; one of another source may be any word, and is looked for in
+            // texts where there is a row of it.
+            if *kind == SourceType::Salesforce {
+                found.name(kind.name(), id);
+            }
             found.sources.insert((kind.name().to_owned(), (*id).to_owned()));
         }
     }
@@ -127,7 +142,7 @@ async fn find(tx: &mut Tx, business: Uuid, person: &Person<'_>) -> Result<Found,
         for table in PEOPLE {
             let rows = tx
                 .query(format!(
-                    "SELECT * FROM {table} WHERE business_id = $1 AND source_type = $2 AND source_id = ANY($3)"
+                    "SELECT {NAMES} FROM {table} WHERE business_id = $1 AND source_type = $2 AND source_id = ANY($3)"
                 ))
                 .bind(business)
                 .bind(kind)

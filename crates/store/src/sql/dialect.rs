@@ -6,9 +6,10 @@ use super::transaction::Scope;
 use super::value::Value;
 use crate::tenancy;
 
-const WORDS: [(&str, &str); 5] = [
+const WORDS: [(&str, &str); 6] = [
     (" FOR UPDATE SKIP LOCKED", ""),
     (" FOR UPDATE", ""),
+    (" FOR NO KEY UPDATE", ""),
     (" FOR SHARE", ""),
     (" FOR KEY SHARE", ""),
     ("clock_ms()", "CAST(unixepoch('subsec') * 1000 AS INTEGER)"),

@@ -81,16 +81,18 @@ impl Database {
     /// Folds SQLite's write-ahead log into the file, and empties it: what was overwritten is in neither then. Whoever
     /// reads at this moment keeps it from being complete; the next one is.
     pub(crate) async fn fold(&self) {
-        if let Database::Sqlite { writer, .. } = self
-            && let Err(error) = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(writer).await
-        {
+        let Database::Sqlite { writer, .. } = self else { return };
+        // Nobody is waited for: all who write would wait too.
+        let fold = "PRAGMA busy_timeout = 0; PRAGMA wal_checkpoint(TRUNCATE); PRAGMA busy_timeout = 10000";
+        if let Err(error) = sqlx::raw_sql(fold).execute(writer).await {
             tracing::warn!(%error, "the write-ahead log was not emptied");
         }
     }
 
     pub(crate) async fn close(&self) {
         match self {
-            Database::Sqlite { writer, reader, .. } => {
+            Database::Sqlite { writer, reader, bulk } => {
+                bulk.close();
                 reader.close().await;
                 writer.close().await;
             }

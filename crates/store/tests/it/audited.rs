@@ -3,7 +3,7 @@
 use std::pin::Pin;
 
 use serde_json::json;
-use tieline_store::audit::{Actor, AuditEntry, AuditFilter};
+use tieline_store::audit::{Action, Actor, AuditEntry, AuditFilter, Entry};
 use tieline_store::{
     Connected, Credentials, Digest, Integration, Invited, NewAccess, NewApiKey, NewUser, Role, Session, StoreError,
     Tenant, Uuid,
@@ -12,7 +12,10 @@ use tieline_store::{
 use crate::database::{Db, now};
 use crate::imports::{asked, ids};
 
-on_both!(a_change_has_one_entry_and_without_it_does_not_happen);
+on_both!(
+    a_change_has_one_entry_and_without_it_does_not_happen,
+    entries_and_the_end_of_access_do_not_wait_for_each_other,
+);
 
 type Change<'a> = Pin<Box<dyn Future<Output = Result<(), StoreError>> + 'a>>;
 /// Begins a change, as often as one likes.
@@ -151,6 +154,33 @@ async fn a_change_has_one_entry_and_without_it_does_not_happen(db: Db) {
     assert!(!s.tenant.take_back_invitation(s.invitation, now()).await.unwrap());
     assert!(!s.tenant.delete_integration(s.integration.id, now()).await.unwrap());
     assert_eq!(newest(&db, &s).await.len(), told);
+}
+
+async fn entries_and_the_end_of_access_do_not_wait_for_each_other(db: Db) {
+    let s = scene(&db).await;
+    let entry = Entry::new(Actor::System, Action::ProxyBegun);
+    let calls = async {
+        for _ in 0..150 {
+            s.tenant.audit(&entry, now()).await.unwrap();
+        }
+    };
+    let changes = async {
+        for n in 0..150 {
+            let name = format!("name {n}");
+            s.tenant.update_integration(s.integration.id, Some(&name), None, None, now()).await.unwrap();
+        }
+    };
+    let ends = async {
+        for _ in 0..150 {
+            s.tenant.end_all_access(now()).await.unwrap();
+        }
+    };
+    let logins = async {
+        for _ in 0..30 {
+            authorized(&s).await.unwrap();
+        }
+    };
+    tokio::join!(calls, changes, ends, logins);
 }
 
 /// The entries of all chains, oldest first.
