@@ -226,6 +226,20 @@ impl Database {
     pub(crate) async fn open(&self) -> Result<Store, Failure> {
         self.resolved(&self.file()?).open().await
     }
+
+    /// One that is there: a name that was mistyped is no reason to make a database.
+    pub(crate) async fn open_existing(&self) -> Result<Store, Failure> {
+        let resolved = self.resolved(&self.file()?);
+        if let Address::File(path) = &resolved.address
+            && !path.exists()
+        {
+            return Err(Failure::usage(
+                format!("there is no database {}", path.display()),
+                "name it by --database-url or TIELINE_DATABASE_URL, as `tieline serve` is given it",
+            ));
+        }
+        resolved.open().await
+    }
 }
 
 impl Resolved {

@@ -162,14 +162,16 @@ pub struct NewUser<'a> {
     pub password_hash: Option<&'a str>,
 }
 
+const ANYBODY: &str = "SELECT id FROM users WHERE disabled_at IS NULL LIMIT 1";
+
 impl Store {
-    /// Whether there is anybody yet.
+    /// Whether there is anybody who may sign in. An account that was deleted leaves a row behind.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn has_users(&self) -> Result<bool, StoreError> {
         let mut tx = self.read("counting the users").await?;
-        Ok(tx.query("SELECT id FROM users LIMIT 1").optional().await?.is_some())
+        Ok(tx.query(ANYBODY).optional().await?.is_some())
     }
 
     /// Makes the first user, as owner of the business that the database began with, which takes the name. `None` if
@@ -186,12 +188,16 @@ impl Store {
     ) -> Result<Option<User>, StoreError> {
         let mut tx = self.write("setting up the first user").await?;
         // Whoever comes second waits here, and then finds a user.
-        tx.query("UPDATE businesses SET name = $1 WHERE id = $2")
-            .bind(business)
-            .bind(self.own().business())
-            .execute()
-            .await?;
-        if tx.query("SELECT id FROM users LIMIT 1").optional().await?.is_some() {
+        tx.query(
+            "INSERT INTO businesses (id, name, created_at) VALUES ($2, $1, $3)
+             ON CONFLICT (id) DO UPDATE SET name = excluded.name",
+        )
+        .bind(business)
+        .bind(self.own().business())
+        .bind(now)
+        .execute()
+        .await?;
+        if tx.query(ANYBODY).optional().await?.is_some() {
             return Ok(None);
         }
         let user = insert_user(&mut tx, user, now).await?;

@@ -83,7 +83,7 @@ impl Users {
 
 impl List {
     async fn run(self) -> Result<(), Failure> {
-        let store = self.database.open().await?;
+        let store = self.database.open_existing().await?;
         let users = store.users(SystemClock::default().now()).await?;
         store.close().await;
         if self.json {
@@ -124,7 +124,7 @@ async fn user(store: &Store, email: &str) -> Result<User, Failure> {
 impl ResetPassword {
     async fn run(self) -> Result<(), Failure> {
         let public_url = public_url(self.public_url.as_deref(), &self.database.file()?)?;
-        let store = self.database.open().await?;
+        let store = self.database.open_existing().await?;
         let user = user(&store, &self.email).await?;
         let made = ResetLink::make(&store, user.id, SystemClock::default().now()).await;
         let made = made.map_err(|problem| Failure::new(problem.detail().to_owned(), problem.hint().to_owned()))?;
@@ -150,7 +150,7 @@ impl ResetPassword {
 
 impl EndSessions {
     async fn run(self) -> Result<(), Failure> {
-        let store = self.database.open().await?;
+        let store = self.database.open_existing().await?;
         let user = user(&store, &self.email).await?;
         let ended = store.end_sessions_of(user.id, SystemClock::default().now()).await?;
         store.close().await;

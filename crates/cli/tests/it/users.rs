@@ -67,6 +67,12 @@ async fn an_operator_lists_users_ends_sessions_and_makes_reset_links() {
 
     let (code, out, err) = place.run(&[], &["users", "end-sessions", "Ada@Example.com"]);
     assert_eq!((code, out.as_str()), (0, "Ended 1 session of ada@example.com.\n"), "{err}");
+    // A name that was mistyped makes no database.
+    let typo = ["users", "list", "--database-url", "sqlite:typo.db"];
+    let (code, _, err) = place.run(&[], &typo);
+    assert!(code == 2 && err.contains("there is no database typo.db"), "{err}");
+    let (code, _, err) = place.run(&[], &typo);
+    assert!(code == 2 && err.contains("there is no database"), "it was made all the same: {err}");
     let (code, _, err) = place.run(&[], &["users", "reset-password", "nobody@example.com"]);
     assert!(code == 2 && err.contains("the user nobody@example.com is not there"), "{err}");
 

@@ -23,6 +23,7 @@ struct Page {
     /// What the provider is called, if there is one.
     provider: Option<String>,
     has_password: bool,
+    in_no_business: bool,
     identities: Vec<IdentityRow>,
     problem: Option<Problem>,
 }
@@ -49,6 +50,7 @@ impl FromRequestParts<Service> for Owner {
 async fn shown(service: &Service, signed_in: &SignedIn, problem: Option<Problem>) -> Result<Response, Failed> {
     let identities = service.store().identities_of(signed_in.user.id).await?;
     let account = service.store().account_of(signed_in.user.id).await?;
+    let in_no_business = service.store().memberships(signed_in.user.id).await?.is_empty();
     let status = problem.as_ref().map_or(axum::http::StatusCode::OK, Problem::status);
     let row = |identity: tieline_store::Identity| IdentityRow {
         id: identity.id.to_string(),
@@ -57,6 +59,7 @@ async fn shown(service: &Service, signed_in: &SignedIn, problem: Option<Problem>
         issuer: identity.issuer,
     };
     let page = Page {
+        in_no_business,
         email: signed_in.user.email.clone(),
         csrf: signed_in.csrf_token.clone(),
         provider: service.settings().open_id.as_ref().map(|told| told.name.clone()),

@@ -190,6 +190,8 @@ impl FromRequestParts<Service> for PageCaller {
         match crate::caller::of_a_form(parts, service).await {
             Ok(caller) => Ok(Self(caller)),
             Err(_) if service.store().has_users().await.is_ok_and(|has| !has) => Err(Redirect::to("/setup")),
+            // Signing in would lead here again.
+            Err(problem) if problem.code() == "no_business" => Err(Redirect::to("/account")),
             Err(_) => Err(Redirect::to("/sign-in")),
         }
     }

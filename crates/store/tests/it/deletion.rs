@@ -13,7 +13,11 @@ use tieline_store::{
 use crate::database::{Db, now};
 use crate::imports::{asked, contact, create};
 
-on_both!(a_deleted_business_leaves_nothing_behind, a_deleted_account_is_an_id_and_nothing_else,);
+on_both!(
+    a_deleted_business_leaves_nothing_behind,
+    a_deleted_account_is_an_id_and_nothing_else,
+    when_the_last_account_has_gone_somebody_may_be_the_first_again,
+);
 
 async fn owner(db: &Db) -> User {
     let new = NewUser { email: "owner@example.com", name: "Ada", password_hash: Some("$argon2id$x") };
@@ -118,6 +122,18 @@ async fn a_deleted_business_leaves_nothing_behind(db: Db) {
     assert!(matches!(b.verify_audit().await.unwrap(), Verification::Verified { .. }));
     let left = db.store.memberships(owner.id).await.unwrap();
     assert_eq!(left.iter().map(|m| m.name()).collect::<Vec<_>>(), ["b", "first"], "its people keep their accounts");
+}
+
+async fn when_the_last_account_has_gone_somebody_may_be_the_first_again(db: Db) {
+    let owner = owner(&db).await;
+    let membership = db.store.membership(owner.id, db.store.own().business()).await.unwrap().unwrap();
+    assert!(db.store.as_member(&membership).delete_business(now()).await.unwrap());
+    assert!(db.store.has_users().await.unwrap());
+    assert_eq!(db.store.delete_account(owner.id, None, now()).await.unwrap(), AccountDeletion::Done);
+    assert!(!db.store.has_users().await.unwrap());
+    let new = NewUser { email: "next@example.com", name: "N", password_hash: None };
+    let next = db.store.set_up(&new, "Anew", "", now()).await.unwrap().unwrap();
+    assert_eq!(db.store.memberships(next.id).await.unwrap()[0].name(), "Anew");
 }
 
 async fn a_deleted_account_is_an_id_and_nothing_else(db: Db) {
