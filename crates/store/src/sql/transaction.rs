@@ -297,12 +297,15 @@ fn sqlite(sql: Cow<'static, str>, values: Vec<Value>, scope: &Scope) -> Result<S
         Cow::Borrowed(sql) => for_sqlite(sql, scope),
         Cow::Owned(sql) => Cow::Owned(for_sqlite(&sql, scope).into_owned()),
     };
-    let (sql, values) = if values.len() > NAMED { by_place(&sql, values) } else { (sql, values) };
+    // A list of rows is another statement for each length, and sqlx keeps the last hundred of a connection: with some
+    // thousand values each is large, and the memory of all of them is the service's for good.
+    let kept = values.len() <= NAMED;
+    let (sql, values) = if kept { (sql, values) } else { by_place(&sql, values) };
     let mut arguments = SqliteArguments::default();
     for value in values {
         value.add_to_sqlite(&mut arguments).map_err(sqlx::Error::Encode)?;
     }
-    Ok(sqlx::query_with(AssertSqlSafe(sql), arguments))
+    Ok(sqlx::query_with(AssertSqlSafe(sql), arguments).persistent(kept))
 }
 
 fn postgres(sql: Cow<'static, str>, values: Vec<Value>, prepared: bool) -> Result<PostgresQuery, sqlx::Error> {
