@@ -49,7 +49,7 @@ struct Exported {
     left_out: &'static [&'static str],
 }
 
-const TABLES: [Exported; 24] = [
+const TABLES: [Exported; 25] = [
     Exported {
         table: "businesses",
         columns: &[("id", Id), ("name", Text), ("settings", Json), ("created_at", Time)],
@@ -304,6 +304,20 @@ const TABLES: [Exported; 24] = [
             ("created_at", Time),
             ("updated_at", Time),
         ],
+        left_out: &["plan"],
+    },
+    Exported {
+        table: "row_errors",
+        columns: &[
+            ("business_id", Id),
+            ("mapping_id", Id),
+            ("record_id", Text),
+            ("column_name", Text),
+            ("run_id", Id),
+            ("reason", Text),
+            ("value", Text),
+            ("at", Time),
+        ],
         left_out: &[],
     },
     Exported {
@@ -322,6 +336,10 @@ const TABLES: [Exported; 24] = [
             ("updated", Int),
             ("deleted", Int),
             ("api_calls", Int),
+            ("bytes", Int),
+            ("drift_found", Int),
+            ("failed_cells", Int),
+            ("retry_at", Time),
             ("error", Text),
         ],
         left_out: &["fence"],

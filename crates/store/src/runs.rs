@@ -22,6 +22,8 @@ pub enum RunState {
     Success,
     /// Ended with an error; the next run goes on where it stopped.
     Failed,
+    /// The org's API calls of the day are spent; a later run goes on where it stopped.
+    PausedQuota,
 }
 
 impl RunState {
@@ -30,6 +32,7 @@ impl RunState {
             RunState::Running => "running",
             RunState::Success => "success",
             RunState::Failed => "failed",
+            RunState::PausedQuota => "paused_quota",
         }
     }
 }
@@ -59,6 +62,14 @@ pub struct Run {
     pub deleted: i64,
     /// Requests to the org.
     pub api_calls: i64,
+    /// Bytes of the org's answers.
+    pub bytes: i64,
+    /// Differences that no cursor could see, found by comparing, and repaired.
+    pub drift_found: i64,
+    /// Values that did not fit their columns.
+    pub failed_cells: i64,
+    /// When a run that ran out of the org's API calls is tried again.
+    pub retry_at: Option<Timestamp>,
     /// Why it failed.
     pub error: Option<String>,
     #[serde(skip)]
@@ -289,6 +300,10 @@ pub(crate) fn run(row: &Row) -> Result<Run, StoreError> {
         updated: row.get("updated")?,
         deleted: row.get("deleted")?,
         api_calls: row.get("api_calls")?,
+        bytes: row.get("bytes")?,
+        drift_found: row.get("drift_found")?,
+        failed_cells: row.get("failed_cells")?,
+        retry_at: row.find("retry_at")?,
         error: row.find("error")?,
         fence: row.get("fence")?,
     })

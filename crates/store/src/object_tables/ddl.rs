@@ -55,6 +55,30 @@ pub(crate) fn create(table: &ObjectTable, business: Uuid, postgres: bool) -> Vec
     statements
 }
 
+/// The statements that give the table its columns, where `there` are those that it has: columns are renamed where they
+/// still have their old name, and added where they are missing.
+pub(crate) fn alter(
+    table: &ObjectTable,
+    there: &[String],
+    renamed: &[(String, String)],
+    postgres: bool,
+) -> Vec<String> {
+    let name = quoted(table.name());
+    let mut there: Vec<&str> = there.iter().map(String::as_str).collect();
+    let mut statements = Vec::new();
+    for (old, new) in renamed {
+        if there.contains(&old.as_str()) && !there.contains(&new.as_str()) {
+            statements.push(format!("ALTER TABLE {name} RENAME COLUMN {} TO {}", quoted(old), quoted(new)));
+            there.retain(|column| column != old);
+        }
+    }
+    for column in table.columns().iter().filter(|column| !there.contains(&column.name.as_str())) {
+        let kind = type_of(column.kind, postgres);
+        statements.push(format!("ALTER TABLE {name} ADD COLUMN {} {kind}", quoted(&column.name)));
+    }
+    statements
+}
+
 pub(crate) fn drop_table(table: &str) -> String {
     format!("DROP TABLE IF EXISTS {}", quoted(table))
 }

@@ -26,8 +26,9 @@ mod step;
 pub mod table;
 
 pub use rows::{Deletion, Rows};
+pub use step::Change;
 pub use table::{Column, ColumnKind, ObjectTable, TableError};
 
-pub(crate) use ddl::{create, drop_table};
+pub(crate) use ddl::{alter, create, drop_table};
 pub(crate) use sqlite::BulkWriter;
-pub(crate) use step::{Step, commit};
+pub(crate) use step::commit;

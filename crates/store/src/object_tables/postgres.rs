@@ -11,6 +11,7 @@ use sqlx::{Arguments, Encode, Postgres, Type};
 
 use super::decimal;
 use super::rows::{Cell, Rows};
+use super::step::Kind;
 use super::table::{ColumnKind, ObjectTable, quoted};
 use crate::error::StoreError;
 use crate::runs::StepOutcome;
@@ -192,6 +193,35 @@ pub(super) fn upsert(table: &ObjectTable) -> String {
     )
 }
 
+/// The statement for some columns of rows that are there, in no newer version; or for how records went.
+pub(super) fn update(table: &ObjectTable, marks: bool) -> String {
+    let name = quoted(table.name());
+    let columns = table.quoted_columns();
+    let kinds = kinds(table);
+    let given: Vec<String> =
+        kinds.iter().enumerate().map(|(n, kind)| format!("${}::{}[]", n + 1, oids(*kind).2)).collect();
+    // Behind the id stand the mapped columns, then stamp, deletion, master and time.
+    let last = columns.len() - 4;
+    let changed =
+        if marks { [&columns[1..last], &columns[last + 1..last + 3]].concat() } else { columns[1..last].to_vec() };
+    let list = |prefix: &str| changed.iter().map(|c| format!("{prefix}.{c}")).collect::<Vec<_>>().join(", ");
+    let set: Vec<String> = changed.iter().map(|c| format!("{c} = g.{c}")).collect();
+    format!(
+        "WITH put AS (
+             UPDATE {name} AS t SET {set}, \"_synced_at\" = ${written} FROM unnest({arrays}) AS g ({given})
+             WHERE t.\"id\" = g.\"id\" AND coalesce(g.\"_stamp\" >= t.\"_stamp\", true)
+                 AND ROW({new}) IS DISTINCT FROM ROW({old})
+             RETURNING t.\"_deleted\" IS NOT NULL AS gone)
+         SELECT 0::bigint AS inserted, count(*) AS updated, count(*) FILTER (WHERE gone) AS deleted FROM put",
+        set = set.join(", "),
+        written = kinds.len() + 1,
+        arrays = given.join(", "),
+        given = columns[..columns.len() - 1].join(", "),
+        new = list("g"),
+        old = list("t"),
+    )
+}
+
 fn kinds(table: &ObjectTable) -> Vec<ColumnKind> {
     let own = table.columns().iter().map(|column| column.kind);
     let ours = [ColumnKind::DateTime, ColumnKind::Text, ColumnKind::Text];
@@ -201,11 +231,12 @@ fn kinds(table: &ObjectTable) -> Vec<ColumnKind> {
 /// Writes a batch within a transaction.
 pub(super) async fn write(
     tx: &mut Tx,
+    kind: Kind,
     table: &ObjectTable,
     rows: &Rows,
     now: jiff::Timestamp,
 ) -> Result<StepOutcome, StoreError> {
-    if rows.is_empty() {
+    if kind == Kind::Nothing {
         return Ok(StepOutcome::default());
     }
     let chosen = rows.each_once();
@@ -217,7 +248,8 @@ pub(super) async fn write(
         arguments.add(array).map_err(sqlx::Error::Encode).map_err(StoreError::doing("encoding rows"))?;
     }
     arguments.add(crate::sql::PgTime(now)).map_err(sqlx::Error::Encode).map_err(StoreError::doing("encoding rows"))?;
-    let row = tx.postgres_row(upsert(table), arguments).await?;
+    let statement = if kind == Kind::Whole { upsert(table) } else { update(table, kind == Kind::Marks) };
+    let row = tx.postgres_row(statement, arguments).await?;
     let count = |name: &str| row.get::<i64>(name).map(|n| u64::try_from(n).unwrap_or_default());
     Ok(StepOutcome { inserted: count("inserted")?, updated: count("updated")?, deleted: count("deleted")? })
 }

@@ -12,6 +12,7 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, Statement, ToSql};
 
 use super::rows::{Cell, Rows};
+use super::step::Kind;
 use super::table::{ColumnKind, ObjectTable, quoted};
 use super::{Deletion, decimal};
 use crate::error::StoreError;
@@ -38,8 +39,10 @@ pub(crate) struct Beside {
 pub(crate) struct Batch {
     /// The first of them must touch one row, or nothing is done.
     pub(crate) before: Vec<Beside>,
+    /// With the columns that the rows have.
     pub(crate) table: Arc<ObjectTable>,
     pub(crate) rows: Rows,
+    pub(crate) kind: Kind,
     pub(crate) after: Box<dyn FnOnce(StepOutcome) -> Vec<Beside> + Send>,
     pub(crate) now: Timestamp,
 }
@@ -70,18 +73,45 @@ impl BulkWriter {
         written.unwrap_or_else(|_| Err(StoreError::doing("writing rows")(sqlx::Error::WorkerCrashed)))
     }
 
+    /// Changes a table, in the same manner. The connections of the pools have views before the tables, at which SQLite
+    /// stumbles when a column is renamed.
+    pub(crate) async fn alter(
+        &self,
+        table: Arc<ObjectTable>,
+        renamed: Vec<(String, String)>,
+    ) -> Result<(), StoreError> {
+        let this = self.clone();
+        let alter = move |connection: &mut Connection| {
+            let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+            let there: Vec<String> = transaction
+                .prepare("SELECT name FROM pragma_table_info(?1)")?
+                .query_map([table.name()], |row| row.get(0))?
+                .collect::<rusqlite::Result<_>>()?;
+            for statement in super::alter(&table, &there, &renamed, false) {
+                transaction.execute_batch(&statement)?;
+            }
+            transaction.commit()
+        };
+        let altered = tokio::task::spawn_blocking(move || this.with(alter)).await;
+        altered.unwrap_or_else(|_| Err(StoreError::doing("changing a table")(sqlx::Error::WorkerCrashed)))
+    }
+
     fn write_now(&self, batch: Batch) -> Result<Written, StoreError> {
+        self.with(|connection| write(connection, batch))
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
         let mut slot = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         let connection = match &mut *slot {
             Some(connection) => connection,
             none => none.insert(open(&self.path, self.most_pages.load(Ordering::Relaxed)).map_err(failed)?),
         };
-        let written = write(connection, batch).map_err(failed);
-        if written.is_err() {
+        let done = work(connection).map_err(failed);
+        if done.is_err() {
             // Whatever state it is in, the next batch has a new one.
             *slot = None;
         }
-        written
+        done
     }
 }
 
@@ -110,7 +140,11 @@ fn write(connection: &mut Connection, batch: Batch) -> rusqlite::Result<Written>
             return Ok((batch.rows, None));
         }
     }
-    let outcome = rows(&transaction, &batch.table, &batch.rows, batch.now)?;
+    let outcome = match batch.kind {
+        Kind::Whole => rows(&transaction, &batch.table, &batch.rows, batch.now)?,
+        Kind::Cells | Kind::Marks => cells(&transaction, &batch, batch.kind == Kind::Marks)?,
+        Kind::Nothing => StepOutcome::default(),
+    };
     for beside in (batch.after)(outcome) {
         run(&transaction, &beside)?;
     }
@@ -138,17 +172,48 @@ fn rows(connection: &Connection, table: &ObjectTable, rows: &Rows, now: Timestam
     let mut scratch = Scratch { now: moment(now.as_millisecond()), stamp: String::new() };
     for row in rows.each_once() {
         scratch.stamp = rows.stamp(row).map(moment).unwrap_or_default();
-        bind(&mut insert, table, rows, row, &scratch)?;
+        bind(&mut insert, table, rows, row, &scratch, true)?;
         let touched = if insert.raw_execute()? == 1 {
             outcome.inserted += 1;
             true
         } else {
-            bind(&mut update, table, rows, row, &scratch)?;
+            bind(&mut update, table, rows, row, &scratch, true)?;
             let updated = update.raw_execute()? == 1;
             outcome.updated += u64::from(updated);
             updated
         };
         outcome.deleted += u64::from(touched && rows.deleted(row).is_some());
+    }
+    Ok(outcome)
+}
+
+/// Some columns of rows that are there in no newer version.
+fn cells(connection: &Connection, batch: &Batch, marks: bool) -> rusqlite::Result<StepOutcome> {
+    let table = &batch.table;
+    let columns = table.quoted_columns();
+    let last = columns.len() - 4;
+    let changed: Vec<usize> = if marks { (1..last).chain([last + 1, last + 2]).collect() } else { (1..last).collect() };
+    let set: Vec<String> = changed.iter().map(|n| format!("{} = ?{}", columns[*n], n + 1)).collect();
+    let list = |of: &dyn Fn(usize) -> String| changed.iter().map(|n| of(*n)).collect::<Vec<_>>().join(", ");
+    let update = format!(
+        "UPDATE main.{} SET {}, \"_synced_at\" = ?{} WHERE \"id\" = ?1 AND coalesce(?{} >= \"_stamp\", true)
+         AND ({}) IS NOT ({})",
+        quoted(table.name()),
+        set.join(", "),
+        columns.len(),
+        last + 1,
+        list(&|n| format!("?{}", n + 1)),
+        list(&|n| columns[n].clone()),
+    );
+    let mut update = connection.prepare_cached(&update)?;
+    let mut outcome = StepOutcome::default();
+    let mut scratch = Scratch { now: moment(batch.now.as_millisecond()), stamp: String::new() };
+    for row in batch.rows.each_once() {
+        scratch.stamp = batch.rows.stamp(row).map(moment).unwrap_or_default();
+        bind(&mut update, table, &batch.rows, row, &scratch, marks)?;
+        let updated = update.raw_execute()? == 1;
+        outcome.updated += u64::from(updated);
+        outcome.deleted += u64::from(updated && batch.rows.deleted(row).is_some());
     }
     Ok(outcome)
 }
@@ -187,6 +252,7 @@ fn bind(
     rows: &Rows,
     row: usize,
     scratch: &Scratch,
+    marks: bool,
 ) -> rusqlite::Result<()> {
     statement.raw_bind_parameter(1, rows.id(row))?;
     let mut place = 1;
@@ -204,8 +270,10 @@ fn bind(
         }
     }
     statement.raw_bind_parameter(place + 1, rows.stamp(row).map(|_| scratch.stamp.as_str()))?;
-    statement.raw_bind_parameter(place + 2, rows.deleted(row).map(Deletion::name))?;
-    statement.raw_bind_parameter(place + 3, rows.master(row))?;
+    if marks {
+        statement.raw_bind_parameter(place + 2, rows.deleted(row).map(Deletion::name))?;
+        statement.raw_bind_parameter(place + 3, rows.master(row))?;
+    }
     statement.raw_bind_parameter(place + 4, scratch.now.as_str())
 }
 

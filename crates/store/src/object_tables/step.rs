@@ -1,88 +1,160 @@
-//! A step of a mapping's run: rows, checkpoint and counters, all of it or nothing.
+//! A step of a mapping's run: rows, where the mapping stands, and counters, all of it or nothing.
+
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use super::sqlite::{Batch, Beside};
 use super::{Rows, postgres};
-use crate::checkpoints::Checkpoint;
 use crate::error::StoreError;
-use crate::mappings::Mapping;
+use crate::mappings::{Mapping, MappingStep, RowError};
 use crate::open::Tenant;
 use crate::runs::{Run, StepOutcome};
-use crate::sql::Database;
+use crate::sql::{Database, Value};
 
-/// What goes with the rows.
-pub(crate) struct Step<'a> {
-    pub(crate) run: &'a Run,
-    pub(crate) mapping: &'a Mapping,
-    pub(crate) checkpoint: &'a Checkpoint,
-    pub(crate) api_calls: u64,
-    pub(crate) now: Timestamp,
+/// What rows do to a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change<'a> {
+    /// What is new goes in, what is newer or different in the same version replaces.
+    Rows,
+    /// They have these columns of the table only, by their places, which are set in rows that are there in no newer
+    /// version.
+    Cells(&'a [usize]),
+    /// They have no columns: they say how records went, or that they came back.
+    Marks,
 }
 
-/// Moves the checkpoint, if it is still this run's and the integration connected.
-fn move_checkpoint(step: &Step<'_>) -> Beside {
-    let scan = step.checkpoint.scan.as_ref();
+impl Change<'_> {
+    pub(super) fn is_nothing(self) -> bool {
+        matches!(self, Change::Cells([]))
+    }
+}
+
+/// What a batch does with its rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// They go in, or replace.
+    Whole,
+    /// Their columns are set in rows that are there.
+    Cells,
+    /// The same, and how the records went.
+    Marks,
+    /// None.
+    Nothing,
+}
+
+/// Moves where the mapping stands, if that is still this run's and the integration connected.
+fn stand(run: &Run, mapping: &Mapping, step: &MappingStep<'_>) -> Beside {
+    let standing = step.standing;
+    let scan = standing.checkpoint.scan.as_ref();
     Beside {
-        sql: "UPDATE mapping_checkpoints SET through = $1, scan_stamp = $2, scan_id = $3, scan_until = $4
-              WHERE mapping_id = $5 AND fence = $6 AND (SELECT status FROM integrations WHERE id = $7) <> 'inactive'",
+        sql: "UPDATE mapping_checkpoints SET through = $1, scan_stamp = $2, scan_id = $3, scan_until = $4,
+              verified_through = $5, progress = $6 WHERE mapping_id = $7 AND fence = $8
+              AND (SELECT status FROM integrations WHERE id = $9) <> 'inactive'",
         values: vec![
-            step.checkpoint.through.into(),
+            standing.checkpoint.through.into(),
             scan.map(|(position, _)| position.stamp).into(),
             scan.map(|(position, _)| position.id.clone()).into(),
             scan.map(|(_, until)| *until).into(),
-            step.mapping.id.into(),
-            step.run.fence().into(),
-            step.run.integration_id.into(),
+            standing.verified_through.into(),
+            serde_json::to_value(&standing.progress).unwrap_or_default().into(),
+            mapping.id.into(),
+            run.fence().into(),
+            run.integration_id.into(),
         ],
     }
 }
 
-fn count(run: uuid::Uuid, read: usize, calls: u64, outcome: StepOutcome) -> Beside {
-    Beside {
+fn count(run: &Run, step: &MappingStep<'_>) -> impl FnOnce(StepOutcome) -> Beside + Send + use<> {
+    let (id, spent) = (run.id, step.spent);
+    let number = |n: u64| Value::from(i64::try_from(n).unwrap_or(i64::MAX));
+    move |outcome| Beside {
         sql: "UPDATE runs SET rows_read = rows_read + $1, inserted = inserted + $2, updated = updated + $3,
-              deleted = deleted + $4, api_calls = api_calls + $5 WHERE id = $6",
+              deleted = deleted + $4, api_calls = api_calls + $5, bytes = bytes + $6, drift_found = drift_found + $7,
+              failed_cells = failed_cells + $8 WHERE id = $9",
         values: vec![
-            (read as i64).into(),
-            (outcome.inserted as i64).into(),
-            (outcome.updated as i64).into(),
-            (outcome.deleted as i64).into(),
-            (calls as i64).into(),
-            run.into(),
+            number(spent.read),
+            number(outcome.inserted),
+            number(outcome.updated),
+            number(outcome.deleted),
+            number(spent.api_calls),
+            number(spent.bytes),
+            number(spent.drift_found),
+            number(spent.failed_cells),
+            id.into(),
         ],
     }
 }
 
-pub(crate) async fn commit(tenant: &Tenant, step: &Step<'_>, rows: Rows) -> Result<(Rows, StepOutcome), StoreError> {
-    let fenced = || StoreError::Fenced { run: step.run.id.to_string() };
-    let (run, read, calls) = (step.run.id, rows.len(), step.api_calls);
+/// Of the records that are written, what was wrong before goes, and what is wrong now comes.
+fn errors(run: &Run, mapping: &Mapping, step: &MappingStep<'_>, now: Timestamp) -> Vec<Beside> {
+    let mut statements = Vec::new();
+    if step.standing.progress.failing && matches!(step.change, Change::Rows) && !step.rows.is_empty() {
+        let ids: Vec<String> = (0..step.rows.len()).map(|row| step.rows.id(row).to_owned()).collect();
+        statements.push(Beside {
+            sql: "DELETE FROM row_errors WHERE mapping_id = $1 AND record_id = ANY($2)",
+            values: vec![mapping.id.into(), ids.into()],
+        });
+    }
+    statements.extend(step.errors.iter().map(|error| {
+        let RowError { record, column, reason, value } = error;
+        Beside {
+            sql: "INSERT INTO row_errors (business_id, mapping_id, record_id, column_name, run_id, reason, value, at)
+                  VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+                  ON CONFLICT (mapping_id, record_id, column_name) DO UPDATE SET run_id = excluded.run_id,
+                      reason = excluded.reason, value = excluded.value, at = excluded.at",
+            values: vec![
+                mapping.business_id.into(),
+                mapping.id.into(),
+                record.into(),
+                column.into(),
+                run.id.into(),
+                reason.into(),
+                value.into(),
+                now.into(),
+            ],
+        }
+    }));
+    statements
+}
+
+pub(crate) async fn commit(
+    tenant: &Tenant,
+    run: &Run,
+    mapping: &Mapping,
+    step: MappingStep<'_>,
+    now: Timestamp,
+) -> Result<(Rows, StepOutcome), StoreError> {
+    let fenced = || StoreError::Fenced { run: run.id.to_string() };
+    let (stand, count, errors) = (stand(run, mapping, &step), count(run, &step), errors(run, mapping, &step, now));
+    let (table, kind) = match step.change {
+        _ if step.rows.is_empty() || step.change.is_nothing() => (mapping.table.clone(), Kind::Nothing),
+        Change::Rows => (mapping.table.clone(), Kind::Whole),
+        Change::Cells(columns) => (Arc::new(mapping.table.part(columns)), Kind::Cells),
+        Change::Marks => (Arc::new(mapping.table.part(&[])), Kind::Marks),
+    };
     let (mut rows, outcome) = match tenant.store().database() {
         Database::Sqlite { writer, bulk, .. } => {
             // Whoever holds it is the one that writes.
             let turn = writer.acquire().await.map_err(StoreError::doing("writing rows"))?;
-            let batch = Batch {
-                before: vec![move_checkpoint(step)],
-                table: step.mapping.table.clone(),
-                rows,
-                after: Box::new(move |outcome| vec![count(run, read, calls, outcome)]),
-                now: step.now,
-            };
+            let after = Box::new(move |outcome| errors.into_iter().chain([count(outcome)]).collect());
+            let batch = Batch { before: vec![stand], table, rows: step.rows, kind, after, now };
             let (rows, outcome) = bulk.write(batch).await?;
             drop(turn);
             (rows, outcome.ok_or_else(fenced)?)
         }
         Database::Postgres { .. } => {
             let mut tx = tenant.write("writing rows").await?;
-            tenant.hold_integration(&mut tx, step.run.integration_id).await?;
-            let checkpoint = move_checkpoint(step);
-            if tx.query(checkpoint.sql).bind_all(checkpoint.values).execute().await? != 1 {
+            tenant.hold_integration(&mut tx, run.integration_id).await?;
+            if tx.query(stand.sql).bind_all(stand.values).execute().await? != 1 {
                 return Err(fenced());
             }
-            let outcome = postgres::write(&mut tx, &step.mapping.table, &rows, step.now).await?;
-            let counters = count(run, read, calls, outcome);
-            tx.query(counters.sql).bind_all(counters.values).execute().await?;
+            let outcome = postgres::write(&mut tx, kind, &table, &step.rows, now).await?;
+            for statement in errors.into_iter().chain([count(outcome)]) {
+                tx.query(statement.sql).bind_all(statement.values).execute().await?;
+            }
             tx.commit().await?;
-            (rows, outcome)
+            (step.rows, outcome)
         }
     };
     rows.clear();

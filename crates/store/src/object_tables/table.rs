@@ -104,6 +104,15 @@ impl ObjectTable {
         &self.columns
     }
 
+    /// The same table with these of its columns only, by their places.
+    ///
+    /// # Panics
+    /// At a place that it has not.
+    #[must_use]
+    pub fn part(&self, columns: &[usize]) -> Self {
+        Self { name: self.name.clone(), columns: columns.iter().map(|n| self.columns[*n].clone()).collect() }
+    }
+
     /// Name and columns as SQL has them: `"accounts"`, and `"id", …, "_synced_at"` with ours around.
     pub(super) fn quoted_columns(&self) -> Vec<String> {
         let own = self.columns.iter().map(|column| quoted(&column.name));

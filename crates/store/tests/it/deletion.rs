@@ -5,6 +5,8 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use tieline_store::audit::{AuditFilter, Verification};
 use tieline_store::integration_logs::{Event, Level};
+use tieline_store::mappings::{MappingStep, RowError, Spent, Standing};
+use tieline_store::object_tables::{Change, Rows};
 use tieline_store::{
     AccountDeletion, Batch, Checkpoint, Digest, Fetched, Invited, NewApiKey, NewLogin, NewUser, Person, Retention,
     Role, Session, Step, StoreError, Tenant, User, Uuid, tenancy,
@@ -70,7 +72,12 @@ pub(crate) async fn fill(db: &Db, tenant: &Tenant) -> Uuid {
     let settings = tieline_store::alerts::RuleSettings::default();
     crate::alerts::rule(tenant, tieline_store::alerts::AlertKind::AuthFailure, settings, &[hook.id]).await;
     tenant.note_failure(integration, &crate::alerts::LOGIN, now()).await.unwrap();
-    crate::object_tables::mapped(tenant, integration, "accounts", &[]).await;
+    let mapping = crate::object_tables::mapped(tenant, integration, "accounts", &[]).await;
+    let run = tenant.start_mapping_run(&mapping, now()).await.unwrap();
+    let error = RowError { record: "1".into(), column: "name".into(), reason: "r".into(), value: None };
+    let (rows, standing, spent) = (Rows::new(0), Standing::default(), Spent::default());
+    let step = MappingStep { rows, change: Change::Rows, standing: &standing, spent, errors: &[error] };
+    tenant.commit_rows(&run, &mapping, step, now()).await.unwrap();
     integration
 }
 

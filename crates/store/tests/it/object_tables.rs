@@ -2,9 +2,9 @@
 
 use jiff::Timestamp;
 use serde_json::json;
-use tieline_store::mappings::{Mapping, NewMapping};
-use tieline_store::object_tables::{Column, ColumnKind, Deletion, Rows};
-use tieline_store::{Checkpoint, NewUser, Position, Run, Store, StoreError, Tenant, Uuid};
+use tieline_store::mappings::{Mapping, MappingStep, NewMapping, RowError, Spent, Standing, TableChange};
+use tieline_store::object_tables::{Change, Column, ColumnKind, Deletion, Rows};
+use tieline_store::{Checkpoint, NewUser, Position, Run, StepOutcome, Store, StoreError, Tenant, Uuid};
 
 use crate::database::{Db, Place, now};
 
@@ -17,6 +17,10 @@ on_both!(
     a_table_is_its_businesss_own,
     a_name_that_is_taken_is_refused_and_leaves_nothing,
     many_rows_go_in_at_once,
+    some_columns_of_rows_that_are_there_are_set,
+    how_records_went_is_marked,
+    t20_a_table_follows_its_object_and_loses_nothing,
+    what_did_not_fit_is_told_until_it_fits,
 );
 
 pub(crate) fn column(name: &str, kind: ColumnKind) -> Column {
@@ -40,8 +44,32 @@ fn named(rows: &mut Rows, id: &str, stamp: Option<i64>, name: &str) {
     row.end(id, stamp.map(|second| second * 1_000), None, None);
 }
 
+/// A step whose rows change the table so.
+async fn change(
+    tenant: &Tenant,
+    run: &Run,
+    mapping: &Mapping,
+    (change, rows): (Change<'_>, Rows),
+    checkpoint: Checkpoint,
+) -> Result<StepOutcome, StoreError> {
+    let standing = Standing { checkpoint, ..mapping.standing.clone() };
+    let spent = Spent { read: rows.len() as u64, api_calls: 1, ..Spent::default() };
+    let step = MappingStep { rows, change, standing: &standing, spent, errors: &[] };
+    tenant.commit_rows(run, mapping, step, now()).await.map(|(_, outcome)| outcome)
+}
+
+async fn written(
+    tenant: &Tenant,
+    run: &Run,
+    mapping: &Mapping,
+    rows: Rows,
+    checkpoint: Checkpoint,
+) -> Result<StepOutcome, StoreError> {
+    change(tenant, run, mapping, (Change::Rows, rows), checkpoint).await
+}
+
 async fn commit(tenant: &Tenant, run: &Run, mapping: &Mapping, rows: Rows) -> (u64, u64, u64) {
-    let (_, outcome) = tenant.commit_rows(run, mapping, rows, &checkpoint(1), 1, now()).await.unwrap();
+    let outcome = written(tenant, run, mapping, rows, checkpoint(1)).await.unwrap();
     (outcome.inserted, outcome.updated, outcome.deleted)
 }
 
@@ -140,7 +168,7 @@ async fn what_is_newer_replaces_and_what_is_the_same_touches_nothing(db: Db) {
     assert_eq!(commit(&tenant, &run, &mapping, back).await, (0, 1, 0));
     let told = tenant.run(run.id).await.unwrap().unwrap();
     assert_eq!((told.rows_read, told.inserted, told.updated, told.deleted, told.api_calls), (8, 1, 5, 1, 8));
-    assert_eq!(tenant.mapping(mapping.id).await.unwrap().unwrap().checkpoint, checkpoint(1));
+    assert_eq!(tenant.mapping(mapping.id).await.unwrap().unwrap().standing.checkpoint, checkpoint(1));
 }
 
 async fn a_page_with_a_record_twice_keeps_the_newer(db: Db) {
@@ -161,15 +189,15 @@ async fn t8_a_run_whose_checkpoint_was_taken_over_writes_nothing(db: Db) {
     let later = tenant.start_mapping_run(&mapping, now()).await.unwrap();
     let mut rows = Rows::new(1);
     named(&mut rows, "a", Some(1), "x");
-    let refused = tenant.commit_rows(&stale, &mapping, rows.clone(), &checkpoint(5), 1, now()).await.unwrap_err();
+    let refused = written(&tenant, &stale, &mapping, rows.clone(), checkpoint(5)).await.unwrap_err();
     assert!(matches!(refused, StoreError::Fenced { .. }), "{refused}");
     assert_eq!(db.raw.texts("SELECT name FROM accounts").await, Vec::<String>::new());
-    assert_eq!(tenant.mapping(mapping.id).await.unwrap().unwrap().checkpoint, Checkpoint::default());
-    tenant.commit_rows(&later, &mapping, rows.clone(), &checkpoint(5), 1, now()).await.unwrap();
+    assert_eq!(tenant.mapping(mapping.id).await.unwrap().unwrap().standing.checkpoint, Checkpoint::default());
+    written(&tenant, &later, &mapping, rows.clone(), checkpoint(5)).await.unwrap();
     // Nor may anybody write for an org that was disconnected.
     let before = tenant.integration(integration).await.unwrap().unwrap();
     tenant.shut_integration(&before, None, true, "disconnected", now()).await.unwrap().unwrap();
-    let refused = tenant.commit_rows(&later, &mapping, rows, &checkpoint(6), 1, now()).await.unwrap_err();
+    let refused = written(&tenant, &later, &mapping, rows, checkpoint(6)).await.unwrap_err();
     assert!(matches!(refused, StoreError::Fenced { .. }), "{refused}");
 }
 
@@ -182,7 +210,7 @@ async fn t9_whichever_statement_fails_none_of_the_step_stays(db: Db) {
         range.for_each(|n| named(&mut rows, &format!("{n:05}"), Some(stamp), name));
         rows
     };
-    tenant.commit_rows(&run, &mapping, rows("before", 0..200, 1), &checkpoint(10), 1, now()).await.unwrap();
+    written(&tenant, &run, &mapping, rows("before", 0..200, 1), checkpoint(10)).await.unwrap();
     for (table, event, when) in [
         ("mapping_checkpoints", "BEFORE UPDATE OF scan_stamp ON mapping_checkpoints", String::new()),
         ("runs", "BEFORE UPDATE OF rows_read ON runs", String::new()),
@@ -192,11 +220,11 @@ async fn t9_whichever_statement_fails_none_of_the_step_stays(db: Db) {
     ] {
         db.raw.failpoint(event, &when).await;
         let after = rows("after", 0..300, 2);
-        let error = tenant.commit_rows(&run, &mapping, after, &checkpoint(20), 1, now()).await.expect_err(event);
+        let error = written(&tenant, &run, &mapping, after, checkpoint(20)).await.expect_err(event);
         assert!(error.to_string().contains("failpoint"), "{error}");
         db.raw.mend(table).await;
         assert_eq!(db.raw.texts("SELECT name || count(*) FROM accounts GROUP BY name").await, ["before200"], "{event}");
-        assert_eq!(tenant.mapping(mapping.id).await.unwrap().unwrap().checkpoint, checkpoint(10), "{event}");
+        assert_eq!(tenant.mapping(mapping.id).await.unwrap().unwrap().standing.checkpoint, checkpoint(10), "{event}");
         assert_eq!(tenant.run(run.id).await.unwrap().unwrap().rows_read, 200, "{event}");
     }
     assert_eq!(commit(&tenant, &run, &mapping, rows("after", 0..300, 2)).await, (100, 200, 0));
@@ -215,9 +243,9 @@ async fn t9_a_full_disk_loses_nothing_and_says_so() {
     let run = tenant.start_mapping_run(&mapping, now()).await.unwrap();
     let mut rows = Rows::new(1);
     (0..20_000).for_each(|n| named(&mut rows, &format!("{n:05}"), Some(1), "a name of some length"));
-    let error = tenant.commit_rows(&run, &mapping, rows, &checkpoint(1), 1, now()).await.unwrap_err();
+    let error = written(&tenant, &run, &mapping, rows, checkpoint(1)).await.unwrap_err();
     assert!(matches!(error, StoreError::DiskFull), "{error}");
-    assert_eq!(tenant.mapping(mapping.id).await.unwrap().unwrap().checkpoint, Checkpoint::default());
+    assert_eq!(tenant.mapping(mapping.id).await.unwrap().unwrap().standing.checkpoint, Checkpoint::default());
 }
 
 async fn a_table_is_its_businesss_own(db: Db) {
@@ -275,4 +303,126 @@ async fn many_rows_go_in_at_once(db: Db) {
     let mut rows = Rows::new(1);
     (0..30_000).for_each(|n| named(&mut rows, &format!("{n:05}"), Some(1), "x"));
     assert_eq!(commit(&tenant, &run, &mapping, rows).await, (30_000, 0, 0));
+}
+
+async fn some_columns_of_rows_that_are_there_are_set(db: Db) {
+    let (tenant, integration) = (db.store.own(), db.integration().await);
+    let columns = [("name", ColumnKind::Text), ("size", ColumnKind::Number), ("at", ColumnKind::DateTime)];
+    let mapping = mapped(&tenant, integration, "accounts", &columns).await;
+    let run = tenant.start_mapping_run(&mapping, now()).await.unwrap();
+    let mut rows = Rows::new(3);
+    for (id, stamp) in [("a", 10), ("b", 20), ("c", 30)] {
+        let mut row = rows.row();
+        row.text(0, id);
+        row.end(id, Some(stamp), (id == "c").then_some(Deletion::Deleted), None);
+    }
+    written(&tenant, &run, &mapping, rows, checkpoint(1)).await.unwrap();
+    let sizes = || {
+        let mut rows = Rows::new(2);
+        for (id, stamp) in [("a", 10), ("b", 19), ("c", 31), ("d", 1)] {
+            let mut row = rows.row();
+            row.int(0, 0);
+            row.text(1, "12.50");
+            row.end(id, Some(stamp), None, None);
+        }
+        (Change::Cells(&[2, 1]), rows)
+    };
+    let outcome = change(&tenant, &run, &mapping, sizes(), checkpoint(2)).await.unwrap();
+    assert_eq!((outcome.inserted, outcome.updated), (0, 2), "not the older version, and no new row");
+    let outcome = change(&tenant, &run, &mapping, sizes(), checkpoint(2)).await.unwrap();
+    assert_eq!(outcome.updated, 0, "what is the same is not touched");
+    let told = "SELECT id || name || coalesce(_deleted, '-') || coalesce(cast(cast(size AS real) AS text), '-') || (at IS NULL) FROM accounts ORDER BY id";
+    let [yes, no] = if db.is_sqlite() { ["1", "0"] } else { ["true", "false"] };
+    assert_eq!(db.raw.texts(told).await, [format!("aa-12.5{no}"), format!("bb--{yes}"), format!("ccdeleted12.5{no}")]);
+    // The stamp is that of the whole row: what else the newer version changed has yet to come.
+    let newest = tenant.versions(&mapping, vec!["c".into(), "x".into()]).await.unwrap();
+    assert_eq!(newest.len(), 1);
+    assert_eq!(newest["c"].stamp.unwrap().as_millisecond(), 30);
+    assert_eq!(newest["c"].deleted.as_deref(), Some("deleted"));
+}
+
+async fn how_records_went_is_marked(db: Db) {
+    let (tenant, integration) = (db.store.own(), db.integration().await);
+    let mapping = mapped(&tenant, integration, "accounts", &NAMES).await;
+    let run = tenant.start_mapping_run(&mapping, now()).await.unwrap();
+    let mut rows = Rows::new(1);
+    ["a", "b", "c", "d"].iter().for_each(|id| named(&mut rows, id, Some(10), id));
+    written(&tenant, &run, &mapping, rows, checkpoint(1)).await.unwrap();
+    let mut marks = Rows::new(0);
+    marks.row().end("a", None, Some(Deletion::Erased), None);
+    marks.row().end("b", None, Some(Deletion::Merged), Some("c"));
+    marks.row().end("x", None, Some(Deletion::Erased), None);
+    let outcome = change(&tenant, &run, &mapping, (Change::Marks, marks.clone()), checkpoint(2)).await.unwrap();
+    assert_eq!((outcome.inserted, outcome.updated, outcome.deleted), (0, 2, 2));
+    let outcome = change(&tenant, &run, &mapping, (Change::Marks, marks), checkpoint(2)).await.unwrap();
+    assert_eq!(outcome.updated, 0);
+    let told = "SELECT id || name || coalesce(_deleted, '-') || coalesce(_master_id, '-') FROM accounts ORDER BY id";
+    assert_eq!(db.raw.texts(told).await, ["aaerased-", "bbmergedc", "cc--", "dd--"]);
+    assert_eq!(tenant.present_ids(&mapping, "", None, 10).await.unwrap(), ["c", "d"]);
+    assert_eq!(tenant.present_ids(&mapping, "", Some("c"), 10).await.unwrap(), ["c"]);
+    assert_eq!(tenant.present_ids(&mapping, "c", None, 1).await.unwrap(), ["d"]);
+    assert_eq!(tenant.count_present(&mapping).await.unwrap(), 2);
+}
+
+async fn t20_a_table_follows_its_object_and_loses_nothing(db: Db) {
+    let (tenant, integration) = (db.store.own(), db.integration().await);
+    let mapping = mapped(&tenant, integration, "accounts", &NAMES).await;
+    let run = tenant.start_mapping_run(&mapping, now()).await.unwrap();
+    let mut rows = Rows::new(1);
+    named(&mut rows, "a", Some(10), "Ada");
+    written(&tenant, &run, &mapping, rows, checkpoint(1)).await.unwrap();
+    let altered = TableChange {
+        columns: vec![column("size", ColumnKind::Number), column("name", ColumnKind::Integer)],
+        renamed: vec![("name".into(), "name_was_text".into())],
+    };
+    // Whoever was cut off does it again.
+    for _ in 0..2 {
+        tenant.alter_mapping(&run, &mapping, &altered, &json!({"v": 1}), now()).await.unwrap();
+    }
+    let mapping = tenant.mapping(mapping.id).await.unwrap().unwrap();
+    assert_eq!((mapping.table.columns(), &mapping.plan), (&altered.columns[..], &Some(json!({"v": 1}))));
+    let mut rows = Rows::new(2);
+    let mut row = rows.row();
+    row.text(0, "1.5");
+    row.int(1, 7);
+    row.end("a", Some(10_000), None, None);
+    assert_eq!(written(&tenant, &run, &mapping, rows, checkpoint(2)).await.unwrap().updated, 1);
+    let all =
+        "SELECT name_was_text || '|' || cast(name AS text) || '|' || cast(cast(size AS real) AS text) FROM accounts";
+    assert_eq!(db.raw.texts(all).await, ["Ada|7|1.5"]);
+    let stale = run;
+    tenant.start_mapping_run(&mapping, now()).await.unwrap();
+    let refused = tenant.alter_mapping(&stale, &mapping, &altered, &json!({}), now()).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Fenced { .. }), "{refused}");
+}
+
+async fn what_did_not_fit_is_told_until_it_fits(db: Db) {
+    let (tenant, integration) = (db.store.own(), db.integration().await);
+    let mapping = mapped(&tenant, integration, "accounts", &NAMES).await;
+    let run = tenant.start_mapping_run(&mapping, now()).await.unwrap();
+    let step = async |ids: &[&str], errors: &[RowError]| {
+        let mut rows = Rows::new(1);
+        ids.iter().for_each(|id| named(&mut rows, id, Some(10), id));
+        let mut standing = mapping.standing.clone();
+        standing.progress.failing = true;
+        let spent = Spent { failed_cells: errors.len() as u64, ..Spent::default() };
+        let step = MappingStep { rows, change: Change::Rows, standing: &standing, spent, errors };
+        tenant.commit_rows(&run, &mapping, step, now()).await.unwrap();
+        db.raw
+            .texts("SELECT record_id || column_name || reason || coalesce(value, '-') FROM row_errors ORDER BY 1")
+            .await
+    };
+    let error = |record: &str, reason: &str| RowError {
+        record: record.into(),
+        column: "name".into(),
+        reason: reason.into(),
+        value: Some("v".into()),
+    };
+    let two = [error("a", "r"), error("b", "r")];
+    assert_eq!(step(&["a", "b"], &two).await, ["anamerv", "bnamerv"]);
+    assert_eq!(step(&["b"], &[error("b", "again")]).await, ["anamerv", "bnameagainv"]);
+    assert_eq!(step(&["a"], &[]).await, ["bnameagainv"]);
+    assert_eq!(tenant.run(run.id).await.unwrap().unwrap().failed_cells, 3);
+    let errors = tenant.row_errors(&mapping, 10).await.unwrap();
+    assert_eq!(errors.iter().map(|e| e.error.record.as_str()).collect::<Vec<_>>(), ["b"]);
 }

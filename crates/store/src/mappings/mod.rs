@@ -1,4 +1,12 @@
 //! Mappings: which object of an org is kept in step, in which table, and how far it has been read.
+//!
+//! Reading order: here (what a mapping is), `progress` (where it stands), `stepping` (how a run brings it forward),
+//! `altering` (a table that follows its object), `standing_rows` (what the table holds, to be compared).
+
+mod altering;
+mod progress;
+mod standing_rows;
+mod stepping;
 
 use std::sync::Arc;
 
@@ -8,11 +16,15 @@ use uuid::Uuid;
 
 use crate::checkpoints::{Checkpoint, Position};
 use crate::error::StoreError;
-use crate::object_tables::{self, Column, ObjectTable, Rows};
+use crate::object_tables::{self, Column, ObjectTable};
 use crate::open::Tenant;
-use crate::runs::{Run, StepOutcome, run};
 use crate::sql::{Access, Row, Scope};
 use crate::tenancy;
+
+pub use altering::TableChange;
+pub use progress::{Held, Job, Progress, Standing, Walk, WalkKind};
+pub use standing_rows::Version;
+pub use stepping::{KeptError, MappingStep, RowError, Spent};
 
 /// How a mapping stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -68,6 +80,8 @@ impl MappingState {
 pub struct Mapping {
     /// UUID.
     pub id: Uuid,
+    /// Whose it is.
+    pub business_id: Uuid,
     /// Its integration; none if that was deleted: the table stays as it was.
     pub integration_id: Option<Uuid>,
     /// What people call it: one of that name in an integration.
@@ -82,8 +96,10 @@ pub struct Mapping {
     pub state: MappingState,
     /// Why, where that is not clear by itself.
     pub state_reason: Option<String>,
-    /// How far it has been read.
-    pub checkpoint: Checkpoint,
+    /// What came of it when it was held against the org's describe: the engine's.
+    pub plan: Option<Value>,
+    /// Where it stands.
+    pub standing: Standing,
 }
 
 /// A mapping to be made.
@@ -101,7 +117,8 @@ pub struct NewMapping<'a> {
     pub definition: &'a Value,
 }
 
-const SELECT: &str = "SELECT m.*, c.through, c.scan_stamp, c.scan_id, c.scan_until FROM mappings AS m
+const SELECT: &str =
+    "SELECT m.*, c.through, c.scan_stamp, c.scan_id, c.scan_until, c.verified_through, c.progress FROM mappings AS m
     JOIN mapping_checkpoints AS c ON c.mapping_id = m.id";
 
 impl Tenant {
@@ -247,65 +264,6 @@ impl Tenant {
         }
         Ok(())
     }
-
-    /// Starts a run of a mapping, as [`Tenant::start_run`] does.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn start_mapping_run(&self, mapping: &Mapping, now: Timestamp) -> Result<Run, StoreError> {
-        let integration =
-            mapping.integration_id.ok_or_else(|| StoreError::NoIntegration { mapping: mapping.name.clone() })?;
-        let mut tx = self.write("starting a run").await?;
-        self.hold_integration(&mut tx, integration).await?;
-        let fence: i64 = tx
-            .query("UPDATE mapping_checkpoints SET fence = fence + 1 WHERE mapping_id = $1 RETURNING fence")
-            .bind(mapping.id)
-            .value("fence")
-            .await?;
-        tx.query(
-            "UPDATE runs SET state = 'failed', finished_at = $1, error = 'interrupted: a later run took over'
-             WHERE mapping_id = $2 AND state = 'running'",
-        )
-        .bind(now)
-        .bind(mapping.id)
-        .execute()
-        .await?;
-        let row = tx
-            .query(
-                "INSERT INTO runs (id, business_id, integration_id, mapping_id, object, fence, state, started_at)
-                 VALUES ($1, $2, $3, $4, $5, $6, 'running', $7) RETURNING *",
-            )
-            .bind(Uuid::now_v7())
-            .bind(self.business())
-            .bind(integration)
-            .bind(mapping.id)
-            .bind(&mapping.object)
-            .bind(fence)
-            .bind(now)
-            .one()
-            .await?;
-        tx.commit().await?;
-        run(&row)
-    }
-
-    /// Writes rows of a mapping, its checkpoint and the run's counters, as one transaction. The rows come back empty, to
-    /// be filled again.
-    ///
-    /// # Errors
-    /// [`StoreError::Fenced`] if a later run has taken the checkpoint, or the integration was disconnected: nothing was
-    /// written.
-    pub async fn commit_rows(
-        &self,
-        run: &Run,
-        mapping: &Mapping,
-        rows: Rows,
-        checkpoint: &Checkpoint,
-        api_calls: u64,
-        now: Timestamp,
-    ) -> Result<(Rows, StepOutcome), StoreError> {
-        let step = object_tables::Step { run, mapping, checkpoint, api_calls, now };
-        object_tables::commit(self, &step, rows).await
-    }
 }
 
 fn mapping(row: &Row) -> Result<Mapping, StoreError> {
@@ -319,6 +277,7 @@ fn mapping(row: &Row) -> Result<Mapping, StoreError> {
     let position = row.find("scan_stamp")?.zip(row.find("scan_id")?).map(|(stamp, id)| Position { stamp, id });
     Ok(Mapping {
         id: row.get("id")?,
+        business_id: row.get("business_id")?,
         integration_id: row.find("integration_id")?,
         name: row.get("name")?,
         object: row.get("object")?,
@@ -327,6 +286,11 @@ fn mapping(row: &Row) -> Result<Mapping, StoreError> {
         // The database's own check lets no other name in.
         state: MappingState::ALL.into_iter().find(|s| s.name() == state).unwrap_or(MappingState::Paused),
         state_reason: row.find("state_reason")?,
-        checkpoint: Checkpoint { through: row.find("through")?, scan: position.zip(row.find("scan_until")?) },
+        plan: row.find("plan")?,
+        standing: Standing {
+            checkpoint: Checkpoint { through: row.find("through")?, scan: position.zip(row.find("scan_until")?) },
+            verified_through: row.find("verified_through")?,
+            progress: serde_json::from_value(row.get("progress")?).map_err(|e| unreadable(e.into()))?,
+        },
     })
 }

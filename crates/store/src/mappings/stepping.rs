@@ -1,0 +1,178 @@
+//! Runs of a mapping: begun, and brought forward step by step.
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::{Mapping, MappingState, Standing};
+use crate::error::StoreError;
+use crate::object_tables::{self, Change, Rows};
+use crate::open::Tenant;
+use crate::runs::{Run, StepOutcome, run};
+
+/// What a step has cost, and what else it found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// Records that the org sent.
+    pub read: u64,
+    /// Requests to the org.
+    pub api_calls: u64,
+    /// Bytes of its answers.
+    pub bytes: u64,
+    /// Differences that no cursor could see.
+    pub drift_found: u64,
+    /// Values that did not fit their columns.
+    pub failed_cells: u64,
+}
+
+/// A value that did not fit its column.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowError {
+    /// Id of the record.
+    pub record: String,
+    /// Column of the table.
+    pub column: String,
+    /// What is wrong with it.
+    pub reason: String,
+    /// The value, shortened.
+    pub value: Option<String>,
+}
+
+/// A step of a run.
+#[derive(Debug)]
+pub struct MappingStep<'a> {
+    /// Rows to write; they come back empty, to be filled again.
+    pub rows: Rows,
+    /// What they do to the table.
+    pub change: Change<'a>,
+    /// Where the mapping stands once they are written.
+    pub standing: &'a Standing,
+    /// What it has cost.
+    pub spent: Spent,
+    /// Values that did not fit.
+    pub errors: &'a [RowError],
+}
+
+/// A [`RowError`] as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptError {
+    /// It.
+    pub error: RowError,
+    /// The run that met it last.
+    pub run: Uuid,
+    /// When.
+    pub at: Timestamp,
+}
+
+impl Tenant {
+    /// Starts a run of a mapping, as [`Tenant::start_run`] does.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn start_mapping_run(&self, mapping: &Mapping, now: Timestamp) -> Result<Run, StoreError> {
+        let integration =
+            mapping.integration_id.ok_or_else(|| StoreError::NoIntegration { mapping: mapping.name.clone() })?;
+        let mut tx = self.write("starting a run").await?;
+        self.hold_integration(&mut tx, integration).await?;
+        let fence: i64 = tx
+            .query("UPDATE mapping_checkpoints SET fence = fence + 1 WHERE mapping_id = $1 RETURNING fence")
+            .bind(mapping.id)
+            .value("fence")
+            .await?;
+        tx.query(
+            "UPDATE runs SET state = 'failed', finished_at = $1, error = 'interrupted: a later run took over'
+             WHERE mapping_id = $2 AND state = 'running'",
+        )
+        .bind(now)
+        .bind(mapping.id)
+        .execute()
+        .await?;
+        let row = tx
+            .query(
+                "INSERT INTO runs (id, business_id, integration_id, mapping_id, object, fence, state, started_at)
+                 VALUES ($1, $2, $3, $4, $5, $6, 'running', $7) RETURNING *",
+            )
+            .bind(Uuid::now_v7())
+            .bind(self.business())
+            .bind(integration)
+            .bind(mapping.id)
+            .bind(&mapping.object)
+            .bind(fence)
+            .bind(now)
+            .one()
+            .await?;
+        tx.commit().await?;
+        run(&row)
+    }
+
+    /// Writes rows of a mapping, where it stands, and the run's counters, as one transaction.
+    ///
+    /// # Errors
+    /// [`StoreError::Fenced`] if a later run has taken the mapping, or the integration was disconnected: nothing was
+    /// written.
+    pub async fn commit_rows(
+        &self,
+        run: &Run,
+        mapping: &Mapping,
+        step: MappingStep<'_>,
+        now: Timestamp,
+    ) -> Result<(Rows, StepOutcome), StoreError> {
+        object_tables::commit(self, run, mapping, step, now).await
+    }
+
+    /// Values of a mapping's records that did not fit, the newest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn row_errors(&self, mapping: &Mapping, limit: u32) -> Result<Vec<KeptError>, StoreError> {
+        let mut tx = self.read("reading what did not fit").await?;
+        let rows = tx
+            .query("SELECT * FROM row_errors WHERE business_id = $1 AND mapping_id = $2 ORDER BY at DESC, record_id LIMIT $3")
+            .bind(self.business())
+            .bind(mapping.id)
+            .bind(limit)
+            .all()
+            .await?;
+        let kept = |row: &crate::sql::Row| {
+            let error = RowError {
+                record: row.get("record_id")?,
+                column: row.get("column_name")?,
+                reason: row.get("reason")?,
+                value: row.find("value")?,
+            };
+            Ok(KeptError { error, run: row.get("run_id")?, at: row.get("at")? })
+        };
+        rows.iter().map(kept).collect()
+    }
+
+    /// Sets the state of a mapping, if the run is still the one at work.
+    ///
+    /// # Errors
+    /// [`StoreError::Fenced`] if it is not.
+    pub async fn set_mapping_state(
+        &self,
+        run: &Run,
+        mapping: &Mapping,
+        state: MappingState,
+        reason: Option<&str>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let mut tx = self.write("setting the mapping's state").await?;
+        let set = tx
+            .query(
+                "UPDATE mappings SET state = $1, state_reason = $2, updated_at = $3 WHERE business_id = $4 AND id = $5
+                 AND EXISTS (SELECT 1 FROM mapping_checkpoints WHERE mapping_id = $5 AND fence = $6)",
+            )
+            .bind(state.name())
+            .bind(reason)
+            .bind(now)
+            .bind(self.business())
+            .bind(mapping.id)
+            .bind(run.fence())
+            .execute()
+            .await?;
+        if set != 1 {
+            return Err(StoreError::Fenced { run: run.id.to_string() });
+        }
+        tx.commit().await
+    }
+}
