@@ -27,6 +27,7 @@ pub mod contact_page;
 mod error;
 pub mod importer;
 pub mod integration;
+pub mod mapping;
 pub mod scan;
 pub mod syncer;
 

@@ -15,7 +15,7 @@
 //! that is run for each row.
 //!
 //! Reading order: [`rows`] (what is written), [`table`] (where), `ddl` (making it), `postgres` and `sqlite` (writing),
-//! `step` (rows, checkpoint and counters as one transaction).
+//! `written` (values as texts), `step` (rows, checkpoint and counters as one transaction).
 
 mod ddl;
 mod decimal;
@@ -24,10 +24,12 @@ pub mod rows;
 mod sqlite;
 mod step;
 pub mod table;
+mod written;
 
 pub use rows::{Deletion, Rows};
 pub use step::Change;
 pub use table::{Column, ColumnKind, ObjectTable, TableError};
+pub use written::{date, moment, time};
 
 pub(crate) use ddl::{alter, create, drop_table};
 pub(crate) use sqlite::BulkWriter;

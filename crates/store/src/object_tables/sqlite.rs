@@ -14,6 +14,7 @@ use rusqlite::{Connection, Statement, ToSql};
 use super::rows::{Cell, Rows};
 use super::step::Kind;
 use super::table::{ColumnKind, ObjectTable, quoted};
+use super::written::{date, moment, time};
 use super::{Deletion, decimal};
 use crate::error::StoreError;
 use crate::runs::StepOutcome;
@@ -286,22 +287,6 @@ fn bind_number(statement: &mut Statement<'_>, place: usize, digits: &str) -> rus
         Some(number) => statement.raw_bind_parameter(place, number),
         None => statement.raw_bind_parameter(place, digits),
     }
-}
-
-/// `2026-06-01T12:00:00.000Z`: sorted as texts, moments are in order.
-fn moment(milliseconds: i64) -> String {
-    let at = Timestamp::from_millisecond(milliseconds).unwrap_or_default();
-    format!("{at:.3}")
-}
-
-fn date(days: i64) -> String {
-    let day = jiff::civil::Date::constant(1970, 1, 1).checked_add(jiff::Span::new().try_days(days).unwrap_or_default());
-    day.unwrap_or_default().to_string()
-}
-
-fn time(milliseconds: i64) -> String {
-    let (seconds, rest) = (milliseconds / 1_000, milliseconds % 1_000);
-    format!("{:02}:{:02}:{:02}.{rest:03}", seconds / 3_600, seconds / 60 % 60, seconds % 60)
 }
 
 fn failed(source: rusqlite::Error) -> StoreError {

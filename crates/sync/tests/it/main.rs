@@ -3,6 +3,7 @@
 
 mod commits;
 mod contact_pages;
+mod decoding;
 mod deletes;
 mod importing;
 mod moving;
