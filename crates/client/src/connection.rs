@@ -1,9 +1,10 @@
 //! One org.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use tieline_auth::Credentials;
 use tieline_auth::http::api_client_within;
 
@@ -95,6 +96,10 @@ pub(crate) struct Inner {
     pub(crate) version: Version,
     pub(crate) options: Options,
     pub(crate) calls: AtomicU64,
+    /// Bytes of bodies that were read.
+    pub(crate) read: AtomicU64,
+    /// The org's clock as it told it last, and when.
+    pub(crate) told: Mutex<Option<(Timestamp, Instant)>>,
     pub(crate) budget: Budget,
 }
 
@@ -132,7 +137,8 @@ impl Connection {
     pub fn sending_by(http: reqwest::Client, credentials: Credentials, options: Options) -> Self {
         let (version, budget) = (Version::new(&options.api_version), Budget::new(options.reserve));
         let uploads = OnceLock::new();
-        let inner = Inner { credentials, http, uploads, version, options, calls: AtomicU64::new(0), budget };
+        let (calls, read, told) = (AtomicU64::new(0), AtomicU64::new(0), Mutex::default());
+        let inner = Inner { credentials, http, uploads, version, options, calls, read, told, budget };
         Self(Arc::new(Handle(Arc::new(inner))))
     }
 
@@ -160,6 +166,18 @@ impl Connection {
     /// Requests to the org's API so far, repeated ones included.
     pub fn api_calls(&self) -> u64 {
         self.0.calls.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of the org's answers so far, as they came over the line.
+    pub fn bytes_read(&self) -> u64 {
+        self.0.read.load(Ordering::Relaxed)
+    }
+
+    /// What the org's clock shows now, by its last answer: none before the first. It is exact to a second and to the time
+    /// that the answer was on its way.
+    pub fn org_time(&self) -> Option<Timestamp> {
+        let (told, at) = (*self.0.told.lock().unwrap_or_else(PoisonError::into_inner))?;
+        told.checked_add(jiff::SignedDuration::try_from(at.elapsed()).ok()?).ok()
     }
 
     /// The org's API budget as the last answer told it.

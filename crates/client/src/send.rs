@@ -8,6 +8,7 @@
 //! 5. A path of an API version that the org does not have is sent again under the one that it has, unless the version is
 //!    pinned.
 
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -220,8 +221,13 @@ impl Connection {
         let (status, mut headers) = (response.status().as_u16(), response.headers().clone());
         let body = response.bytes().await.map_err(|error| self.broken(request, what, &error, attempts, false))?;
         let server_time = limits::server_time(&headers, sent);
+        self.count_bytes(body.len());
         let compressed = gzip::take(&mut headers);
         Ok(Raw { reply: Reply { status, headers, body, server_time }, compressed })
+    }
+
+    pub(crate) fn count_bytes(&self, bytes: usize) {
+        self.0.read.fetch_add(bytes as u64, std::sync::atomic::Ordering::Relaxed);
     }
 
     fn broken(&self, request: &Request, what: &str, error: &reqwest::Error, attempts: u32, unsent: bool) -> Setback {
@@ -252,6 +258,9 @@ impl Connection {
         };
         let status = response.status().as_u16();
         counted.answered(response.headers());
+        if let Some(time) = limits::server_time(response.headers(), Instant::now()) {
+            *self.0.told.lock().unwrap_or_else(PoisonError::into_inner) = Some((time, Instant::now()));
+        }
         tracing::debug!(status, ms = sent.elapsed().as_millis(), "answered");
         if (200..300).contains(&status) || status == 304 {
             self.0.credentials.accepted(token);

@@ -3,6 +3,8 @@
 use tieline_client::ClientError;
 use tieline_store::StoreError;
 
+use crate::mapping::MappingError;
+
 /// A run that ended early. What was read until then is kept, and the next run goes on there.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -16,6 +18,68 @@ pub enum SyncError {
     /// The credentials kept with the integration do not lead to a login.
     #[error(transparent)]
     Config(#[from] tieline_auth::ConfigError),
+    /// There is no such mapping.
+    #[error("there is no mapping {mapping}")]
+    NoMapping {
+        /// Its id or name.
+        mapping: String,
+    },
+    /// The mapping does not fit the org's object.
+    #[error(transparent)]
+    Mapping(#[from] MappingError),
+    /// The mapping's object is not there, or not to be seen.
+    #[error("org `{org}` no longer shows the object `{object}`; its table `{table}` stays as it is")]
+    ObjectGone {
+        /// The org.
+        org: String,
+        /// The object.
+        object: String,
+        /// The table.
+        table: String,
+    },
+    /// Much of a table would be marked as gone at once.
+    #[error(
+        "{records} of {of} records of `{object}` in the table `{table}` are not to be found in org `{org}`; none was marked as gone"
+    )]
+    MassDelete {
+        /// The org.
+        org: String,
+        /// The object.
+        object: String,
+        /// The table.
+        table: String,
+        /// How many are not there.
+        records: u64,
+        /// How many the table has.
+        of: u64,
+    },
+    /// The rest of the org's API calls is others'.
+    #[error(
+        "org `{org}` has used {used} of {allowed} API calls, {ours} of them by this run: the rest is left to others"
+    )]
+    Share {
+        /// The org.
+        org: String,
+        /// Calls of this run.
+        ours: u64,
+        /// Calls of everybody.
+        used: u64,
+        /// Calls of a day.
+        allowed: u64,
+    },
+    /// A query that takes too long, however little is asked for.
+    #[error("org `{org}` gives up on queries of `{object}` even for the smallest part of it: {reason}")]
+    Unsplittable {
+        /// The org.
+        org: String,
+        /// The object.
+        object: String,
+        /// What the org says.
+        reason: String,
+    },
+    /// The program is ending.
+    #[error("the run was interrupted; the next one goes on where it stopped")]
+    Interrupted,
     /// The org's answers carry no clock.
     #[error("org `{org}` sends no usable Date header, and without the org's clock a checkpoint would be a guess")]
     NoServerTime {
@@ -31,6 +95,21 @@ impl SyncError {
             SyncError::Client(error) => error.hint(),
             SyncError::Store(error) => error.hint(),
             SyncError::Config(error) => error.hint().to_owned(),
+            SyncError::NoMapping { .. } => "`tieline sync mappings` lists them".to_owned(),
+            SyncError::Mapping(error) => error.hint(),
+            SyncError::ObjectGone { .. } => {
+                "give the user the right to see the object again, or delete the mapping".to_owned()
+            }
+            SyncError::MassDelete { .. } => {
+                "if they are really gone, run `tieline sync run` with --allow-gone; if the user \
+                may no longer see them, give back the right (View All, sharing rules)"
+                    .to_owned()
+            }
+            SyncError::Share { .. } => {
+                "it goes on by itself when older calls are a day old; a larger share can be set".to_owned()
+            }
+            SyncError::Unsplittable { .. } => "read it by the Bulk API: `method = \"bulk\"` in the mapping".to_owned(),
+            SyncError::Interrupted => "nothing is lost".to_owned(),
             SyncError::NoServerTime { .. } => {
                 "a proxy between here and Salesforce removes the header: let it through".to_owned()
             }
@@ -41,9 +120,24 @@ impl SyncError {
     pub fn is_transient(&self) -> bool {
         match self {
             SyncError::Client(error) => error.is_transient(),
-            SyncError::Store(StoreError::Fenced { .. }) => true,
+            SyncError::Store(StoreError::Fenced { .. }) | SyncError::Share { .. } | SyncError::Interrupted => true,
             _ => false,
         }
+    }
+
+    /// The org's API calls, or our part of them, are spent for now.
+    pub fn is_out_of_calls(&self) -> bool {
+        match self {
+            SyncError::Share { .. } | SyncError::Client(ClientError::Reserve { .. }) => true,
+            SyncError::Client(error) => error.salesforce_code() == Some("REQUEST_LIMIT_EXCEEDED"),
+            _ => false,
+        }
+    }
+
+    /// The org's objects or fields are not what they were when they were described.
+    pub(crate) fn is_schema_change(&self) -> bool {
+        let SyncError::Client(error) = self else { return false };
+        matches!(error.salesforce_code(), Some("INVALID_FIELD" | "INVALID_TYPE"))
     }
 
     /// Somebody has to log in again or change the org's settings.

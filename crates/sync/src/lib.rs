@@ -24,6 +24,7 @@
 pub mod compare;
 pub mod contact;
 pub mod contact_page;
+pub mod engine;
 mod error;
 pub mod importer;
 pub mod integration;

@@ -7,7 +7,7 @@ use tieline_client::soql;
 use tieline_store::{Checkpoint, Position};
 
 /// How carefully to read.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
     /// How far before the checkpoint every scan begins again. Commits that take longer than this (and the lag)
     /// are left to the drift pass. Ten minutes is what careful connectors use.
@@ -47,6 +47,12 @@ impl Scan {
         }
     }
 
+    /// A scan of what was stamped from one instant to another.
+    pub fn from(from: Timestamp, until: Timestamp) -> Self {
+        let position = Position { stamp: before(from, Duration::ZERO), id: String::new() };
+        Self { through: None, position: Some(position), until: Some(until), resumed: false }
+    }
+
     /// It began in an earlier run. Another scan must follow it to come up to date.
     pub fn is_resumed(&self) -> bool {
         self.resumed
@@ -83,24 +89,37 @@ impl Scan {
         Checkpoint { through: self.until.or(self.through), scan: None }
     }
 
-    /// The condition that leaves out what has been read; empty at the very beginning.
-    pub fn condition(&self) -> String {
+    /// Where the next query begins.
+    pub fn position(&self) -> Option<&Position> {
+        self.position.as_ref()
+    }
+
+    /// Where the checkpoint will be when the scan has ended; none before its first answer.
+    pub fn until(&self) -> Option<Timestamp> {
+        self.until
+    }
+
+    /// Everything before this instant has been read.
+    pub fn passed(&mut self, before: Timestamp) {
+        self.saw(before, "");
+    }
+
+    /// The condition that leaves out what has been read, by the object's cursor; none at the very beginning.
+    pub fn condition(&self, cursor: &str) -> Option<String> {
         match &self.position {
-            None => String::new(),
-            Some(Position { stamp, id }) if id.is_empty() => {
-                format!(" WHERE SystemModstamp >= {}", soql::datetime(*stamp))
-            }
+            None => None,
+            Some(Position { stamp, id }) if id.is_empty() => Some(format!("{cursor} >= {}", soql::datetime(*stamp))),
             // Written so that the first part alone bounds the range: an index can serve it.
             Some(Position { stamp, id }) => {
                 let stamp = soql::datetime(*stamp);
-                format!(" WHERE SystemModstamp >= {stamp} AND (SystemModstamp > {stamp} OR Id > {})", soql::text(id))
+                Some(format!("{cursor} >= {stamp} AND ({cursor} > {stamp} OR Id > {})", soql::text(id)))
             }
         }
     }
 }
 
 /// `by` before `at`, down to the whole second: SystemModstamp is compared in seconds.
-fn before(at: Timestamp, by: Duration) -> Timestamp {
+pub(crate) fn before(at: Timestamp, by: Duration) -> Timestamp {
     let by = SignedDuration::try_from(by).unwrap_or(SignedDuration::MAX);
     let earlier = at.checked_sub(by).unwrap_or(Timestamp::MIN);
     Timestamp::from_second(earlier.as_millisecond().div_euclid(1_000)).unwrap_or(Timestamp::MIN)
@@ -119,7 +138,7 @@ mod tests {
     #[test]
     fn the_first_scan_reads_everything_and_ends_behind_the_orgs_clock() {
         let mut scan = Scan::begin(&Checkpoint::default(), &WINDOW);
-        assert_eq!(scan.condition(), "");
+        assert_eq!(scan.condition("SystemModstamp"), None);
         scan.fix_end(at(100_000), &WINDOW);
         scan.saw(at(5), "a");
         scan.saw(at(99_999), "late");
@@ -130,13 +149,14 @@ mod tests {
     #[test]
     fn a_new_scan_looks_back_and_a_killed_one_goes_on_in_the_middle_of_a_tie() {
         let done = Checkpoint { through: Some(at(99_940)), scan: None };
-        assert_eq!(Scan::begin(&done, &WINDOW).condition(), " WHERE SystemModstamp >= 1970-01-02T03:35:40Z");
+        let condition = Scan::begin(&done, &WINDOW).condition("SystemModstamp").unwrap();
+        assert_eq!(condition, "SystemModstamp >= 1970-01-02T03:35:40Z");
         let killed = Checkpoint { through: None, scan: Some((Position { stamp: at(7), id: "003x".into() }, at(50))) };
         let scan = Scan::begin(&killed, &WINDOW);
         assert!(scan.is_resumed());
         assert_eq!(
-            scan.condition(),
-            " WHERE SystemModstamp >= 1970-01-01T00:00:07Z AND (SystemModstamp > 1970-01-01T00:00:07Z OR Id > '003x')"
+            scan.condition("LastModifiedDate").unwrap(),
+            "LastModifiedDate >= 1970-01-01T00:00:07Z AND (LastModifiedDate > 1970-01-01T00:00:07Z OR Id > '003x')"
         );
         assert_eq!(scan.finished().through, Some(at(50)), "the end that was fixed then, not now");
     }

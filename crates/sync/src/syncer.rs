@@ -89,7 +89,7 @@ impl Syncer {
             "SELECT {} FROM {}{} ORDER BY SystemModstamp, Id",
             contact::FIELDS,
             contact::OBJECT,
-            scan.condition()
+            scan.condition("SystemModstamp").map(|condition| format!(" WHERE {condition}")).unwrap_or_default()
         );
         let mut pages = self.connection.query_all_pages::<contact::Row>(&soql);
         let mut read = 0;

@@ -221,6 +221,7 @@ async fn page(
             }
             Ok(Some(chunk)) => {
                 seen.update(&chunk);
+                connection.count_bytes(chunk.len());
                 delivered += chunk.len() as u64;
                 if to.send(Ok(Event::Chunk(chunk))).await.is_err() {
                     return Ok(None);

@@ -22,7 +22,7 @@ use crate::sql::{Access, Row, Scope};
 use crate::tenancy;
 
 pub use altering::TableChange;
-pub use progress::{Held, Job, Progress, Standing, Walk, WalkKind};
+pub use progress::{Job, Progress, Standing, Walk, WalkKind};
 pub use standing_rows::Version;
 pub use stepping::{KeptError, MappingStep, RowError, Spent};
 

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoints::Checkpoint;
+use crate::object_tables::Column;
 
 /// Where a mapping stands: moved with its rows, or not at all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -43,9 +44,14 @@ pub struct Progress {
     /// Columns that have yet to be filled, by name.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unfilled: Vec<String>,
-    /// A pass that wants to mark more records as deleted than it may.
+    /// Columns whose fields the org no longer shows: they keep their values.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub lost: Vec<Column>,
+    /// What `verified_through` becomes when the load under way has ended.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub held: Option<Held>,
+    pub proof: Option<Timestamp>,
+    /// When it was proven last that nothing is missing.
+    pub verified_at: Option<Timestamp>,
     /// Some values did not fit their columns.
     pub failing: bool,
     /// Up to when the organization's API calls are spent.
@@ -92,21 +98,4 @@ pub struct Walk {
     /// Rows of ours that the org did not show.
     #[serde(default)]
     pub missing: u64,
-    /// Differences that were found and repaired.
-    #[serde(default)]
-    pub repaired: u64,
-}
-
-/// Deletes that wait for a person.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Held {
-    /// How many records would be marked as gone.
-    pub records: u64,
-    /// Of how many.
-    pub of: u64,
-    /// Since when.
-    pub since: Timestamp,
-    /// A person has said that it is right.
-    #[serde(default)]
-    pub allowed: bool,
 }

@@ -7,7 +7,7 @@ use super::{Mapping, MappingState, Standing};
 use crate::error::StoreError;
 use crate::object_tables::{self, Change, Rows};
 use crate::open::Tenant;
-use crate::runs::{Run, StepOutcome, run};
+use crate::runs::{Run, RunState, StepOutcome, run};
 
 /// What a step has cost, and what else it found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -117,6 +117,27 @@ impl Tenant {
         now: Timestamp,
     ) -> Result<(Rows, StepOutcome), StoreError> {
         object_tables::commit(self, run, mapping, step, now).await
+    }
+
+    /// Ends a run of a mapping, as [`Tenant::finish_run`] does; with the time of the next try, if it ran out of the org's
+    /// API calls.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn finish_mapping_run(
+        &self,
+        run: &Run,
+        state: RunState,
+        error: Option<&str>,
+        retry_at: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        if retry_at.is_some() {
+            let mut tx = self.write("ending a run").await?;
+            tx.query("UPDATE runs SET retry_at = $1 WHERE id = $2").bind(retry_at).bind(run.id).execute().await?;
+            tx.commit().await?;
+        }
+        self.finish_run(run, state, error, now).await
     }
 
     /// Values of a mapping's records that did not fit, the newest first.

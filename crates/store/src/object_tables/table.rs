@@ -38,6 +38,22 @@ pub enum ColumnKind {
     Json,
 }
 
+impl ColumnKind {
+    /// Its name in definitions and in the API.
+    pub fn name(self) -> &'static str {
+        match self {
+            ColumnKind::Text => "text",
+            ColumnKind::Integer => "integer",
+            ColumnKind::Number => "number",
+            ColumnKind::Bool => "bool",
+            ColumnKind::Date => "date",
+            ColumnKind::DateTime => "date_time",
+            ColumnKind::Time => "time",
+            ColumnKind::Json => "json",
+        }
+    }
+}
+
 /// A column of a mapping's own.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Column {
@@ -102,6 +118,12 @@ impl ObjectTable {
     /// Its columns, without ours.
     pub fn columns(&self) -> &[Column] {
         &self.columns
+    }
+
+    /// The same table with other columns.
+    #[must_use]
+    pub fn with_columns(&self, columns: Vec<Column>) -> Self {
+        Self { name: self.name.clone(), columns }
     }
 
     /// The same table with these of its columns only, by their places.

@@ -35,6 +35,11 @@ impl Describes {
         self.objects.get(&object.to_ascii_lowercase())
     }
 
+    /// All of them.
+    pub fn objects(&self) -> impl Iterator<Item = &Arc<Describe>> {
+        self.objects.values()
+    }
+
     /// Names of objects that there are, as far as they are known.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         let described = self.objects.values().map(|describe| describe.name.as_str());

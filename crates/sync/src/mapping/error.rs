@@ -21,6 +21,11 @@ impl Flaw {
         Self { at: at.into(), reason: reason.into(), hint: None }
     }
 
+    /// The place of the column that it is about, if it is about one.
+    pub fn column(&self) -> Option<usize> {
+        self.at.strip_prefix("columns[")?.split_once(']')?.0.parse().ok()
+    }
+
     pub(super) fn hint(self, hint: impl Into<String>) -> Self {
         Self { hint: Some(hint.into()), ..self }
     }

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use tieline_store::Digest;
-use tieline_store::object_tables::{Column, ColumnKind};
+use tieline_store::object_tables::Column;
 
 use super::cell::Fixed;
 use super::chain::Chain;
 use super::resolve::{Hop, Resolved};
 
 /// What of an object is read, and into which columns it goes.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Plan {
     /// Name of the mapping.
     pub name: String,
@@ -110,7 +110,7 @@ impl Plan {
         for planned in &self.planned {
             let Column { name, kind } = &planned.column;
             // Writing into a string cannot fail.
-            let _ = writeln!(text, "{name} {} {}", kind_name(*kind), planned.written);
+            let _ = writeln!(text, "{name} {} {}", kind.name(), planned.written);
         }
         let digest = Digest::of(text);
         digest.as_bytes().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
@@ -170,19 +170,5 @@ impl Parent {
             columns: vec![column],
             stamp_path: hop.stamp.clone(),
         }
-    }
-}
-
-/// A kind's name, as definitions have it.
-fn kind_name(kind: ColumnKind) -> &'static str {
-    match kind {
-        ColumnKind::Text => "text",
-        ColumnKind::Integer => "integer",
-        ColumnKind::Number => "number",
-        ColumnKind::Bool => "bool",
-        ColumnKind::Date => "date",
-        ColumnKind::DateTime => "date_time",
-        ColumnKind::Time => "time",
-        ColumnKind::Json => "json",
     }
 }

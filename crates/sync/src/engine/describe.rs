@@ -1,0 +1,176 @@
+//! The mapping held against the org's object, and a table that follows it.
+//!
+//! What the org said of the object is kept with the mapping, so that a run asks for it only when it is old, or when the org
+//! refuses a field. Columns are added and filled. A column whose field is no longer shown keeps its values: the field may
+//! have been deleted, or only hidden from the user, and nobody can tell the two apart. One whose type has changed makes
+//! room for a new one, under another name.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tieline_client::Connection;
+use tieline_client::rest::describe::Describe;
+use tieline_store::mappings::{Mapping, MappingState, NewMapping, TableChange};
+use tieline_store::object_tables::Column;
+use tieline_store::{Tenant, Uuid};
+
+use super::work::Work;
+use crate::error::SyncError;
+use crate::mapping::{Decoder, Definition, Describes, Flaw, MappingError, Plan};
+
+/// Makes a mapping and its table, after holding it against the org.
+///
+/// # Errors
+/// [`SyncError::Mapping`] with all that does not fit; [`StoreError::Taken`](tieline_store::StoreError::Taken) for a name
+/// that is.
+pub async fn create_mapping(
+    connection: &Connection,
+    store: &Tenant,
+    integration: Uuid,
+    definition: &Definition,
+    now: jiff::Timestamp,
+) -> Result<Mapping, SyncError> {
+    let describes = Describes::load(connection, definition).await?;
+    let plan = Plan::new(definition, &describes)?;
+    let written = definition.to_json();
+    let new = NewMapping {
+        name: &definition.name,
+        object: &plan.object,
+        table: definition.table(),
+        columns: plan.columns.clone(),
+        definition: &written,
+    };
+    Ok(store.create_mapping(integration, &new, now).await?)
+}
+
+impl Work<'_> {
+    /// Has plan and table as the org's object is, as far as that is known to be fresh.
+    pub(super) async fn describe(&mut self) -> Result<(), SyncError> {
+        let fresh = !self.is_due(self.standing.progress.described_at, self.engine.care.describe_every);
+        let kept = self.mapping.plan.as_ref().filter(|_| fresh).and_then(read);
+        if let Some(describes) = kept {
+            self.take(&describes)?;
+            return Ok(());
+        }
+        let describes = Describes::load_now(&self.engine.connection, &self.definition).await?;
+        if describes.get(&self.definition.object).is_none() {
+            return Err(SyncError::ObjectGone {
+                org: self.engine.connection.org().to_owned(),
+                object: self.definition.object.clone(),
+                table: self.mapping.table.name().to_owned(),
+            });
+        }
+        self.take(&describes)?;
+        self.follow(&describes).await?;
+        self.standing.progress.described_at = Some(self.engine.clock.now());
+        self.note().await
+    }
+
+    fn take(&mut self, describes: &Describes) -> Result<(), SyncError> {
+        self.replicates = describes.get(&self.definition.object).is_some_and(|describe| describe.replicateable);
+        let mut definition = self.definition.clone();
+        let plan = loop {
+            match Plan::new(&definition, describes) {
+                Ok(plan) => break plan,
+                // It did fit when it was made: these fields are gone since, or hidden.
+                Err(error) if self.mapping.plan.is_some() && drop_flawed(&mut definition, &error) => {}
+                Err(error) => return Err(error.into()),
+            }
+        };
+        self.decoder = Decoder::new(&plan);
+        self.plan = Arc::new(plan);
+        Ok(())
+    }
+
+    /// Changes the table, if the plan's columns are others.
+    async fn follow(&mut self, describes: &Describes) -> Result<(), SyncError> {
+        let (had, has) = (self.mapping.table.columns().to_vec(), self.plan.columns.clone());
+        let named = |columns: &[Column], name: &str| columns.iter().find(|column| column.name == name).cloned();
+        let progress = &mut self.standing.progress;
+        let mut renamed = Vec::new();
+        for column in &has {
+            let before = named(&had, &column.name);
+            let lost = named(&progress.lost, &column.name);
+            if before.as_ref() == Some(column) {
+                continue;
+            }
+            if let Some(other) = before.or(lost.clone()).filter(|other| other.kind != column.kind) {
+                let taken = |name: &str| named(&had, name).is_some() || named(&progress.lost, name).is_some();
+                renamed.push((column.name.clone(), free_name(&other, taken)));
+            }
+            progress.lost.retain(|lost| lost.name != column.name);
+            // Nothing has been read yet: the first load fills all.
+            if self.standing.checkpoint != tieline_store::Checkpoint::default() || progress.job.is_some() {
+                progress.unfilled.push(column.name.clone());
+            }
+        }
+        for column in had.iter().filter(|column| named(&has, &column.name).is_none()) {
+            if named(&progress.lost, &column.name).is_none() {
+                progress.lost.push(column.clone());
+            }
+        }
+        progress.unfilled.sort_unstable();
+        progress.unfilled.dedup();
+        progress.unfilled.retain(|name| named(&has, name).is_some());
+        let kept = keep(describes);
+        let change = TableChange { columns: has, renamed };
+        let now = self.engine.clock.now();
+        self.engine.store.alter_mapping(&self.run, &self.mapping, &change, &kept, now).await?;
+        let mut mapping = (*self.mapping).clone();
+        mapping.table = Arc::new(mapping.table.with_columns(change.columns));
+        mapping.plan = Some(kept);
+        self.mapping = Arc::new(mapping);
+        if !self.standing.progress.unfilled.is_empty() && self.mapping.state == MappingState::Synced {
+            let store = &self.engine.store;
+            store.set_mapping_state(&self.run, &self.mapping, MappingState::Resync, None, now).await?;
+        }
+        Ok(())
+    }
+}
+
+/// A name for a column that makes room: `amount_was_number`, with a number behind it if that is taken.
+fn free_name(column: &Column, taken: impl Fn(&str) -> bool) -> String {
+    let kind = column.kind.name();
+    // Names have 63 bytes at most.
+    let stem = &column.name[..column.name.len().min(40)];
+    let mut name = format!("{stem}_was_{kind}");
+    let mut n = 2;
+    while taken(&name) {
+        name = format!("{stem}_was_{kind}_{n}");
+        n += 1;
+    }
+    name
+}
+
+/// Takes the columns out of which the org no longer shows the fields. False if there is nothing to take out.
+fn drop_flawed(definition: &mut Definition, error: &MappingError) -> bool {
+    let flawed: Vec<usize> = error.flaws.iter().filter_map(Flaw::column).collect();
+    let before = definition.columns.len();
+    let mut n = 0;
+    definition.columns.retain(|_| {
+        n += 1;
+        !flawed.contains(&(n - 1))
+    });
+    definition.columns.len() < before
+}
+
+/// What the org said, as far as a plan needs it.
+fn keep(describes: &Describes) -> Value {
+    let lean = |describe: &Arc<Describe>| {
+        let mut lean = (**describe).clone();
+        lean.child_relationships.clear();
+        lean.record_type_infos.clear();
+        lean.more.clear();
+        for field in &mut lean.fields {
+            field.picklist_values.clear();
+            field.more.clear();
+        }
+        json!(lean)
+    };
+    json!({"describes": describes.objects().map(lean).collect::<Vec<_>>()})
+}
+
+fn read(kept: &Value) -> Option<Describes> {
+    let describes: Vec<Describe> = serde_json::from_value(kept.get("describes")?.clone()).ok()?;
+    Some(describes.into_iter().collect())
+}

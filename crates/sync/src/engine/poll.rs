@@ -1,0 +1,201 @@
+//! What has changed since the checkpoint, in the order of the object's cursor.
+
+use jiff::Timestamp;
+use tieline_client::rest::query::QueryOptions;
+use tieline_client::{ClientError, soql};
+use tieline_store::object_tables::Rows;
+
+use super::bisect::Span;
+use super::work::{Batch, Kind, Work};
+use crate::error::SyncError;
+use crate::mapping::{Decoded, Decoder};
+use crate::scan::{Scan, before};
+
+/// Deleted and archived records too.
+pub(super) const ALL: QueryOptions = QueryOptions { deleted_too: true, tooling: false, batch_size: None };
+
+impl Work<'_> {
+    /// A scan that an earlier run left unfinished, then a new one.
+    pub(super) async fn poll(&mut self) -> Result<(), SyncError> {
+        loop {
+            let window = self.window();
+            let mut scan = Scan::begin(&self.standing.checkpoint, &window);
+            if !scan.is_resumed()
+                && let (Some(_), Some(verified), Some(from)) =
+                    (self.proof, self.standing.verified_through, scan.position().map(|position| position.stamp))
+            {
+                self.look_again(verified, from).await?;
+            }
+            self.scan(&mut scan).await?;
+            if !scan.is_resumed() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Reads from the scan's position to its end, in spans as large as the org is able to answer.
+    async fn scan(&mut self, scan: &mut Scan) -> Result<(), SyncError> {
+        let mut span = Span::whole();
+        loop {
+            let from = scan.clone();
+            match self.ask(scan, &span).await {
+                Ok(()) if span.is_whole() => return Ok(()),
+                Ok(()) => {
+                    span.pass(scan);
+                    self.standing.checkpoint = scan.checkpoint();
+                }
+                Err(SyncError::Client(error)) if is_too_slow(&error) => self.narrow(scan, &mut span, &error).await?,
+                // The org has closed the cursor on the way; what was read by then is kept.
+                Err(SyncError::Client(error))
+                    if error.salesforce_code() == Some("INVALID_QUERY_LOCATOR") && *scan != from => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// One query.
+    async fn ask(&mut self, scan: &mut Scan, span: &Span) -> Result<(), SyncError> {
+        let plan = self.plan.clone();
+        let Some(cursor) = plan.cursor.as_deref() else { return Ok(()) };
+        let conditions = [self.since(cursor), scan.condition(cursor), span.condition(cursor)];
+        let soql = select(&plan, &plan.object, conditions, &format!("{cursor}, Id"));
+        let mut pages = self.pages(&soql);
+        let mut batch: Option<Batch> = None;
+        loop {
+            let page = match self.next(&mut pages).await {
+                Ok(Some(page)) => page,
+                Ok(None) => return Ok(()),
+                Err(error) => {
+                    // What came before it is kept.
+                    if let Some(batch) = batch.take() {
+                        self.standing.checkpoint = scan.checkpoint();
+                        self.commit(Kind::Rows, batch, 0).await?;
+                    }
+                    return Err(error);
+                }
+            };
+            let org = || self.engine.connection.org().to_owned();
+            let server_time = page.server_time.ok_or_else(|| SyncError::NoServerTime { org: org() })?;
+            scan.fix_end(server_time, &self.window());
+            saw(scan, &page.records.rows);
+            self.show(page.records.rows.len() as u64, Some(page.total_size));
+            let whole = match batch.take() {
+                None => page.records.into(),
+                Some(mut batch) => {
+                    batch.append(page.records.into());
+                    batch
+                }
+            };
+            if page.is_last || self.is_full(&whole.rows) {
+                let finished = page.is_last && span.is_whole();
+                self.standing.checkpoint = if finished { scan.finished() } else { scan.checkpoint() };
+                self.commit(Kind::Rows, whole, 0).await?;
+            } else {
+                batch = Some(whole);
+            }
+        }
+    }
+
+    /// Reads what was stamped in between once more, and counts what should have been here.
+    async fn look_again(&mut self, from: Timestamp, to: Timestamp) -> Result<(), SyncError> {
+        let plan = self.plan.clone();
+        let Some(cursor) = plan.cursor.as_deref().filter(|_| from < to) else { return Ok(()) };
+        self.settle().await?;
+        self.take_outcome();
+        let mut scan = Scan::from(from, to);
+        let mut span = Span::until(to);
+        loop {
+            let conditions = [scan.condition(cursor), span.condition(cursor), Some(ends(cursor, to))];
+            let soql = select(&plan, &plan.object, conditions, &format!("{cursor}, Id"));
+            let mut pages = self.pages(&soql);
+            let asked = loop {
+                match self.next(&mut pages).await {
+                    Ok(Some(page)) => {
+                        saw(&mut scan, &page.records.rows);
+                        self.commit(Kind::Rows, page.records.into(), 0).await?;
+                        self.settle().await?;
+                        let outcome = self.take_outcome();
+                        self.drift += outcome.inserted + outcome.updated;
+                    }
+                    Ok(None) => break Ok(()),
+                    Err(error) => break Err(error),
+                }
+            };
+            match asked {
+                Ok(()) if span.reaches(to) => return Ok(()),
+                Ok(()) => span.pass(&mut scan),
+                Err(SyncError::Client(error)) if is_too_slow(&error) => {
+                    self.narrow(&scan, &mut span, &error).await?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The mapping's own window, or the usual one.
+    pub(super) fn window(&self) -> crate::scan::Window {
+        let usual = self.engine.care.window;
+        crate::scan::Window {
+            lookback: self.definition.lookback.unwrap_or(usual.lookback),
+            lag: self.definition.lag.unwrap_or(usual.lag),
+        }
+    }
+
+    /// Records from before the mapping's start are not its.
+    pub(super) fn since(&self, cursor: &str) -> Option<String> {
+        let since = self.definition.since?;
+        Some(format!("{cursor} >= {}", soql::datetime(before(since, std::time::Duration::ZERO))))
+    }
+
+    pub(super) fn is_full(&self, rows: &Rows) -> bool {
+        let care = &self.engine.care;
+        rows.len() >= care.step_rows || rows.size() >= care.step_bytes
+    }
+
+    pub(super) fn pages(&self, soql: &str) -> tieline_client::PagesBy<Decoder> {
+        self.engine.connection.query_pages_by(soql, ALL, self.decoder.clone())
+    }
+
+    /// The next page, if the org's calls are still ours.
+    pub(super) async fn next(
+        &mut self,
+        pages: &mut tieline_client::PagesBy<Decoder>,
+    ) -> Result<Option<tieline_client::PageOf<Decoded>>, SyncError> {
+        self.check_share()?;
+        Ok(pages.next().await?)
+    }
+}
+
+/// The query for these conditions.
+pub(super) fn select(
+    plan: &crate::mapping::Plan,
+    object: &str,
+    conditions: impl IntoIterator<Item = Option<String>>,
+    order: &str,
+) -> String {
+    let conditions: Vec<String> = conditions.into_iter().flatten().collect();
+    let condition = if conditions.is_empty() { String::new() } else { format!(" WHERE {}", conditions.join(" AND ")) };
+    format!("SELECT {} FROM {object}{condition} ORDER BY {order}", plan.select_list())
+}
+
+pub(super) fn ends(cursor: &str, at: Timestamp) -> String {
+    format!("{cursor} < {}", soql::datetime(at))
+}
+
+/// The org gave up on a query; on a part of it, it may not.
+pub(super) fn is_too_slow(error: &ClientError) -> bool {
+    error.salesforce_code() == Some("QUERY_TIMEOUT")
+}
+
+/// The rows are in order: the last one before the scan's end is as far as it got.
+fn saw(scan: &mut Scan, rows: &Rows) {
+    for row in (0..rows.len()).rev() {
+        let stamp = rows.stamp(row).and_then(|stamp| Timestamp::from_millisecond(stamp).ok());
+        if let Some(stamp) = stamp
+            && scan.until().is_none_or(|until| stamp < until)
+        {
+            scan.saw(stamp, rows.id(row));
+            return;
+        }
+    }
+}
