@@ -156,7 +156,8 @@ impl Rows {
         &self.text[start..end]
     }
 
-    pub(super) fn master(&self, row: usize) -> Option<&str> {
+    /// The record into which this one went.
+    pub fn master(&self, row: usize) -> Option<&str> {
         self.records[row].master.clone().map(|range| &self.text[range])
     }
 
@@ -209,6 +210,14 @@ impl Row<'_> {
     /// A truth value.
     pub fn bool(&mut self, column: usize, truth: bool) {
         self.rows.cells[self.cells + column] = Cell::Bool(truth);
+    }
+
+    /// A cell of another batch.
+    pub fn copy(&mut self, column: usize, from: &Rows, row: usize, from_column: usize) {
+        match from.cell(row, from_column) {
+            Cell::Text(start, end) => self.text(column, from.slice(start, end)),
+            other => self.rows.cells[self.cells + column] = other,
+        }
     }
 
     /// Nothing, where something stood.
