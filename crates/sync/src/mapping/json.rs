@@ -8,7 +8,9 @@ use tieline_client::RecordReader;
 use tieline_store::object_tables::ColumnKind;
 
 use super::cell::{self, Cell};
-use super::decoder::{Child, Decoded, Decoder, Node, Reading};
+use super::decoder::{Decoded, Decoder};
+use super::layout::{Child, Node};
+use super::reading::Reading;
 
 impl RecordReader for Decoder {
     type Batch = Decoded;

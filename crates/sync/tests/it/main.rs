@@ -4,8 +4,13 @@
 mod commits;
 mod contact_pages;
 mod decoding;
+mod decoding_cost;
 mod deletes;
 mod importing;
 mod moving;
+mod planning;
+mod previewing;
+mod recorded;
 mod ties;
+mod transforming;
 mod world;
