@@ -66,15 +66,25 @@ impl CsvDecoder {
     }
 
     fn values<'v>(&self, values: impl Iterator<Item = &'v str>, into: &mut Decoded) -> Result<(), CsvError> {
+        let (errors, failed) = (into.errors.len(), into.failed);
+        let read = self.read(values, into);
+        if read.is_err() {
+            into.errors.truncate(errors);
+            into.failed = failed;
+        }
+        read.map_err(CsvError::Row)
+    }
+
+    fn read<'v>(&self, values: impl Iterator<Item = &'v str>, into: &mut Decoded) -> Result<(), String> {
         let mut reading = Reading::begin(&self.decoder.layout, into);
         for (field, value) in self.fields.iter().zip(values) {
             if let Some(leaf) = field
                 && !value.is_empty()
             {
-                reading.text(*leaf, value).map_err(CsvError::Row)?;
+                reading.text(*leaf, value)?;
             }
         }
-        reading.end().map_err(CsvError::Row)
+        reading.end()
     }
 }
 
@@ -146,10 +156,10 @@ mod tests {
         for wrong in [
             ["", "a", "", "", "false", "2024-01-02T03:04:05.000Z", "", ""],
             ["", "a", "", "a01", "false", "yesterday", "", ""],
-            ["", "a", "", "a01", "", "2024-01-02T03:04:05.000Z", "", ""],
+            ["soon", "a", "", "a01", "", "2024-01-02T03:04:05.000Z", "", ""],
         ] {
             assert!(matches!(csv.values(wrong.into_iter(), &mut decoded), Err(CsvError::Row(_))), "{wrong:?}");
         }
-        assert!(decoded.rows.is_empty(), "nothing of them stays");
+        assert!(decoded.rows.is_empty() && decoded.errors.is_empty() && decoded.failed == 0, "nothing of them stays");
     }
 }

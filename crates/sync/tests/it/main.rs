@@ -7,6 +7,7 @@ mod decoding;
 mod decoding_cost;
 mod deletes;
 mod importing;
+mod mapping_docs;
 mod moving;
 mod planning;
 mod previewing;
