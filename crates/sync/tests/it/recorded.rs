@@ -36,7 +36,7 @@ fn json_files(folder: &Path, found: &mut Vec<(PathBuf, Value)>) {
 }
 
 /// All records within an answer, by their objects; answers within answers too.
-fn records(json: &Value, found: &mut BTreeMap<String, Vec<Map<String, Value>>>) {
+fn records(json: &Value, found: &mut Records) {
     match json {
         Value::Object(object) => {
             if let Some(kind) = object.get("attributes").and_then(|of| of["type"].as_str()) {
@@ -54,11 +54,14 @@ fn records(json: &Value, found: &mut BTreeMap<String, Vec<Map<String, Value>>>) 
     }
 }
 
-fn recorded() -> Option<(Vec<(PathBuf, Describe)>, BTreeMap<String, Vec<Map<String, Value>>>)> {
+/// Records by their objects.
+type Records = BTreeMap<String, Vec<Map<String, Value>>>;
+
+fn recorded() -> Option<(Vec<(PathBuf, Describe)>, Records)> {
     let mut files = Vec::new();
     json_files(&samples()?, &mut files);
     files.sort_by(|(a, _), (b, _)| a.cmp(b));
-    let (mut describes, mut found) = (Vec::new(), BTreeMap::new());
+    let (mut describes, mut found) = (Vec::new(), Records::new());
     for (path, json) in files {
         records(&json, &mut found);
         if json["fields"].is_array() && json["queryable"].is_boolean() {
