@@ -59,6 +59,14 @@ pub(super) fn run_step(step: &Transform, now: Now, buffer: &mut Buffer) -> Resul
     spare.clear();
     match step {
         Transform::Trim => spare.push_str(text.trim()),
+        Transform::Lower if text.is_ascii() => {
+            text.make_ascii_lowercase();
+            return Ok(Some(Now::Text));
+        }
+        Transform::Upper if text.is_ascii() => {
+            text.make_ascii_uppercase();
+            return Ok(Some(Now::Text));
+        }
         Transform::Lower => text.chars().for_each(|c| spare.extend(c.to_lowercase())),
         Transform::Upper => text.chars().for_each(|c| spare.extend(c.to_uppercase())),
         Transform::Title => title(text, spare),
