@@ -151,8 +151,8 @@ fn decoding_cost() {
     told("as they are", as_they_are);
     told("four columns trimmed and in small letters", best(&with(json!(["trim", "lower"]))));
     told("four columns collapsed", best(&with(json!(["collapse"]))));
-    let skipped =
-        || (0..RECORDS / PAGE).for_each(|_| drop(serde_json::from_str::<serde::de::IgnoredAny>(&page).unwrap()));
+    let skip = |_| assert!(serde_json::from_str::<serde::de::IgnoredAny>(&page).is_ok());
+    let skipped = || (0..RECORDS / PAGE).for_each(skip);
     told("(read over, and nothing kept)", measured(skipped));
     let trees = || (0..RECORDS / PAGE).for_each(|_| drop(serde_json::from_str::<Vec<Value>>(&page).unwrap()));
     told("(a tree of values of each)", measured(trees));
