@@ -74,6 +74,16 @@ impl Rows {
         Self { width, ..Self::default() }
     }
 
+    /// The same, with room for so many rows with so many bytes of text in all.
+    pub fn with_capacity(width: usize, rows: usize, text: usize) -> Self {
+        Self {
+            width,
+            cells: Vec::with_capacity(width * rows),
+            text: String::with_capacity(text),
+            records: Vec::with_capacity(rows),
+        }
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.records.len()
