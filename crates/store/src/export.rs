@@ -49,7 +49,7 @@ struct Exported {
     left_out: &'static [&'static str],
 }
 
-const TABLES: [Exported; 24] = [
+const TABLES: [Exported; 25] = [
     Exported {
         table: "businesses",
         columns: &[("id", Id), ("name", Text), ("settings", Json), ("created_at", Time)],
@@ -131,7 +131,7 @@ const TABLES: [Exported; 24] = [
             ("last_synced_at", Time),
             ("created_at", Time),
         ],
-        left_out: &[],
+        left_out: &["change"],
     },
     Exported {
         table: "leads",
@@ -207,7 +207,7 @@ const TABLES: [Exported; 24] = [
             ("scan_id", Text),
             ("scan_until", Time),
         ],
-        left_out: &["fence"],
+        left_out: &["fence", "changes"],
     },
     Exported {
         table: "alert_channels",
@@ -307,6 +307,37 @@ const TABLES: [Exported; 24] = [
         left_out: &[],
     },
     Exported {
+        table: "record_webhooks",
+        columns: &[
+            ("id", Id),
+            ("business_id", Id),
+            ("mapping_id", Id),
+            ("shown", Text),
+            ("fields", Json),
+            ("include_records", Bool),
+            ("enabled", Bool),
+            ("disabled_reason", Text),
+            ("last_success_at", Time),
+            ("last_failure_at", Time),
+            ("last_error", Text),
+            ("created_at", Time),
+            ("updated_at", Time),
+        ],
+        // Places in a feed of this database, and who sends.
+        left_out: &[
+            "setting",
+            "position_change",
+            "position_id",
+            "sending_change",
+            "sending_id",
+            "rewinds",
+            "attempts",
+            "next_attempt_at",
+            "fence",
+            "leased_until",
+        ],
+    },
+    Exported {
         table: "runs",
         columns: &[
             ("id", Id),
@@ -324,7 +355,7 @@ const TABLES: [Exported; 24] = [
             ("api_calls", Int),
             ("error", Text),
         ],
-        left_out: &["fence"],
+        left_out: &["fence", "last_change"],
     },
     Exported {
         table: "integration_logs",

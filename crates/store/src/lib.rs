@@ -61,6 +61,7 @@ pub mod people;
 pub mod personal_data;
 pub mod pools;
 pub mod rate_limits;
+pub mod records;
 pub mod retention;
 mod rotation;
 pub mod runs;

@@ -27,7 +27,7 @@ const fn tenants(table: &'static str) -> Tenants {
     Tenants { table, business: "business_id", person: None }
 }
 
-const TENANT_TABLES: [Tenants; 26] = [
+const TENANT_TABLES: [Tenants; 27] = [
     Tenants {
         table: "businesses",
         business: "id",
@@ -60,6 +60,7 @@ const TENANT_TABLES: [Tenants; 26] = [
     tenants("alert_deliveries"),
     tenants("mappings"),
     tenants("mapping_checkpoints"),
+    tenants("record_webhooks"),
     tenants("erasure_keys"),
     tenants("erasures"),
     tenants("erased_persons"),

@@ -11,7 +11,7 @@ use sqlx::{Arguments, Encode, Postgres, Type};
 
 use super::decimal;
 use super::rows::{Cell, Rows};
-use super::table::{ColumnKind, ObjectTable, quoted};
+use super::table::{ColumnKind, NOT_COMPARED, ObjectTable, quoted};
 use crate::error::StoreError;
 use crate::runs::StepOutcome;
 use crate::sql::Tx;
@@ -171,14 +171,13 @@ pub(super) fn upsert(table: &ObjectTable) -> String {
     let kinds = kinds(table);
     let given: Vec<String> =
         kinds.iter().enumerate().map(|(n, kind)| format!("${}::{}[]", n + 1, oids(*kind).2)).collect();
-    let written = kinds.len() + 1;
-    // All but the last, which is when it was written, is compared.
-    let compared = &columns[1..columns.len() - 1];
+    let (written, change) = (kinds.len() + 1, kinds.len() + 2);
+    let compared = &columns[1..columns.len() - NOT_COMPARED];
     let list = |prefix: &str| compared.iter().map(|c| format!("{prefix}.{c}")).collect::<Vec<_>>().join(", ");
     let set: Vec<String> = columns[1..].iter().map(|c| format!("{c} = excluded.{c}")).collect();
     format!(
         "WITH put AS (
-             INSERT INTO {name} AS t ({all}) SELECT g.*, ${written} FROM unnest({arrays}) AS g
+             INSERT INTO {name} AS t ({all}) SELECT g.*, ${written}, ${change} FROM unnest({arrays}) AS g
              ON CONFLICT (\"id\") DO UPDATE SET {set}
              WHERE coalesce(excluded.\"_stamp\" >= t.\"_stamp\", true) AND ({new}) IS DISTINCT FROM ({old})
              RETURNING xmax = 0 AS fresh, \"_deleted\" IS NOT NULL AS gone)
@@ -198,12 +197,13 @@ fn kinds(table: &ObjectTable) -> Vec<ColumnKind> {
     std::iter::once(ColumnKind::Text).chain(own).chain(ours).collect()
 }
 
-/// Writes a batch within a transaction.
+/// Writes a batch within a transaction, as the change of that number.
 pub(super) async fn write(
     tx: &mut Tx,
     table: &ObjectTable,
     rows: &Rows,
     now: jiff::Timestamp,
+    change: i64,
 ) -> Result<StepOutcome, StoreError> {
     if rows.is_empty() {
         return Ok(StepOutcome::default());
@@ -217,6 +217,7 @@ pub(super) async fn write(
         arguments.add(array).map_err(sqlx::Error::Encode).map_err(StoreError::doing("encoding rows"))?;
     }
     arguments.add(crate::sql::PgTime(now)).map_err(sqlx::Error::Encode).map_err(StoreError::doing("encoding rows"))?;
+    arguments.add(change).map_err(sqlx::Error::Encode).map_err(StoreError::doing("encoding rows"))?;
     let row = tx.postgres_row(upsert(table), arguments).await?;
     let count = |name: &str| row.get::<i64>(name).map(|n| u64::try_from(n).unwrap_or_default());
     Ok(StepOutcome { inserted: count("inserted")?, updated: count("updated")?, deleted: count("deleted")? })

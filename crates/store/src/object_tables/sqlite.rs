@@ -12,7 +12,7 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, Statement, ToSql};
 
 use super::rows::{Cell, Rows};
-use super::table::{ColumnKind, ObjectTable, quoted};
+use super::table::{ColumnKind, NOT_COMPARED, OURS, ObjectTable, quoted};
 use super::{Deletion, decimal};
 use crate::error::StoreError;
 use crate::runs::StepOutcome;
@@ -38,9 +38,11 @@ pub(crate) struct Beside {
 pub(crate) struct Batch {
     /// The first of them must touch one row, or nothing is done.
     pub(crate) before: Vec<Beside>,
+    /// Asks for the number of this change.
+    pub(crate) change: Beside,
     pub(crate) table: Arc<ObjectTable>,
     pub(crate) rows: Rows,
-    pub(crate) after: Box<dyn FnOnce(StepOutcome) -> Vec<Beside> + Send>,
+    pub(crate) after: Box<dyn FnOnce(StepOutcome, i64) -> Vec<Beside> + Send>,
     pub(crate) now: Timestamp,
 }
 
@@ -110,8 +112,9 @@ fn write(connection: &mut Connection, batch: Batch) -> rusqlite::Result<Written>
             return Ok((batch.rows, None));
         }
     }
-    let outcome = rows(&transaction, &batch.table, &batch.rows, batch.now)?;
-    for beside in (batch.after)(outcome) {
+    let change = number(&transaction, &batch.change)?;
+    let outcome = rows(&transaction, &batch.table, &batch.rows, batch.now, change)?;
+    for beside in (batch.after)(outcome, change) {
         run(&transaction, &beside)?;
     }
     transaction.commit()?;
@@ -120,6 +123,17 @@ fn write(connection: &mut Connection, batch: Batch) -> rusqlite::Result<Written>
 
 /// All of it is the service's own work: which business it is stands in each statement.
 fn run(connection: &Connection, beside: &Beside) -> rusqlite::Result<usize> {
+    prepared(connection, beside)?.raw_execute()
+}
+
+/// The one number that a statement answers.
+fn number(connection: &Connection, beside: &Beside) -> rusqlite::Result<i64> {
+    let mut statement = prepared(connection, beside)?;
+    let mut rows = statement.raw_query();
+    rows.next()?.ok_or(rusqlite::Error::QueryReturnedNoRows)?.get(0)
+}
+
+fn prepared<'c>(connection: &'c Connection, beside: &Beside) -> rusqlite::Result<rusqlite::CachedStatement<'c>> {
     let mut statement = connection.prepare_cached(&for_sqlite(beside.sql, &Scope::System))?;
     // The parameter `$n` has its number by its place of first appearance, and not by its name.
     for (n, value) in beside.values.iter().enumerate() {
@@ -127,15 +141,21 @@ fn run(connection: &Connection, beside: &Beside) -> rusqlite::Result<usize> {
             statement.raw_bind_parameter(index, value.for_rusqlite())?;
         }
     }
-    statement.raw_execute()
+    Ok(statement)
 }
 
 /// New rows by one statement; a row that is there already by another, if it is older or different.
-fn rows(connection: &Connection, table: &ObjectTable, rows: &Rows, now: Timestamp) -> rusqlite::Result<StepOutcome> {
+fn rows(
+    connection: &Connection,
+    table: &ObjectTable,
+    rows: &Rows,
+    now: Timestamp,
+    change: i64,
+) -> rusqlite::Result<StepOutcome> {
     let (insert, update) = statements(table);
     let (mut insert, mut update) = (connection.prepare_cached(&insert)?, connection.prepare_cached(&update)?);
     let mut outcome = StepOutcome::default();
-    let mut scratch = Scratch { now: moment(now.as_millisecond()), stamp: String::new() };
+    let mut scratch = Scratch { now: moment(now.as_millisecond()), stamp: String::new(), change };
     for row in rows.each_once() {
         scratch.stamp = rows.stamp(row).map(moment).unwrap_or_default();
         bind(&mut insert, table, rows, row, &scratch)?;
@@ -156,6 +176,7 @@ fn rows(connection: &Connection, table: &ObjectTable, rows: &Rows, now: Timestam
 struct Scratch {
     now: String,
     stamp: String,
+    change: i64,
 }
 
 fn statements(table: &ObjectTable) -> (String, String) {
@@ -169,8 +190,8 @@ fn statements(table: &ObjectTable) -> (String, String) {
         places.join(", ")
     );
     let set: Vec<String> = columns[1..].iter().zip(&places[1..]).map(|(c, p)| format!("{c} = {p}")).collect();
-    let compared = 1..last - 1;
-    let stamp = &places[last - 4];
+    let compared = 1..last - NOT_COMPARED;
+    let stamp = &places[last - OURS.len()];
     let update = format!(
         "UPDATE main.{name} SET {} WHERE \"id\" = ?1 AND coalesce({stamp} >= \"_stamp\", true)
          AND ({}) IS NOT ({})",
@@ -206,7 +227,8 @@ fn bind(
     statement.raw_bind_parameter(place + 1, rows.stamp(row).map(|_| scratch.stamp.as_str()))?;
     statement.raw_bind_parameter(place + 2, rows.deleted(row).map(Deletion::name))?;
     statement.raw_bind_parameter(place + 3, rows.master(row))?;
-    statement.raw_bind_parameter(place + 4, scratch.now.as_str())
+    statement.raw_bind_parameter(place + 4, scratch.now.as_str())?;
+    statement.raw_bind_parameter(place + 5, scratch.change)
 }
 
 /// A number as one where that is exact, and as its digits where it is not.

@@ -1,6 +1,7 @@
 //! A step of a mapping's run: rows, checkpoint and counters, all of it or nothing.
 
 use jiff::Timestamp;
+use uuid::Uuid;
 
 use super::sqlite::{Batch, Beside};
 use super::{Rows, postgres};
@@ -38,33 +39,53 @@ fn move_checkpoint(step: &Step<'_>) -> Beside {
     }
 }
 
-fn count(run: uuid::Uuid, read: usize, calls: u64, outcome: StepOutcome) -> Beside {
+/// The number that this step's rows get, if it changes any. The checkpoint's row is held from its move to the commit: the
+/// next step waits for it, so that numbers are committed in their order, and one that came to nothing is taken again by
+/// the next.
+fn next_change(mapping: &Mapping) -> Beside {
     Beside {
-        sql: "UPDATE runs SET rows_read = rows_read + $1, inserted = inserted + $2, updated = updated + $3,
-              deleted = deleted + $4, api_calls = api_calls + $5 WHERE id = $6",
+        sql: "SELECT changes + 1 AS change FROM mapping_checkpoints WHERE mapping_id = $1",
+        values: vec![mapping.id.into()],
+    }
+}
+
+/// What is written behind the rows: the run's counters, and the number, if a row has it.
+fn count(run: Uuid, mapping: Uuid, (read, calls): (usize, u64), outcome: StepOutcome, change: i64) -> Vec<Beside> {
+    let touched = outcome.inserted + outcome.updated > 0;
+    let counters = Beside {
+        sql:
+            "UPDATE runs SET rows_read = rows_read + $1, inserted = inserted + $2, updated = updated + $3,
+              deleted = deleted + $4, api_calls = api_calls + $5, last_change = coalesce($6, last_change) WHERE id = $7",
         values: vec![
             (read as i64).into(),
             (outcome.inserted as i64).into(),
             (outcome.updated as i64).into(),
             (outcome.deleted as i64).into(),
             (calls as i64).into(),
+            touched.then_some(change).into(),
             run.into(),
         ],
-    }
+    };
+    let taken = Beside {
+        sql: "UPDATE mapping_checkpoints SET changes = $1 WHERE mapping_id = $2",
+        values: vec![change.into(), mapping.into()],
+    };
+    std::iter::once(counters).chain(touched.then_some(taken)).collect()
 }
 
 pub(crate) async fn commit(tenant: &Tenant, step: &Step<'_>, rows: Rows) -> Result<(Rows, StepOutcome), StoreError> {
     let fenced = || StoreError::Fenced { run: step.run.id.to_string() };
-    let (run, read, calls) = (step.run.id, rows.len(), step.api_calls);
+    let (run, mapping, told) = (step.run.id, step.mapping.id, (rows.len(), step.api_calls));
     let (mut rows, outcome) = match tenant.store().database() {
         Database::Sqlite { writer, bulk, .. } => {
             // Whoever holds it is the one that writes.
             let turn = writer.acquire().await.map_err(StoreError::doing("writing rows"))?;
             let batch = Batch {
                 before: vec![move_checkpoint(step)],
+                change: next_change(step.mapping),
                 table: step.mapping.table.clone(),
                 rows,
-                after: Box::new(move |outcome| vec![count(run, read, calls, outcome)]),
+                after: Box::new(move |outcome, change| count(run, mapping, told, outcome, change)),
                 now: step.now,
             };
             let (rows, outcome) = bulk.write(batch).await?;
@@ -78,13 +99,19 @@ pub(crate) async fn commit(tenant: &Tenant, step: &Step<'_>, rows: Rows) -> Resu
             if tx.query(checkpoint.sql).bind_all(checkpoint.values).execute().await? != 1 {
                 return Err(fenced());
             }
-            let outcome = postgres::write(&mut tx, &step.mapping.table, &rows, step.now).await?;
-            let counters = count(run, read, calls, outcome);
-            tx.query(counters.sql).bind_all(counters.values).execute().await?;
+            let next = next_change(step.mapping);
+            let change = tx.query(next.sql).bind_all(next.values).value("change").await?;
+            let outcome = postgres::write(&mut tx, &step.mapping.table, &rows, step.now, change).await?;
+            for beside in count(run, mapping, told, outcome, change) {
+                tx.query(beside.sql).bind_all(beside.values).execute().await?;
+            }
             tx.commit().await?;
             (rows, outcome)
         }
     };
+    if outcome.inserted + outcome.updated > 0 {
+        tenant.store().records().ring();
+    }
     rows.clear();
     Ok((rows, outcome))
 }

@@ -70,7 +70,8 @@ pub(crate) async fn fill(db: &Db, tenant: &Tenant) -> Uuid {
     let settings = tieline_store::alerts::RuleSettings::default();
     crate::alerts::rule(tenant, tieline_store::alerts::AlertKind::AuthFailure, settings, &[hook.id]).await;
     tenant.note_failure(integration, &crate::alerts::LOGIN, now()).await.unwrap();
-    crate::object_tables::mapped(tenant, integration, "accounts", &[]).await;
+    let mapping = crate::object_tables::mapped(tenant, integration, "accounts", &[]).await;
+    crate::records::webhook(tenant, &mapping, false).await;
     integration
 }
 
