@@ -1,5 +1,6 @@
 //! Records as programs outside meet them: read, followed, and told of by webhooks.
 
+mod documents;
 mod webhooks;
 
 use reqwest::Method;
@@ -28,7 +29,7 @@ const KINDS: [(&str, ColumnKind); 4] = [
 ];
 
 /// A mapping into a table of this name, and a run that writes to it.
-pub(super) async fn mapped(tenant: &Tenant, integration: Uuid, table: &str) -> (Mapping, Run) {
+pub(crate) async fn mapped(tenant: &Tenant, integration: Uuid, table: &str) -> (Mapping, Run) {
     let columns = KINDS.map(|(name, kind)| Column { name: name.to_owned(), kind }).to_vec();
     let new = NewMapping { name: table, object: "Opportunity", table, columns, definition: &json!({}) };
     let mapping = tenant.create_mapping(integration, &new, now()).await.unwrap();
@@ -37,7 +38,7 @@ pub(super) async fn mapped(tenant: &Tenant, integration: Uuid, table: &str) -> (
 }
 
 /// Writes these ids, as one step of that second.
-pub(super) async fn write(tenant: &Tenant, (mapping, run): &(Mapping, Run), ids: &[&str], name: &str, second: i64) {
+pub(crate) async fn write(tenant: &Tenant, (mapping, run): &(Mapping, Run), ids: &[&str], name: &str, second: i64) {
     let mut rows = Rows::new(KINDS.len());
     for (n, id) in ids.iter().enumerate() {
         let mut row = rows.row();
@@ -51,7 +52,11 @@ pub(super) async fn write(tenant: &Tenant, (mapping, run): &(Mapping, Run), ids:
 }
 
 /// A world with an integration and a mapping.
-pub(super) async fn scene(db: Db, nodes: usize, change: impl FnOnce(&mut Settings)) -> (World, Browser, (Mapping, Run)) {
+pub(crate) async fn scene(
+    db: Db,
+    nodes: usize,
+    change: impl FnOnce(&mut Settings),
+) -> (World, Browser, (Mapping, Run)) {
     let world = World::with_settings(db, nodes, change).await;
     let mut owner = world.owner().await;
     let integration = connect(&world, &mut owner).await;
@@ -61,7 +66,12 @@ pub(super) async fn scene(db: Db, nodes: usize, change: impl FnOnce(&mut Setting
 }
 
 fn ids(page: &Value) -> Vec<&str> {
-    page["items"].as_array().unwrap_or_else(|| panic!("{page}")).iter().map(|item| item["id"].as_str().unwrap()).collect()
+    page["items"]
+        .as_array()
+        .unwrap_or_else(|| panic!("{page}"))
+        .iter()
+        .map(|item| item["id"].as_str().unwrap())
+        .collect()
 }
 
 async fn records_are_read_filtered_and_followed(db: Db) {
@@ -69,7 +79,10 @@ async fn records_are_read_filtered_and_followed(db: Db) {
     let tenant = world.db.store.own();
     let (_, all) = owner.get("/api/mappings").await;
     let mapping = &all["mappings"][0];
-    assert_eq!((&mapping["name"], &mapping["object"], &mapping["state"]), (&json!("deals"), &json!("Opportunity"), &json!("initial")));
+    assert_eq!(
+        (&mapping["name"], &mapping["object"], &mapping["state"]),
+        (&json!("deals"), &json!("Opportunity"), &json!("initial"))
+    );
     assert_eq!(mapping["columns"][2], json!({"name": "closed", "kind": "date"}));
     let path = format!("/api/mappings/{}/records", mapped.0.id);
     let mut get = async |query: &str| {
@@ -103,7 +116,10 @@ async fn records_are_read_filtered_and_followed(db: Db) {
     assert_eq!(changed["items"][0]["fields"], json!({"name": "second"}));
     assert_eq!(ids(&get(&format!("?cursor={since}")).await), ["b", "d", "a"], "a cursor is a cursor");
     // An empty feed gives a cursor, too.
-    assert_eq!(ids(&get(&format!("?changed_since={}", empty["next_cursor"].as_str().unwrap())).await), ["c", "b", "d", "a"]);
+    assert_eq!(
+        ids(&get(&format!("?changed_since={}", empty["next_cursor"].as_str().unwrap())).await),
+        ["c", "b", "d", "a"]
+    );
     for (query, expected) in [
         ("", "bcd"),
         ("?deleted=include", "abcd"),
@@ -170,7 +186,12 @@ async fn whoever_may_not_sees_nothing(db: Db) {
         }
         request.send().await.unwrap().status().as_u16()
     };
-    for path in ["/api/mappings", &format!("/api/mappings/{id}/records"), &format!("/api/mappings/{id}/records/a"), "/api/contacts"] {
+    for path in [
+        "/api/mappings",
+        &format!("/api/mappings/{id}/records"),
+        &format!("/api/mappings/{id}/records/a"),
+        "/api/contacts",
+    ] {
         assert_eq!(ask(Method::GET, path, None, Some(&key)).await, 200, "{path}");
         assert_eq!(ask(Method::GET, path, None, None).await, 401, "{path}");
     }

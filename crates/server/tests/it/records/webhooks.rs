@@ -20,7 +20,7 @@ on_both!(
     a_webhook_that_is_given_up_raises_an_alert_and_goes_on_where_it_stopped,
 );
 
-fn to_loopback(settings: &mut Settings) {
+pub(super) fn to_loopback(settings: &mut Settings) {
     settings.outbound.policy.allow = vec!["127.0.0.1".parse().unwrap()];
 }
 
@@ -34,7 +34,7 @@ async fn taking() -> (String, Receiver) {
 }
 
 /// A webhook with records, from the beginning on.
-async fn webhook(browser: &mut Browser, mapping: &Mapping, url: &str) -> (String, Secret) {
+pub(super) async fn webhook(browser: &mut Browser, mapping: &Mapping, url: &str) -> (String, Secret) {
     let new = json!({"mapping_id": mapping.id, "url": url, "include_records": true, "start": "beginning", "fields": ["name"]});
     let (status, made) = browser.post("/api/webhooks", new).await;
     assert_eq!(status, 201, "{made}");
@@ -114,11 +114,15 @@ async fn changes_are_told_in_order_and_signed(db: Db) {
     assert_eq!(told[1].1["data"]["from_cursor"], data["to_cursor"]);
     // What it says is what the feed says between the two.
     let path = format!("/api/mappings/{}/records", mapped.0.id);
-    let (_, feed) = owner.get(&format!("{path}?changed_since={}", told[1].1["data"]["from_cursor"].as_str().unwrap())).await;
+    let (_, feed) =
+        owner.get(&format!("{path}?changed_since={}", told[1].1["data"]["from_cursor"].as_str().unwrap())).await;
     assert_eq!(super::ids(&feed).concat(), "bc");
     assert_eq!(feed["next_cursor"], told[1].1["data"]["to_cursor"]);
     let there = until(&mut owner, &id, |there| there["last_success_at"].is_string()).await;
-    assert_eq!((&there["position"], &there["attempts"], &there["secret"]), (&feed["next_cursor"], &json!(0), &Value::Null));
+    assert_eq!(
+        (&there["position"], &there["attempts"], &there["secret"]),
+        (&feed["next_cursor"], &json!(0), &Value::Null)
+    );
     assert_eq!((&there["leads_to"], &there["fields"]), (&json!("127.0.0.1"), &json!(["name"])));
 
     // Again, from the start: other ids, for they are meant to be taken anew.
@@ -171,7 +175,10 @@ async fn a_receiver_that_fails_gets_the_same_message_again_and_then_the_rest(db:
     let (id, secret) = webhook(&mut owner, &mapped.0, &url).await;
     write(&tenant, &mapped, &["a"], "x", 1).await;
     let waiting = until(&mut owner, &id, |there| there["last_error"].is_string()).await;
-    assert!(waiting["last_error"].as_str().unwrap().contains("500 Internal Server Error: database is down"), "{waiting}");
+    assert!(
+        waiting["last_error"].as_str().unwrap().contains("500 Internal Server Error: database is down"),
+        "{waiting}"
+    );
     assert!(!waiting.to_string().contains("planted"), "{waiting}");
     // What comes in between waits its turn.
     write(&tenant, &mapped, &["b"], "y", 2).await;
