@@ -6,6 +6,7 @@ use axum::http::StatusCode;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tieline_auth::Secret;
+use tieline_store::alerts::ChannelKind;
 use tieline_store::mappings::Mapping;
 use tieline_store::records::{NewRecordWebhook, RecordSource, RecordWebhook, Rewind, WebhookChange, chosen};
 use tieline_store::{Role, Uuid};
@@ -21,7 +22,6 @@ use crate::caller::Caller;
 use crate::extract::{Body, Path, Query};
 use crate::problem::Problem;
 use crate::service::Service;
-use tieline_store::alerts::ChannelKind;
 
 /// Webhooks of one business.
 const MOST: u32 = 100;
