@@ -6,9 +6,9 @@
 //!
 //! Reading order: [`service`] (what runs), [`router`] (the table of contents), [`caller`] (who asks) with `cookies`,
 //! `secrets` and `passwords`, `extract` and [`problem`] (what comes in, and what goes wrong); then what it does:
-//! `accounts`, `integrations`, `connect`, `contacts` with `imports` and `leads`, `proxy`, `logs`, `alerts`, `personal_data`
+//! `accounts`, `integrations`, `connect`, `contacts` with `imports` and `leads`, `records`, `proxy`, `logs`, `alerts`, `personal_data`
 //! with `retention` and `export`; `pages`, `openapi` and `health` with `readiness`; `guard`, [`limits`] with `wrong_keys`,
-//! and [`telemetry`] around all of it. [`outbound`] is the way out for alerts.
+//! and [`telemetry`] around all of it. [`outbound`] is the way out for alerts and webhooks.
 
 mod accounts;
 mod alerts;
@@ -36,6 +36,7 @@ mod personal_data;
 pub mod problem;
 mod proxy;
 mod readiness;
+mod records;
 mod retention;
 pub mod router;
 mod secrets;

@@ -23,6 +23,7 @@ use crate::accounts::{account, api_keys, businesses, invitations, password_reset
 use crate::alerts::{channels, notifications, rules};
 use crate::limits::{Class, rate_limited};
 use crate::problem::Problem;
+use crate::records::{mappings, reading, webhooks};
 use crate::service::Service;
 use crate::{
     connect, contacts, export, guard, health, imports, integrations, leads, logs, openapi, pages, personal_data, proxy,
@@ -90,6 +91,16 @@ fn api(limited: impl Fn(OpenApiRouter<Service>, Class) -> OpenApiRouter<Service>
         .routes(routes!(imports::retry_import))
         .routes(routes!(leads::leads))
         .routes(routes!(leads::lead))
+        .routes(routes!(mappings::mappings))
+        .routes(routes!(reading::records))
+        .routes(routes!(reading::record))
+        .routes(routes!(reading::synced_contacts))
+        .routes(routes!(reading::synced_contact))
+        .routes(routes!(webhooks::record_webhooks, webhooks::create_record_webhook))
+        .routes(routes!(webhooks::record_webhook, webhooks::change_record_webhook, webhooks::delete_record_webhook))
+        .routes(routes!(webhooks::test_record_webhook))
+        .routes(routes!(webhooks::rotate_record_webhook_secret))
+        .routes(routes!(webhooks::rewind_record_webhook))
         .routes(routes!(personal_data::erasures, personal_data::erase))
         .routes(routes!(personal_data::lift_erasure))
         .routes(routes!(personal_data::person))
@@ -216,6 +227,8 @@ pub async fn serve(
     let sweeping = tokio::spawn(begun_again("sweeping", async move || sweeper.sweep_daily().await));
     let sender = service.clone();
     let mut alerting = tokio::spawn(begun_again("alerts", async move || sender.work_alerts().await));
+    let teller = service.clone();
+    let mut telling = tokio::spawn(begun_again("records", async move || teller.work_records().await));
     let watcher = service.clone();
     let watching = tokio::spawn(begun_again("conditions", async move || watcher.watch_conditions().await));
     let gathering = tokio::spawn(telemetry::keep_small(service.clone()));
@@ -253,8 +266,9 @@ pub async fn serve(
     watching.abort();
     // A message that is cut off is sent again, so that one that is under way is better ended.
     over.send_replace(true);
-    if tokio::time::timeout(LAST_WORDS, &mut alerting).await.is_err() {
+    if tokio::time::timeout(LAST_WORDS, async { tokio::join!(&mut alerting, &mut telling) }).await.is_err() {
         alerting.abort();
+        telling.abort();
     }
     gathering.abort();
     served

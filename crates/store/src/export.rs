@@ -49,7 +49,7 @@ struct Exported {
     left_out: &'static [&'static str],
 }
 
-const TABLES: [Exported; 25] = [
+const TABLES: [Exported; 26] = [
     Exported {
         table: "businesses",
         columns: &[("id", Id), ("name", Text), ("settings", Json), ("created_at", Time)],
@@ -131,7 +131,7 @@ const TABLES: [Exported; 25] = [
             ("last_synced_at", Time),
             ("created_at", Time),
         ],
-        left_out: &[],
+        left_out: &["change"],
     },
     Exported {
         table: "leads",
@@ -207,7 +207,7 @@ const TABLES: [Exported; 25] = [
             ("scan_id", Text),
             ("scan_until", Time),
         ],
-        left_out: &["fence"],
+        left_out: &["fence", "changes"],
     },
     Exported {
         table: "alert_channels",
@@ -321,6 +321,37 @@ const TABLES: [Exported; 25] = [
         left_out: &[],
     },
     Exported {
+        table: "record_webhooks",
+        columns: &[
+            ("id", Id),
+            ("business_id", Id),
+            ("mapping_id", Id),
+            ("shown", Text),
+            ("fields", Json),
+            ("include_records", Bool),
+            ("enabled", Bool),
+            ("disabled_reason", Text),
+            ("last_success_at", Time),
+            ("last_failure_at", Time),
+            ("last_error", Text),
+            ("created_at", Time),
+            ("updated_at", Time),
+        ],
+        // Places in a feed of this database, and who sends.
+        left_out: &[
+            "setting",
+            "position_change",
+            "position_id",
+            "sending_change",
+            "sending_id",
+            "rewinds",
+            "attempts",
+            "next_attempt_at",
+            "fence",
+            "leased_until",
+        ],
+    },
+    Exported {
         table: "runs",
         columns: &[
             ("id", Id),
@@ -342,7 +373,7 @@ const TABLES: [Exported; 25] = [
             ("retry_at", Time),
             ("error", Text),
         ],
-        left_out: &["fence"],
+        left_out: &["fence", "last_change"],
     },
     Exported {
         table: "integration_logs",

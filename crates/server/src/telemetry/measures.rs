@@ -21,6 +21,7 @@ const IMPORT_ROWS: &str = "tieline_import_rows_total";
 const SYNC_RUNS: &str = "tieline_sync_runs_total";
 const NOTIFICATIONS: &str = "tieline_notifications_total";
 const ALERT_DELIVERIES: &str = "tieline_alert_deliveries_total";
+const RECORD_DELIVERIES: &str = "tieline_record_deliveries_total";
 const CONNECTIONS: &str = "tieline_database_connections";
 const CONNECTIONS_IDLE: &str = "tieline_database_connections_idle";
 const CONNECTIONS_LIMIT: &str = "tieline_database_connections_limit";
@@ -145,6 +146,11 @@ pub(crate) fn sync_run(outcome: &'static str) {
 /// could not be read.
 pub(crate) fn alert_delivery(channel: &'static str, outcome: &'static str) {
     counter!(ALERT_DELIVERIES, "channel" => channel, "outcome" => outcome).increment(1);
+}
+
+/// An attempt at a webhook of changed records ended: `delivered`, `put_off`, `given_up`.
+pub(crate) fn record_delivery(outcome: &'static str) {
+    counter!(RECORD_DELIVERIES, "outcome" => outcome).increment(1);
 }
 
 /// Spans were sent: `sent`, `refused` (by the receiver), `failed` (it was not reached).

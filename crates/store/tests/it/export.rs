@@ -99,6 +99,7 @@ async fn all_of_a_business_is_exported_and_nothing_secret(db: Db) {
         ("login_attempts", "sealed"),
         ("data_keys", "wrapped"),
         ("erasure_keys", "sealed"),
+        ("record_webhooks", "setting"),
         ("api_keys", "key_hash"),
         ("invitations", "token_hash"),
     ] {

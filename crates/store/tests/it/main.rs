@@ -24,6 +24,7 @@ mod opening;
 mod outages;
 mod people;
 mod pooler;
+mod records;
 mod retention;
 mod rotation;
 mod steps;
