@@ -27,7 +27,7 @@ const fn tenants(table: &'static str) -> Tenants {
     Tenants { table, business: "business_id", person: None }
 }
 
-const TENANT_TABLES: [Tenants; 26] = [
+const TENANT_TABLES: [Tenants; 28] = [
     Tenants {
         table: "businesses",
         business: "id",
@@ -60,6 +60,9 @@ const TENANT_TABLES: [Tenants; 26] = [
     tenants("alert_deliveries"),
     tenants("mappings"),
     tenants("mapping_checkpoints"),
+    // In this order: a deletion takes turns out before work, as whoever takes work holds them.
+    tenants("sync_work"),
+    tenants("sync_turns"),
     tenants("erasure_keys"),
     tenants("erasures"),
     tenants("erased_persons"),

@@ -71,6 +71,7 @@ pub(crate) async fn fill(db: &Db, tenant: &Tenant) -> Uuid {
     crate::alerts::rule(tenant, tieline_store::alerts::AlertKind::AuthFailure, settings, &[hook.id]).await;
     tenant.note_failure(integration, &crate::alerts::LOGIN, now()).await.unwrap();
     crate::object_tables::mapped(tenant, integration, "accounts", &[]).await;
+    db.store.follow_integrations(Duration::from_secs(900), now()).await.unwrap();
     integration
 }
 

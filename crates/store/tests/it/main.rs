@@ -27,5 +27,6 @@ mod pooler;
 mod retention;
 mod rotation;
 mod steps;
+mod sync_work;
 mod tenancy;
 mod tokens;
