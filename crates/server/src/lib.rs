@@ -13,6 +13,7 @@
 mod accounts;
 mod alerts;
 pub mod caller;
+mod background;
 pub mod client_address;
 mod connect;
 mod contacts;
@@ -46,5 +47,5 @@ mod wrong_keys;
 pub use accounts::oidc::OpenIdProvider;
 pub use accounts::password_reset::ResetLink;
 pub use problem::Problem;
-pub use router::serve;
-pub use service::{SalesforceApp, Service, Settings};
+pub use router::{serve, work};
+pub use service::{RunMappings, SalesforceApp, Service, Settings, SyncWorker};

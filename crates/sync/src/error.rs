@@ -1,6 +1,7 @@
 //! What can stop a run.
 
 use tieline_client::ClientError;
+use tieline_client::catalogue::{Remedy, explain};
 use tieline_store::StoreError;
 
 /// A run that ended early. What was read until then is kept, and the next run goes on there.
@@ -42,6 +43,18 @@ impl SyncError {
         match self {
             SyncError::Client(error) => error.is_transient(),
             SyncError::Store(StoreError::Fenced { .. }) => true,
+            _ => false,
+        }
+    }
+
+    /// The org has no API calls left, of the day's or of those that are not kept in reserve: it passes within hours, and trying
+    /// again soon is of no use.
+    pub fn is_out_of_calls(&self) -> bool {
+        match self {
+            SyncError::Client(ClientError::Reserve { .. }) => true,
+            SyncError::Client(error) => {
+                explain(error.salesforce_code().unwrap_or_default()).is_some_and(|row| row.remedy == Remedy::WaitLong)
+            }
             _ => false,
         }
     }

@@ -18,6 +18,8 @@
 //! Beside it, for people who choose contacts by hand: [`mod@contact_page`] shows the org's contacts live, and [`importer`]
 //! makes leads of the chosen ones.
 //!
+//! Which run is next, and on which node, decides the queue: [`worker`].
+//!
 //! Reading order: [`scan`] (the arithmetic, without I/O), [`syncer`], [`contact`], [`compare`],
 //! [`integration`], [`mod@contact_page`], [`importer`].
 
@@ -29,6 +31,7 @@ pub mod importer;
 pub mod integration;
 pub mod scan;
 pub mod syncer;
+pub mod worker;
 
 pub use compare::{Comparison, compare_contacts};
 pub use contact_page::{ContactPage, ContactPageError, ContactRequest, OrgContact, contact_page};
@@ -36,3 +39,4 @@ pub use error::SyncError;
 pub use importer::{Ended, Importer, Worked};
 pub use scan::Window;
 pub use syncer::{Progress, Report, Syncer};
+pub use worker::{Job, Outcome, RunWork, Steps, Worker, WorkerSettings};
