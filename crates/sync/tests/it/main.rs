@@ -7,4 +7,5 @@ mod deletes;
 mod importing;
 mod moving;
 mod ties;
+mod working;
 mod world;
