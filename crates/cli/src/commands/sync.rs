@@ -121,8 +121,9 @@ impl Run {
 /// One pass with a bar.
 pub(crate) async fn pass(syncer: &Syncer, what: &'static str) -> Result<Report, Failure> {
     let bar = output::progress_bar(what);
+    let owner = format!("sync run, {}", std::process::id());
     let report = syncer
-        .run(&mut |progress| {
+        .run_by_hand(&owner, &mut |progress| {
             bar.set_length(progress.total);
             bar.set_position(progress.read);
         })

@@ -177,6 +177,53 @@ async fn take(
     Ok(Some((item, fence)))
 }
 
+impl Tenant {
+    /// Takes a piece of work for a run that somebody begins by hand, whether it is due or not and whoever has it: their run
+    /// ends, for its lease is gone, and what it still wanted to write is fenced once this one has begun. It answers all
+    /// requests that have come until now. `None`: there is no such work.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn take_work(
+        &self,
+        work: Work,
+        owner: &str,
+        lease: Duration,
+        now: Timestamp,
+    ) -> Result<Option<WorkClaim>, StoreError> {
+        let mut tx = self.write("taking work for a run by hand").await?;
+        if let Work::Contacts { integration } = work {
+            // Nobody may have made its schedule yet.
+            tx.query(
+                "INSERT INTO sync_work (id, business_id, kind, integration_id, due_at, ready_at)
+                 SELECT i.id, i.business_id, 'contacts', i.id, $3, $3 FROM integrations AS i
+                 WHERE i.business_id = $1 AND i.id = $2 ON CONFLICT DO NOTHING",
+            )
+            .bind(self.business())
+            .bind(integration)
+            .bind(now)
+            .execute()
+            .await?;
+        }
+        let row = tx
+            .query(
+                "UPDATE sync_work SET fence = fence + 1, owner = $1, leased_until = $2, ready_at = $2, retry_at = NULL,
+                 taken = requested, started_at = $3 WHERE business_id = $4 AND id = $5 RETURNING *",
+            )
+            .bind(owner)
+            .bind(after(now, lease))
+            .bind(now)
+            .bind(self.business())
+            .bind(work.id())
+            .optional()
+            .await?;
+        let Some(row) = row else { return Ok(None) };
+        let (item, fence) = (item(&row)?, row.get("fence")?);
+        tx.commit().await?;
+        Ok(Some(WorkClaim { tenant: self.clone(), item, fence, lease }))
+    }
+}
+
 pub(super) fn after(now: Timestamp, time: Duration) -> Timestamp {
     SignedDuration::try_from(time).ok().and_then(|time| now.checked_add(time).ok()).unwrap_or(Timestamp::MAX)
 }

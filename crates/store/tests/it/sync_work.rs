@@ -24,6 +24,7 @@ on_both!(
     a_pace_is_kept_and_mappings_are_taken_by_whoever_knows_them,
     the_queue_tells_how_it_stands,
     one_run_at_a_time_is_the_databases_own_rule,
+    a_run_by_hand_takes_the_work_whoever_has_it,
 );
 
 const EVERY: Duration = Duration::from_secs(900);
@@ -467,4 +468,24 @@ async fn one_run_at_a_time_is_the_databases_own_rule(db: Db) {
         );
         assert!(tenant.sql(&copied).await.is_err(), "a second run beside the first");
     }
+}
+
+async fn a_run_by_hand_takes_the_work_whoever_has_it(db: Db) {
+    let (tenant, id) = (db.store.own(), db.integration().await);
+    let work = Work::Contacts { integration: id };
+    // Nobody has made a schedule yet.
+    let first = tenant.take_work(work, "by hand", LEASE, at(0)).await.unwrap().unwrap();
+    follow(&db).await;
+    assert!(claim(&db.store, at(1)).await.is_none(), "a run beside the one by hand");
+    let asked = tenant.request_sync(None, at(1)).await.unwrap();
+    let second = tenant.take_work(work, "by hand again", LEASE, at(2)).await.unwrap().unwrap();
+    assert!(!first.end(&Ended::Done { next: None }, at(3)).await.unwrap() && !first.prolong(at(3)).await.unwrap());
+    done(&second, at(4)).await;
+    assert_eq!(db.store.unserved(&asked).await.unwrap(), []);
+    // The tick that was due is still to come.
+    let tick = claim(&db.store, at(5)).await.unwrap();
+    done(&tick, at(6)).await;
+    assert!(tenant.take_work(Work::Mapping { mapping: Uuid::now_v7() }, "x", LEASE, at(7)).await.unwrap().is_none());
+    let theirs = tenants(&db, &["b"]).await;
+    assert!(theirs[0].take_work(work, "x", LEASE, at(7)).await.unwrap().is_none());
 }

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use tieline_auth::Clock;
 use tieline_store::sync_work::WorkClaim;
 use tokio::sync::watch;
 
-use super::{Outcome, RunWork, Worker};
+use super::Outcome;
 
 /// How long a run may go without a step: longer than the client's own repetitions take, and than an org takes to make the
 /// first rows of a bulk query. One that hangs longer than that is as good as dead.
@@ -47,34 +48,31 @@ pub(super) async fn stopped(mut stopping: watch::Receiver<bool>) {
     }
 }
 
-impl<R: RunWork> Worker<R> {
-    /// Prolongs the lease; resolves when it is another's, when nobody knows whose it is any more, or when the run hangs: what the
-    /// run's outcome is then.
-    ///
-    /// Whoever cannot reach the database stops by itself before the lease ends: a third of it earlier, by the clock that does
-    /// not jump. So others may take the work up at its end although clocks differ.
-    pub(super) async fn keep(&self, claim: &WorkClaim, steps: &Steps) -> Outcome {
-        let failed = |reason: &str| Outcome::Failed { reason: reason.to_owned(), retry_at: None };
-        let lease = self.0.settings.lease.max(Duration::from_secs(1));
-        let (every, last) = (lease / 3, lease * 2 / 3);
-        let mut prolonged = self.0.clock.monotonic();
-        let (mut seen, mut silent) = (steps.count(), Duration::ZERO);
-        loop {
-            tokio::time::sleep(every).await;
-            let done = steps.count();
-            silent = if done == seen { silent + every } else { Duration::ZERO };
-            seen = done;
-            if silent >= HANGS {
-                return failed("it has not moved for half an hour, and was given up");
-            }
-            let before = self.0.clock.monotonic();
-            match tokio::time::timeout(every, claim.prolong(self.0.clock.now())).await {
-                Ok(Ok(true)) => prolonged = before,
-                Ok(Ok(false)) => return Outcome::Fenced,
-                // A database that does not answer now may do so before the lease ends.
-                Ok(Err(_)) | Err(_) if before.saturating_sub(prolonged) < last => {}
-                Ok(Err(_)) | Err(_) => return failed("the database did not answer for as long as the work was this worker's"),
-            }
+/// Prolongs the lease; resolves when it is another's, when nobody knows whose it is any more, or when the run hangs: what the
+/// run's outcome is then.
+///
+/// Whoever cannot reach the database stops by itself before the lease ends: a third of it earlier, by the clock that does not
+/// jump. So others may take the work up at its end although clocks differ.
+pub(super) async fn keep(claim: &WorkClaim, steps: &Steps, clock: &dyn Clock, lease: Duration) -> Outcome {
+    let failed = |reason: &str| Outcome::Failed { reason: reason.to_owned(), retry_at: None };
+    let (every, last) = (lease / 3, lease * 2 / 3);
+    let mut prolonged = clock.monotonic();
+    let (mut seen, mut silent) = (steps.count(), Duration::ZERO);
+    loop {
+        tokio::time::sleep(every).await;
+        let done = steps.count();
+        silent = if done == seen { silent + every } else { Duration::ZERO };
+        seen = done;
+        if silent >= HANGS {
+            return failed("it has not moved for half an hour, and was given up");
+        }
+        let before = clock.monotonic();
+        match tokio::time::timeout(every, claim.prolong(clock.now())).await {
+            Ok(Ok(true)) => prolonged = before,
+            Ok(Ok(false)) => return Outcome::Fenced,
+            // A database that does not answer now may do so before the lease ends.
+            Ok(Err(_)) | Err(_) if before.saturating_sub(prolonged) < last => {}
+            Ok(Err(_)) | Err(_) => return failed("the database did not answer for as long as the work was this worker's"),
         }
     }
 }

@@ -6,6 +6,7 @@
 //! left is given back at once.
 
 mod backoff;
+mod by_hand;
 mod keep;
 
 use std::collections::HashMap;
@@ -22,6 +23,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::{Id, JoinSet};
 
 pub use backoff::backoff;
+use keep::keep;
 pub use keep::Steps;
 
 /// How long a worker may be silent before another one takes its work. It says three times in so long that it lives.
@@ -172,14 +174,18 @@ impl<R: RunWork> Worker<R> {
         Self(Arc::new(Inner { store, runner, clock, random: Box::new(random), settings }))
     }
 
+    fn lease(&self) -> Duration {
+        self.0.settings.lease.max(Duration::from_secs(1))
+    }
+
     fn claiming(&self) -> Claiming {
-        let WorkerSettings { owner, per_business, every, lease, .. } = &self.0.settings;
+        let WorkerSettings { owner, per_business, every, .. } = &self.0.settings;
         Claiming {
             owner: owner.clone(),
             mappings: self.0.runner.runs_mappings(),
             per_business: *per_business,
             every: *every,
-            lease: (*lease).max(Duration::from_secs(1)),
+            lease: self.lease(),
         }
     }
 
@@ -262,7 +268,7 @@ impl<R: RunWork> Worker<R> {
             outcome = run => Some(outcome.unwrap_or_else(|_| {
                 Outcome::Failed { reason: "the run panicked: see the program's log".to_owned(), retry_at: None }
             })),
-            outcome = self.keep(&claim, &steps) => Some(outcome),
+            outcome = keep(&claim, &steps, &*self.0.clock, self.lease()) => Some(outcome),
             () = steps.last_one(stopping, LAST_STEP) => None,
         };
         let ended = match outcome {
