@@ -12,6 +12,7 @@
 
 mod accounts;
 mod alerts;
+mod background;
 pub mod caller;
 pub mod client_address;
 mod connect;
@@ -47,5 +48,5 @@ mod wrong_keys;
 pub use accounts::oidc::OpenIdProvider;
 pub use accounts::password_reset::ResetLink;
 pub use problem::Problem;
-pub use router::serve;
-pub use service::{SalesforceApp, Service, Settings};
+pub use router::{serve, work};
+pub use service::{SalesforceApp, Service, Settings, SyncWorker};

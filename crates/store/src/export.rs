@@ -49,7 +49,7 @@ struct Exported {
     left_out: &'static [&'static str],
 }
 
-const TABLES: [Exported; 26] = [
+const TABLES: [Exported; 27] = [
     Exported {
         table: "businesses",
         columns: &[("id", Id), ("name", Text), ("settings", Json), ("created_at", Time)],
@@ -352,6 +352,26 @@ const TABLES: [Exported; 26] = [
         ],
     },
     Exported {
+        table: "sync_work",
+        columns: &[
+            ("id", Id),
+            ("business_id", Id),
+            ("kind", Text),
+            ("integration_id", Id),
+            ("mapping_id", Id),
+            ("pace", Text),
+            ("priority", Int),
+            ("due_at", Time),
+            ("retry_at", Time),
+            ("failures", Int),
+            ("started_at", Time),
+            ("ended_at", Time),
+            ("outcome", Text),
+            ("error", Text),
+        ],
+        left_out: &["requested", "taken", "served", "ready_at", "owner", "leased_until", "fence"],
+    },
+    Exported {
         table: "runs",
         columns: &[
             ("id", Id),
@@ -452,8 +472,8 @@ const TABLES: [Exported; 26] = [
 ];
 
 /// Tables of tenants of which nothing is exported: keys, tokens, and logins under way.
-const LEFT_OUT: [&str; 5] =
-    ["data_keys", "integration_tokens", "login_attempts", "erasure_keys", "mapping_checkpoints"];
+const LEFT_OUT: [&str; 6] =
+    ["data_keys", "integration_tokens", "login_attempts", "erasure_keys", "mapping_checkpoints", "sync_turns"];
 
 /// Whether anybody has decided about a column. For a test.
 #[doc(hidden)]

@@ -21,6 +21,7 @@ const SQLITE: Versions = &[
     (5, "sign in", include_str!("../migrations/sqlite/0005_sign_in.sql")),
     (6, "mappings", include_str!("../migrations/sqlite/0006_mappings.sql")),
     (7, "mapping progress", include_str!("../migrations/sqlite/0007_mapping_progress.sql")),
+    (8, "sync work", include_str!("../migrations/sqlite/0008_sync_work.sql")),
     (9, "records", include_str!("../migrations/sqlite/0009_records.sql")),
 ];
 
@@ -31,6 +32,7 @@ const POSTGRES: Versions = &[
     (5, "sign in", include_str!("../migrations/postgres/0005_sign_in.sql")),
     (6, "mappings", include_str!("../migrations/postgres/0006_mappings.sql")),
     (7, "mapping progress", include_str!("../migrations/postgres/0007_mapping_progress.sql")),
+    (8, "sync work", include_str!("../migrations/postgres/0008_sync_work.sql")),
     (9, "records", include_str!("../migrations/postgres/0009_records.sql")),
 ];
 

@@ -125,7 +125,7 @@ impl Tenant {
             .await?;
         tx.query(
             "UPDATE runs SET state = 'failed', finished_at = $1, error = 'interrupted: a later run took over'
-             WHERE integration_id = $2 AND object = $3 AND state = 'running'",
+             WHERE integration_id = $2 AND object = $3 AND mapping_id IS NULL AND state = 'running'",
         )
         .bind(now)
         .bind(integration)

@@ -27,7 +27,7 @@ const fn tenants(table: &'static str) -> Tenants {
     Tenants { table, business: "business_id", person: None }
 }
 
-const TENANT_TABLES: [Tenants; 28] = [
+const TENANT_TABLES: [Tenants; 30] = [
     Tenants {
         table: "businesses",
         business: "id",
@@ -62,6 +62,9 @@ const TENANT_TABLES: [Tenants; 28] = [
     tenants("mapping_checkpoints"),
     tenants("row_errors"),
     tenants("record_webhooks"),
+    // In this order: a deletion takes turns out before work, as whoever takes work holds them.
+    tenants("sync_work"),
+    tenants("sync_turns"),
     tenants("erasure_keys"),
     tenants("erasures"),
     tenants("erased_persons"),

@@ -1,6 +1,7 @@
 //! What can stop a run.
 
 use tieline_client::ClientError;
+use tieline_client::catalogue::{Remedy, explain};
 use tieline_store::StoreError;
 
 use crate::mapping::MappingError;
@@ -152,11 +153,14 @@ impl SyncError {
         }
     }
 
-    /// The org's API calls, or our part of them, are spent for now.
+    /// The org has no API calls left, of the day's or of those that are not kept in reserve: it passes within hours, and trying
+    /// again soon is of no use.
     pub fn is_out_of_calls(&self) -> bool {
         match self {
             SyncError::Share { .. } | SyncError::Client(ClientError::Reserve { .. }) => true,
-            SyncError::Client(error) => error.salesforce_code() == Some("REQUEST_LIMIT_EXCEEDED"),
+            SyncError::Client(error) => {
+                explain(error.salesforce_code().unwrap_or_default()).is_some_and(|row| row.remedy == Remedy::WaitLong)
+            }
             _ => false,
         }
     }

@@ -19,6 +19,7 @@
 //! makes leads of the chosen ones.
 //!
 //! Any object may go into a table of its own: [`mapping`] says what of it goes into which column, and reads its records.
+//! Which run is next, and on which node, decides the queue: [`worker`].
 //!
 //! Reading order: [`scan`] (the arithmetic, without I/O), [`syncer`], [`contact`], [`compare`],
 //! [`integration`], [`mod@contact_page`], [`importer`]; [`mapping`] by itself.
@@ -33,6 +34,7 @@ pub mod integration;
 pub mod mapping;
 pub mod scan;
 pub mod syncer;
+pub mod worker;
 
 pub use compare::{Comparison, compare_contacts};
 pub use contact_page::{ContactPage, ContactPageError, ContactRequest, OrgContact, contact_page};
@@ -40,3 +42,4 @@ pub use error::SyncError;
 pub use importer::{Ended, Importer, Worked};
 pub use scan::Window;
 pub use syncer::{Progress, Report, Syncer};
+pub use worker::{Job, Outcome, RunWork, Steps, Worker, WorkerSettings};

@@ -32,6 +32,9 @@ pub(crate) struct MappingView {
     state_reason: Option<String>,
     /// The columns of its rows, in their order.
     columns: Vec<ColumnView>,
+    /// Up to when it is proven that nothing is missing; none: nothing is proven yet.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    verified_through: Option<Timestamp>,
     /// How far the object has been read.
     checkpoint: CheckpointView,
 }
@@ -128,7 +131,8 @@ impl From<Mapping> for MappingView {
             object: mapping.object,
             state: mapping.state,
             state_reason: mapping.state_reason,
-            checkpoint: mapping.checkpoint.into(),
+            verified_through: mapping.standing.verified_through,
+            checkpoint: mapping.standing.checkpoint.into(),
         }
     }
 }

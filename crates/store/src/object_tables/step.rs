@@ -150,7 +150,8 @@ pub(crate) async fn commit(
     now: Timestamp,
 ) -> Result<(Rows, StepOutcome), StoreError> {
     let fenced = || StoreError::Fenced { run: run.id.to_string() };
-    let (stand, count, errors) = (stand(run, mapping, &step), count(run, mapping, &step), errors(run, mapping, &step, now));
+    let (stand, count, errors) =
+        (stand(run, mapping, &step), count(run, mapping, &step), errors(run, mapping, &step, now));
     let (table, kind) = match step.change {
         _ if step.rows.is_empty() || step.change.is_nothing() => (mapping.table.clone(), Kind::Nothing),
         Change::Rows => (mapping.table.clone(), Kind::Whole),

@@ -79,6 +79,7 @@ pub(crate) async fn fill(db: &Db, tenant: &Tenant) -> Uuid {
     let step = MappingStep { rows, change: Change::Rows, standing: &standing, spent, errors: &[error] };
     tenant.commit_rows(&run, &mapping, step, now()).await.unwrap();
     crate::records::webhook(tenant, &mapping, false).await;
+    db.store.follow_integrations(Duration::from_secs(900), now()).await.unwrap();
     integration
 }
 

@@ -28,5 +28,6 @@ mod records;
 mod retention;
 mod rotation;
 mod steps;
+mod sync_work;
 mod tenancy;
 mod tokens;

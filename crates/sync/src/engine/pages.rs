@@ -112,7 +112,7 @@ impl Work<'_> {
     }
 
     /// The next page, if the org's calls are still ours.
-    pub(super) async fn next(&self, pages: &mut Pages) -> Result<Option<Page>, SyncError> {
+    pub(super) async fn next(&mut self, pages: &mut Pages) -> Result<Option<Page>, SyncError> {
         self.check_share()?;
         let Some(page) = pages.inner.next().await? else { return Ok(None) };
         let (total_size, server_time, is_last) = (page.total_size, page.server_time, page.is_last);

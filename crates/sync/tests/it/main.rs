@@ -24,4 +24,5 @@ mod previewing;
 mod recorded;
 mod ties;
 mod transforming;
+mod working;
 mod world;
