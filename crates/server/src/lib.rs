@@ -17,6 +17,7 @@ pub mod client_address;
 mod connect;
 mod contacts;
 mod cookies;
+mod duplicates;
 mod export;
 mod extract;
 mod guard;

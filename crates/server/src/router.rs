@@ -21,6 +21,7 @@ use utoipa_axum::routes;
 use crate::accounts::oidc::{self, identities};
 use crate::accounts::{account, api_keys, businesses, invitations, password_reset, session, setup, team};
 use crate::alerts::{channels, notifications, rules};
+use crate::duplicates::{pairs, passes, rules as match_rules};
 use crate::limits::{Class, rate_limited};
 use crate::problem::Problem;
 use crate::service::Service;
@@ -90,6 +91,13 @@ fn api(limited: impl Fn(OpenApiRouter<Service>, Class) -> OpenApiRouter<Service>
         .routes(routes!(imports::retry_import))
         .routes(routes!(leads::leads))
         .routes(routes!(leads::lead))
+        .routes(routes!(pairs::duplicates))
+        .routes(routes!(pairs::duplicate))
+        .routes(routes!(pairs::dismiss_duplicate))
+        .routes(routes!(pairs::merge_duplicate))
+        .routes(routes!(pairs::undo_duplicate))
+        .routes(routes!(passes::scan_duplicates))
+        .routes(routes!(match_rules::match_rules, match_rules::change_match_rules))
         .routes(routes!(personal_data::erasures, personal_data::erase))
         .routes(routes!(personal_data::lift_erasure))
         .routes(routes!(personal_data::person))
@@ -214,6 +222,8 @@ pub async fn serve(
     let mut importing = tokio::spawn(begun_again("imports", async move || importer.work_imports().await));
     let sweeper = service.clone();
     let sweeping = tokio::spawn(begun_again("sweeping", async move || sweeper.sweep_daily().await));
+    let matcher = service.clone();
+    let matching = tokio::spawn(begun_again("duplicates", async move || matcher.match_all().await));
     let sender = service.clone();
     let mut alerting = tokio::spawn(begun_again("alerts", async move || sender.work_alerts().await));
     let watcher = service.clone();
@@ -250,6 +260,7 @@ pub async fn serve(
         importing.abort();
     }
     sweeping.abort();
+    matching.abort();
     watching.abort();
     // A message that is cut off is sent again, so that one that is under way is better ended.
     over.send_replace(true);

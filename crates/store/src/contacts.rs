@@ -115,7 +115,7 @@ impl Tenant {
                  integration_id = excluded.integration_id, first_name = excluded.first_name, last_name = excluded.last_name,
                  name = excluded.name, email = excluded.email, phone = excluded.phone, company = excluded.company,
                  title = excluded.title, source_metadata = excluded.source_metadata, source_stamp = excluded.source_stamp,
-                 deleted = excluded.deleted, sync_status = 'synced', last_synced_at = excluded.last_synced_at
+                 deleted = excluded.deleted, sync_status = 'synced', last_synced_at = excluded.last_synced_at, matched = false
                  WHERE excluded.source_stamp >= contacts.source_stamp AND (
                  excluded.source_stamp, excluded.deleted, excluded.source_metadata, excluded.first_name, excluded.last_name,
                  excluded.name, excluded.email, excluded.phone, excluded.company, excluded.title) IS DISTINCT FROM (
@@ -137,13 +137,13 @@ impl Tenant {
         Ok(Some(outcome))
     }
 
-    /// Contacts that are not deleted.
+    /// Contacts that are not deleted, and no parts of others.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn count_contacts(&self) -> Result<i64, StoreError> {
         let mut tx = self.read("counting the contacts").await?;
-        tx.query("SELECT count(*) AS n FROM contacts WHERE business_id = $1 AND NOT deleted")
+        tx.query("SELECT count(*) AS n FROM contacts WHERE business_id = $1 AND NOT deleted AND merged_into IS NULL")
             .bind(self.business())
             .value("n")
             .await
@@ -178,7 +178,8 @@ impl Tenant {
         rows.iter().map(contact).collect()
     }
 
-    /// The contacts that changed here last, newest first, tombstones included.
+    /// The contacts that changed here last, newest first, tombstones included, without those that have become parts of
+    /// others; each as its own source has it.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -186,7 +187,7 @@ impl Tenant {
         let mut tx = self.read("reading the contacts").await?;
         let rows = tx
             .query(
-                "SELECT * FROM contacts WHERE business_id = $1
+                "SELECT * FROM contacts WHERE business_id = $1 AND merged_into IS NULL
                  ORDER BY last_synced_at DESC, source_stamp DESC, source_id LIMIT $2",
             )
             .bind(self.business())

@@ -49,7 +49,7 @@ struct Exported {
     left_out: &'static [&'static str],
 }
 
-const TABLES: [Exported; 24] = [
+const TABLES: [Exported; 26] = [
     Exported {
         table: "businesses",
         columns: &[("id", Id), ("name", Text), ("settings", Json), ("created_at", Time)],
@@ -130,8 +130,10 @@ const TABLES: [Exported; 24] = [
             ("sync_status", Text),
             ("last_synced_at", Time),
             ("created_at", Time),
+            ("merged_into", Id),
+            ("merged_fields", Json),
         ],
-        left_out: &[],
+        left_out: &["matched"],
     },
     Exported {
         table: "leads",
@@ -157,8 +159,43 @@ const TABLES: [Exported; 24] = [
             ("last_synced_at", Time),
             ("created_at", Time),
             ("updated_at", Time),
+            ("merged_into", Id),
+            ("merged_fields", Json),
         ],
-        left_out: &["search_text"],
+        left_out: &["search_text", "matched"],
+    },
+    Exported {
+        table: "match_rules",
+        columns: &[
+            ("business_id", Id),
+            ("rules", Json),
+            ("default_region", Text),
+            ("provider_rules", Bool),
+            ("updated_at", Time),
+        ],
+        left_out: &["rescan"],
+    },
+    Exported {
+        table: "duplicates",
+        columns: &[
+            ("id", Id),
+            ("business_id", Id),
+            ("contact_a", Id),
+            ("contact_b", Id),
+            ("lead_a", Id),
+            ("lead_b", Id),
+            ("rule", Text),
+            ("agreed", Json),
+            ("state", Text),
+            ("kept_id", Id),
+            ("merged_id", Id),
+            ("fields", Json),
+            ("cause", Id),
+            ("decided_by", Text),
+            ("decided_at", Time),
+            ("created_at", Time),
+        ],
+        left_out: &["before", "after"],
     },
     Exported {
         table: "imports",
@@ -402,9 +439,9 @@ const TABLES: [Exported; 24] = [
     },
 ];
 
-/// Tables of tenants of which nothing is exported: keys, tokens, and logins under way.
-const LEFT_OUT: [&str; 5] =
-    ["data_keys", "integration_tokens", "login_attempts", "erasure_keys", "mapping_checkpoints"];
+/// Tables of tenants of which nothing is exported: keys, tokens, logins under way, and digests that follow from rows.
+const LEFT_OUT: [&str; 6] =
+    ["data_keys", "integration_tokens", "login_attempts", "erasure_keys", "mapping_checkpoints", "match_keys"];
 
 /// Whether anybody has decided about a column. For a test.
 #[doc(hidden)]

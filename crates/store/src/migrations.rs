@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, SqlSafeStr};
 use crate::error::StoreError;
 
 /// Newest schema that this program knows.
-pub(crate) const NEWEST: i64 = 6;
+pub(crate) const NEWEST: i64 = 10;
 
 /// Number, what it is about, and its statements.
 type Versions = &'static [(i64, &'static str, &'static str)];
@@ -20,6 +20,7 @@ const SQLITE: Versions = &[
     (4, "personal data", include_str!("../migrations/sqlite/0004_personal_data.sql")),
     (5, "sign in", include_str!("../migrations/sqlite/0005_sign_in.sql")),
     (6, "mappings", include_str!("../migrations/sqlite/0006_mappings.sql")),
+    (10, "duplicates", include_str!("../migrations/sqlite/0010_duplicates.sql")),
 ];
 
 const POSTGRES: Versions = &[
@@ -28,6 +29,7 @@ const POSTGRES: Versions = &[
     (4, "personal data", include_str!("../migrations/postgres/0004_personal_data.sql")),
     (5, "sign in", include_str!("../migrations/postgres/0005_sign_in.sql")),
     (6, "mappings", include_str!("../migrations/postgres/0006_mappings.sql")),
+    (10, "duplicates", include_str!("../migrations/postgres/0010_duplicates.sql")),
 ];
 
 const TOKENS: Versions = &[(1, "tokens", include_str!("../migrations/tokens/0001_tokens.sql"))];

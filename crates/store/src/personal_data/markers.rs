@@ -26,7 +26,7 @@ use crate::sql::Tx;
 /// Digests of one question.
 const CHUNK: usize = 2_000;
 
-/// The key of a business's digests, if it has erased anybody yet.
+/// The key of a business's digests, if it has one yet.
 pub(crate) struct Markers(Option<Digests>);
 
 /// What makes digests.
@@ -39,6 +39,13 @@ impl Digests {
 
     pub(crate) fn of_email(&self, email: &str) -> String {
         self.digest(&format!("email\0{}", folded(email)))
+    }
+
+    /// Of what a row is matched by, its first half. `what` says of which rows and by which of their keys.
+    pub(crate) fn of_match(&self, what: &str, kind: &str, text: &str) -> String {
+        let mut digest = self.digest(&format!("match\0{what}\0{kind}\0{text}"));
+        digest.truncate(32);
+        digest
     }
 
     fn digest(&self, text: &str) -> String {
@@ -54,7 +61,7 @@ pub(crate) async fn hold(tx: &mut Tx, business: Uuid) -> Result<(), StoreError> 
 
 /// Waits for all who hold, and keeps others waiting to the transaction's end. Rows that refer to the business are
 /// written meanwhile all the same: that is another lock.
-pub(super) async fn hold_alone(tx: &mut Tx, business: Uuid) -> Result<(), StoreError> {
+pub(crate) async fn hold_alone(tx: &mut Tx, business: Uuid) -> Result<(), StoreError> {
     tx.query("UPDATE businesses SET name = name WHERE id = $1").bind(business).execute().await.map(drop)
 }
 
@@ -120,7 +127,7 @@ impl Tenant {
     }
 
     /// The same for whoever erases: the key is made where there is none.
-    pub(super) async fn digests(&self, now: Timestamp) -> Result<Digests, StoreError> {
+    pub(crate) async fn digests(&self, now: Timestamp) -> Result<Digests, StoreError> {
         loop {
             if let Markers(Some(digests)) = self.markers().await? {
                 return Ok(digests);

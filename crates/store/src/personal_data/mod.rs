@@ -7,7 +7,7 @@ pub mod access;
 pub mod erasure;
 mod markers;
 
-pub(crate) use markers::{Markers, hold};
+pub(crate) use markers::{Digests, Markers, hold, hold_alone};
 pub use {access::PersonData, erasure::Erasure, erasure::Removed};
 
 use std::collections::{BTreeSet, HashSet};
@@ -135,6 +135,7 @@ async fn find(tx: &mut Tx, business: Uuid, person: &Person<'_>) -> Result<Found,
             found.sources.insert((kind.name().to_owned(), (*id).to_owned()));
         }
     }
+    parts(tx, business, &mut found).await?;
     let sources = found.sources.clone();
     let kinds: BTreeSet<&String> = sources.iter().map(|(kind, _)| kind).collect();
     for kind in kinds {
@@ -154,7 +155,35 @@ async fn find(tx: &mut Tx, business: Uuid, person: &Person<'_>) -> Result<Found,
             }
         }
     }
+    parts(tx, business, &mut found).await?;
     Ok(found)
+}
+
+/// Rows that were merged with those that were found: somebody has said that they are one person.
+async fn parts(tx: &mut Tx, business: Uuid, found: &mut Found) -> Result<(), StoreError> {
+    for table in PEOPLE {
+        loop {
+            let rows = if table == "contacts" { &found.contacts } else { &found.leads };
+            let (known, ids) = (rows.len(), rows.clone());
+            let rows = tx
+                .query(format!(
+                    "SELECT {NAMES} FROM {table} WHERE business_id = $1 AND (merged_into = ANY($2) OR id IN
+                     (SELECT merged_into FROM {table} WHERE business_id = $1 AND merged_into IS NOT NULL AND id = ANY($2)))"
+                ))
+                .bind(business)
+                .bind(ids)
+                .all()
+                .await?;
+            for row in &rows {
+                found.take(table, row)?;
+            }
+            let rows = if table == "contacts" { &found.contacts } else { &found.leads };
+            if rows.len() == known {
+                break;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// An address as it is compared.
