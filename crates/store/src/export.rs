@@ -15,6 +15,7 @@ use crate::audit::Action;
 use crate::error::StoreError;
 use crate::open::Tenant;
 use crate::sql::{Row, Tx};
+use crate::{object_tables, personal_data};
 
 /// Bytes of one piece of the stream.
 const PIECE: usize = 64 * 1024;
@@ -474,7 +475,8 @@ pub(crate) fn as_json(table: &str, row: &Row) -> Result<Value, StoreError> {
 }
 
 impl Tenant {
-    /// All rows of the business as lines of JSON, `{"table":…,"row":…}`, as they were at one moment. Some 64 kB at a time
+    /// All rows of the business as lines of JSON, `{"table":…,"row":…}`, as they were at one moment; those of mappings behind
+    /// the others, under the names of their tables. Some 64 kB at a time
     /// are in memory. That it was asked for stands in the audit log before the first line.
     ///
     /// A reader that takes no piece for a minute gets an error, and so does one whose database fails: what ends without
@@ -522,6 +524,20 @@ async fn write_all(tx: &mut Tx, business: Uuid, to: &Pieces) -> Result<(), Store
         while let Some(row) = rows.next().await {
             let row = as_json(table, &row?)?;
             piece.extend_from_slice(format!("{{\"table\":\"{table}\",\"row\":{row}}}\n").as_bytes());
+            if piece.len() >= PIECE {
+                let full = std::mem::replace(&mut piece, Vec::with_capacity(PIECE + 4_096));
+                if !sent(to, full).await? {
+                    return Ok(());
+                }
+            }
+        }
+    }
+    for table in personal_data::tables(tx, business).await? {
+        let sql = object_tables::select(&table, tx.is_postgres());
+        let mut rows = tx.query(sql).stream()?;
+        while let Some(row) = rows.next().await {
+            let row = object_tables::as_json(&table, &row?)?;
+            piece.extend_from_slice(format!("{{\"table\":\"{}\",\"row\":{row}}}\n", table.name()).as_bytes());
             if piece.len() >= PIECE {
                 let full = std::mem::replace(&mut piece, Vec::with_capacity(PIECE + 4_096));
                 if !sent(to, full).await? {

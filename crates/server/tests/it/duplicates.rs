@@ -17,15 +17,8 @@ on_both!(
 );
 
 async fn changed(world: &World, id: &str, fields: Value) {
-    let url = format!("{}/services/data/v62.0/sobjects/Contact/{id}", world.org.info().instance_url);
-    let answer = reqwest::Client::new()
-        .patch(url)
-        .bearer_auth(&world.org.info().access_token)
-        .json(&fields)
-        .send()
-        .await
-        .unwrap();
-    assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
+    let write = json!({"op": "update", "object": "Contact", "id": id, "fields": fields});
+    world.control(Method::POST, "records/write", json!({"writes": [write]})).await;
 }
 
 async fn import(owner: &mut Browser, ids: &[&str]) {
@@ -176,7 +169,9 @@ async fn t17_a_merge_in_the_org_takes_its_leads_along(db: Db) {
     let (_, page) = owner.get("/api/integrations/salesforce/contacts?limit=4").await;
     let ids: Vec<&str> = page["items"].as_array().unwrap().iter().map(|item| item["id"].as_str().unwrap()).collect();
     import(&mut owner, &ids).await;
-    world.control(Method::POST, "merge", json!({"object": "Contact", "winner": ids[0], "losers": &ids[1..3]})).await;
+    world
+        .control(Method::POST, "records/merge", json!({"object": "Contact", "winner": ids[0], "losers": &ids[1..3]}))
+        .await;
     service.run_all().await;
     let (_, leads) = owner.get("/api/leads").await;
     let left: Vec<&str> =

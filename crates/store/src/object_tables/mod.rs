@@ -15,11 +15,12 @@
 //! that is run for each row.
 //!
 //! Reading order: [`rows`] (what is written), [`table`] (where), `ddl` (making it), `postgres` and `sqlite` (writing),
-//! `step` (rows, checkpoint and counters as one transaction).
+//! `step` (rows, checkpoint and counters as one transaction), `read` (rows as JSON).
 
 mod ddl;
 mod decimal;
 mod postgres;
+mod read;
 pub mod rows;
 mod sqlite;
 mod step;
@@ -29,5 +30,6 @@ pub use rows::{Deletion, Rows};
 pub use table::{Column, ColumnKind, ObjectTable, TableError};
 
 pub(crate) use ddl::{create, drop_table};
+pub(crate) use read::{as_json, is_there, select};
 pub(crate) use sqlite::BulkWriter;
 pub(crate) use step::{Step, commit};

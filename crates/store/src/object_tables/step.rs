@@ -8,8 +8,9 @@ use crate::checkpoints::Checkpoint;
 use crate::error::StoreError;
 use crate::mappings::Mapping;
 use crate::open::Tenant;
+use crate::personal_data::{Markers, addresses, hold};
 use crate::runs::{Run, StepOutcome};
-use crate::sql::Database;
+use crate::sql::{Database, Tx};
 
 /// What goes with the rows.
 pub(crate) struct Step<'a> {
@@ -54,12 +55,39 @@ fn count(run: uuid::Uuid, read: usize, calls: u64, outcome: StepOutcome) -> Besi
 }
 
 pub(crate) async fn commit(tenant: &Tenant, step: &Step<'_>, rows: Rows) -> Result<(Rows, StepOutcome), StoreError> {
+    let read = rows.len();
+    let mut rows = rows;
+    // It ends: a key of erased persons that is there stays.
+    loop {
+        let (given, outcome) = try_commit(tenant, step, rows, read).await?;
+        rows = given;
+        if let Some(outcome) = outcome {
+            rows.clear();
+            return Ok((rows, outcome));
+        }
+    }
+}
+
+/// No outcome: somebody was erased at this moment, the first of the business; nothing was written.
+async fn try_commit(
+    tenant: &Tenant,
+    step: &Step<'_>,
+    mut rows: Rows,
+    read: usize,
+) -> Result<(Rows, Option<StepOutcome>), StoreError> {
+    let markers = tenant.markers().await?;
     let fenced = || StoreError::Fenced { run: step.run.id.to_string() };
-    let (run, read, calls) = (step.run.id, rows.len(), step.api_calls);
-    let (mut rows, outcome) = match tenant.store().database() {
+    let (run, calls) = (step.run.id, step.api_calls);
+    match tenant.store().database() {
         Database::Sqlite { writer, bulk, .. } => {
             // Whoever holds it is the one that writes.
             let turn = writer.acquire().await.map_err(StoreError::doing("writing rows"))?;
+            // Nobody can be erased before that: it takes the same turn.
+            let mut tx = tenant.read("looking for erased persons").await?;
+            if !leave_erased(&mut tx, tenant, &markers, step, &mut rows).await? {
+                return Ok((rows, None));
+            }
+            drop(tx);
             let batch = Batch {
                 before: vec![move_checkpoint(step)],
                 table: step.mapping.table.clone(),
@@ -69,22 +97,44 @@ pub(crate) async fn commit(tenant: &Tenant, step: &Step<'_>, rows: Rows) -> Resu
             };
             let (rows, outcome) = bulk.write(batch).await?;
             drop(turn);
-            (rows, outcome.ok_or_else(fenced)?)
+            Ok((rows, Some(outcome.ok_or_else(fenced)?)))
         }
         Database::Postgres { .. } => {
             let mut tx = tenant.write("writing rows").await?;
+            hold(&mut tx, tenant.business()).await?;
             tenant.hold_integration(&mut tx, step.run.integration_id).await?;
             let checkpoint = move_checkpoint(step);
             if tx.query(checkpoint.sql).bind_all(checkpoint.values).execute().await? != 1 {
                 return Err(fenced());
             }
+            if !leave_erased(&mut tx, tenant, &markers, step, &mut rows).await? {
+                return Ok((rows, None));
+            }
             let outcome = postgres::write(&mut tx, &step.mapping.table, &rows, step.now).await?;
             let counters = count(run, read, calls, outcome);
             tx.query(counters.sql).bind_all(counters.values).execute().await?;
             tx.commit().await?;
-            (rows, outcome)
+            Ok((rows, Some(outcome)))
         }
-    };
-    rows.clear();
-    Ok((rows, outcome))
+    }
+}
+
+/// Takes the records of erased persons out. False: begin again (see [`Markers::erased_records`]).
+async fn leave_erased(
+    tx: &mut Tx,
+    tenant: &Tenant,
+    markers: &Markers,
+    step: &Step<'_>,
+    rows: &mut Rows,
+) -> Result<bool, StoreError> {
+    let columns = addresses(&step.mapping.table);
+    let records = (0..rows.len()).map(|row| {
+        let emails = columns.iter().filter_map(|column| rows.text(row, *column)).collect();
+        (rows.id(row), emails)
+    });
+    let Some(erased) = markers.erased_records(tx, tenant.business(), records).await? else { return Ok(false) };
+    if !erased.is_empty() {
+        rows.take_out(&erased);
+    }
+    Ok(true)
 }

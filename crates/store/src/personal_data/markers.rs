@@ -68,11 +68,22 @@ pub(crate) async fn hold_alone(tx: &mut Tx, business: Uuid) -> Result<(), StoreE
 impl Markers {
     /// The source ids of these contacts that belong to somebody who was erased. `None`: somebody was erased since the
     /// key was looked for; begin again. The transaction must [`hold`].
-    pub(crate) async fn erased(
+    pub(crate) async fn erased<'r>(
         &self,
         tx: &mut Tx,
         business: Uuid,
-        contacts: impl Iterator<Item = &ContactRow>,
+        contacts: impl Iterator<Item = &'r ContactRow>,
+    ) -> Result<Option<HashSet<String>>, StoreError> {
+        let records = contacts.map(|row| (row.source_id.as_str(), row.email.as_deref().into_iter().collect()));
+        self.erased_records(tx, business, records).await
+    }
+
+    /// The same of records with their addresses.
+    pub(crate) async fn erased_records<'r>(
+        &self,
+        tx: &mut Tx,
+        business: Uuid,
+        records: impl Iterator<Item = (&'r str, Vec<&'r str>)>,
     ) -> Result<Option<HashSet<String>>, StoreError> {
         let mut erased = HashSet::new();
         let any =
@@ -82,11 +93,9 @@ impl Markers {
         }
         let Some(digests) = &self.0 else { return Ok(None) };
         let mut of: Vec<(String, &str)> = Vec::new();
-        for contact in contacts {
-            of.push((digests.of_source(SourceType::Salesforce.name(), &contact.source_id), &contact.source_id));
-            if let Some(email) = &contact.email {
-                of.push((digests.of_email(email), &contact.source_id));
-            }
+        for (id, emails) in records {
+            of.push((digests.of_source(SourceType::Salesforce.name(), id), id));
+            of.extend(emails.into_iter().map(|email| (digests.of_email(email), id)));
         }
         for chunk in of.chunks(CHUNK) {
             let asked: Vec<String> = chunk.iter().map(|(digest, _)| digest.clone()).collect();

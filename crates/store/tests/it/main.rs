@@ -12,6 +12,7 @@ mod alerts;
 mod audited;
 mod deletion;
 mod duplicates;
+mod erased_records;
 mod erasure;
 mod export;
 mod guards;
