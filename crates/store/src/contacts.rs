@@ -6,6 +6,7 @@ use futures_util::{Stream, stream};
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use crate::duplicates::{Subject, taken_fields};
 use crate::error::StoreError;
 use crate::open::Tenant;
 use crate::personal_data::Markers;
@@ -58,6 +59,20 @@ pub struct Contact {
 }
 
 impl ContactRow {
+    fn set(&mut self, name: &str, to: Option<String>) {
+        let field = match name {
+            "first_name" => &mut self.first_name,
+            "last_name" => &mut self.last_name,
+            "name" => &mut self.name,
+            "email" => &mut self.email,
+            "phone" => &mut self.phone,
+            "company" => &mut self.company,
+            "title" => &mut self.title,
+            _ => return,
+        };
+        *field = to;
+    }
+
     /// The columns from `source_id` to `title`.
     pub(crate) fn values(&self) -> [Value; 8] {
         [
@@ -179,7 +194,7 @@ impl Tenant {
     }
 
     /// The contacts that changed here last, newest first, tombstones included, without those that have become parts of
-    /// others; each as its own source has it.
+    /// others, each with the fields that a merge has taken of them.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -194,7 +209,15 @@ impl Tenant {
             .bind(limit)
             .all()
             .await?;
-        rows.iter().map(contact).collect()
+        let mut contacts = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let mut contact = contact(row)?;
+            for (name, field) in taken_fields(&mut tx, self.business(), Subject::Contact, row).await? {
+                contact.row.set(&name, field);
+            }
+            contacts.push(contact);
+        }
+        Ok(contacts)
     }
 }
 

@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::Value as Json;
 use uuid::Uuid;
 
-use super::merged::taken;
+use super::merged::taken_fields;
 use super::{Duplicate, DuplicateState, FIELDS, Subject};
 use crate::error::StoreError;
 use crate::leads::{SourceType, tags};
@@ -111,17 +111,16 @@ impl Tenant {
 
     async fn side(&self, tx: &mut Tx, subject: Subject, id: Uuid) -> Result<Option<Side>, StoreError> {
         let sql = format!("SELECT * FROM {} WHERE business_id = $1 AND id = $2", subject.table());
-        let Some(row) = tx.query(sql.clone()).bind(self.business()).bind(id).optional().await? else {
+        let Some(row) = tx.query(sql).bind(self.business()).bind(id).optional().await? else {
             return Ok(None);
         };
         let mut fields = <[Option<String>; FIELDS.len()]>::default();
-        let others = taken(row.find::<Json>("merged_fields")?.as_ref());
+        let mut taken = taken_fields(tx, self.business(), subject, &row).await?;
         for (n, name) in FIELDS.iter().enumerate() {
-            let other = match others.get(*name) {
-                Some(other) => tx.query(sql.clone()).bind(self.business()).bind(*other).optional().await?,
-                None => None,
+            fields[n] = match taken.remove(*name) {
+                Some(field) => field,
+                None => row.find(name)?,
             };
-            fields[n] = other.as_ref().unwrap_or(&row).find(name)?;
         }
         Ok(Some(Side {
             id,

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, HashMap};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::Subject;
+use super::{FIELDS, Subject};
 use crate::error::StoreError;
 use crate::leads::{Lead, lead};
-use crate::sql::Tx;
+use crate::sql::{Row, Tx};
 
 /// Merges one after the other that are followed: each has taken a person's decision.
 const DEEPEST: usize = 1_000;
@@ -81,6 +81,29 @@ pub(super) fn taken(merged_fields: Option<&Value>) -> BTreeMap<String, Uuid> {
 pub(super) fn as_json(taken: &BTreeMap<String, Uuid>) -> Option<Value> {
     (!taken.is_empty())
         .then(|| taken.iter().map(|(field, row)| (field.clone(), Value::from(row.to_string()))).collect())
+}
+
+/// The fields of a row that are shown of others, with what these have in them. Where such a row is gone, the row's own.
+pub(crate) async fn taken_fields(
+    tx: &mut Tx,
+    business: Uuid,
+    subject: Subject,
+    row: &Row,
+) -> Result<BTreeMap<String, Option<String>>, StoreError> {
+    let mut fields = BTreeMap::new();
+    for (name, other) in taken(row.find::<Value>("merged_fields")?.as_ref()) {
+        let other = tx
+            .query(format!("SELECT * FROM {} WHERE business_id = $1 AND id = $2", subject.table()))
+            .bind(business)
+            .bind(other)
+            .optional()
+            .await?;
+        if let Some(other) = other.filter(|_| FIELDS.contains(&name.as_str())) {
+            let held = other.find(&name)?;
+            fields.insert(name, held);
+        }
+    }
+    Ok(fields)
 }
 
 /// The leads as they are shown: with the fields that merges have taken of others. Where such a row is gone, the lead's own.

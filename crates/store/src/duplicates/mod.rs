@@ -30,7 +30,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 pub(crate) use follow::org_merges;
-pub(crate) use merged::{composed_leads, roots};
+pub(crate) use merged::{composed_leads, roots, taken_fields};
 pub use {
     list::DuplicateFilter, list::DuplicatePair, list::Side, merge::Decision, rules::KeyKind, rules::MatchAction,
     rules::MatchRule, rules::MatchRules, rules::RulesError, scan::Scan,

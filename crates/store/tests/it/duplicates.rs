@@ -386,6 +386,9 @@ async fn leads_follow_their_contacts(db: Db) {
     let second = contacts.iter().find(|pair| pair.rows.contains(&c)).unwrap();
     done(acme.merge(first, a, &["last_name"]).await);
     assert_eq!(acme.tenant.count_contacts().await.unwrap(), 3);
+    let recent = acme.tenant.recent_contacts(9).await.unwrap();
+    let shown = recent.iter().find(|contact| contact.id == a).unwrap();
+    assert_eq!((recent.len(), shown.row.last_name.as_deref()), (3, Some("b")));
     let leads = acme.leads().await;
     assert_eq!((leads.len(), leads[0].last_name.as_deref()), (1, Some("b")));
     let followed = of(acme.pairs(Some(DuplicateState::Merged)).await, Subject::Lead).remove(0);

@@ -41,5 +41,8 @@ async fn contacts_per_second(db: Db) {
             tenant.commit_step(&run, &step, now()).await.unwrap();
         }
         told(&format!("{kind}: commit_step of {PAGE}, {what}"), rows, begun.elapsed());
+        let begun = Instant::now();
+        let scan = tenant.find_duplicates(u32::MAX, now()).await.unwrap();
+        told(&format!("{kind}: find_duplicates behind it"), scan.looked_at as usize, begun.elapsed());
     }
 }
