@@ -122,6 +122,7 @@ impl Tenant {
     ) -> Result<BatchOutcome, StoreError> {
         let mut tx = self.write("looking for duplicates").await?;
         tx.plan_anew().await?;
+        tx.by_index().await?;
         // Whoever erases or merges waits, and is not overtaken.
         hold(&mut tx, self.business()).await?;
         let by = tx.query("SELECT * FROM match_rules WHERE business_id = $1").bind(self.business()).optional().await?;

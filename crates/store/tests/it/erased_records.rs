@@ -229,7 +229,7 @@ async fn records_are_told_and_exported_as_they_are(db: Db) {
         let name = a.tenant.table_name(table);
         data.objects.iter().filter(|one| one["table"] == name).map(|one| one["row"].clone()).collect::<Vec<_>>()
     };
-    assert_eq!(of("order"), [expected.clone()]);
+    assert_eq!(of("order"), std::slice::from_ref(&expected));
     assert_eq!((of("people").len(), of("bookings")[0]["seats"].clone()), (1, json!(2)));
     let pieces: Vec<Vec<u8>> = a.tenant.export(now()).await.unwrap().try_collect().await.unwrap();
     let text = String::from_utf8(pieces.concat()).unwrap();
