@@ -55,7 +55,7 @@ pub(super) async fn leads_of_two(
     keep: Uuid,
     other: Uuid,
 ) -> Result<Option<(Uuid, Uuid)>, StoreError> {
-    let went = went(tx, business, Subject::Contact).await?;
+    let went = went(tx, business, Subject::Contact, [keep, other]).await?;
     let ours = leads_of(tx, business, &parts(&went, keep)).await?;
     let theirs = leads_of(tx, business, &parts(&went, other)).await?;
     let of =
@@ -69,10 +69,6 @@ pub(super) async fn leads_to_merge(
     business: Uuid,
     rows: &[Matched],
 ) -> Result<Vec<(Uuid, Uuid, Uuid)>, StoreError> {
-    let went = went(tx, business, Subject::Contact).await?;
-    if went.is_empty() {
-        return Ok(Vec::new());
-    }
     let contacts = tx
         .query(
             "SELECT c.id AS id FROM contacts AS c JOIN leads AS l
@@ -83,9 +79,13 @@ pub(super) async fn leads_to_merge(
         .bind(rows.iter().map(|row| row.id).collect::<Vec<_>>())
         .all()
         .await?;
+    let contacts: Vec<Uuid> = contacts.iter().map(|row| row.get("id")).collect::<Result<_, _>>()?;
+    let went = went(tx, business, Subject::Contact, contacts.iter().copied()).await?;
+    if went.is_empty() {
+        return Ok(Vec::new());
+    }
     let mut persons = BTreeSet::new();
-    for row in &contacts {
-        let id: Uuid = row.get("id")?;
+    for id in contacts {
         let standing = root(&went, id);
         if standing != id || went.values().any(|into| *into == id) {
             persons.insert(standing);

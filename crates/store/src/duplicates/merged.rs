@@ -1,6 +1,6 @@
 //! Rows that were merged: who stands for them, and what they look like together.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde_json::Value;
 use uuid::Uuid;
@@ -16,17 +16,40 @@ const DEEPEST: usize = 1_000;
 /// For each row that went into another: which.
 pub(super) type Went = HashMap<Uuid, Uuid>;
 
-/// All rows of the business that went into others.
-pub(super) async fn went(tx: &mut Tx, business: Uuid, subject: Subject) -> Result<Went, StoreError> {
-    let rows = tx
-        .query(format!(
-            "SELECT id, merged_into FROM {} WHERE business_id = $1 AND merged_into IS NOT NULL",
-            subject.table()
-        ))
-        .bind(business)
-        .all()
-        .await?;
-    rows.iter().map(|row| Ok((row.get("id")?, row.get("merged_into")?))).collect()
+/// The merges that these rows have a part in, with all others that lead to them or on from them. Asked for by the rows'
+/// ids: how many merges a business has makes no difference.
+pub(super) async fn went(
+    tx: &mut Tx,
+    business: Uuid,
+    subject: Subject,
+    ids: impl IntoIterator<Item = Uuid>,
+) -> Result<Went, StoreError> {
+    let mut seen: HashSet<Uuid> = ids.into_iter().collect();
+    let (mut went, mut next): (Went, Vec<Uuid>) = (Went::new(), seen.iter().copied().collect());
+    for _ in 0..DEEPEST {
+        if next.is_empty() {
+            break;
+        }
+        let mut met = Vec::new();
+        for end in ["id", "merged_into"] {
+            let rows = tx
+                .query(format!(
+                    "SELECT id, merged_into FROM {} WHERE business_id = $1 AND {end} = ANY($2) AND merged_into IS NOT NULL",
+                    subject.table()
+                ))
+                .bind(business)
+                .bind(next.clone())
+                .all()
+                .await?;
+            for row in &rows {
+                let (id, into): (Uuid, Uuid) = (row.get("id")?, row.get("merged_into")?);
+                went.insert(id, into);
+                met.extend([id, into]);
+            }
+        }
+        next = met.into_iter().filter(|id| seen.insert(*id)).collect();
+    }
+    Ok(went)
 }
 
 /// Who stands for a row: itself, if it went into no other.

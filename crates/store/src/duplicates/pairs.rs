@@ -50,7 +50,7 @@ impl Tenant {
         now: Timestamp,
     ) -> Result<BatchOutcome, StoreError> {
         let mut outcome = BatchOutcome::default();
-        let went = went(tx, self.business(), subject).await?;
+        let mut went = went(tx, self.business(), subject, rows.iter().map(|row| row.id)).await?;
         let deleted: HashSet<Uuid> = rows.iter().filter(|row| row.deleted).map(|row| row.id).collect();
         let stood: BTreeSet<Uuid> = went.values().filter(|id| deleted.contains(id)).copied().collect();
         outcome.ended.extend(stood);
@@ -58,8 +58,8 @@ impl Tenant {
         let here: HashSet<Uuid> = rows.iter().map(|row| root(&went, row.id)).collect();
         let mut mine: HashSet<Uuid> = rows.iter().map(|row| row.id).collect();
         mine.extend(went.keys().chain(&here).filter(|id| here.contains(&root(&went, **id))));
-        let found = self.candidates(tx, subject, by, &mine, &went, &mut outcome.common).await?;
-        let kept = self.kept(tx, subject, &here, found.keys()).await?;
+        let found = self.candidates(tx, subject, by, &mine, &mut went, &mut outcome.common).await?;
+        let kept = self.kept(tx, subject, &here, found.keys(), &went).await?;
         let mut no: HashMap<Pair, BTreeSet<String>> = HashMap::new();
         for one in kept.iter().filter(|one| one.state == DuplicateState::Dismissed) {
             no.entry(pair(root(&went, one.pair.0), root(&went, one.pair.1))).or_default().extend(one.agreed.clone());
@@ -98,11 +98,13 @@ impl Tenant {
         subject: Subject,
         by: &MatchRules,
         mine: &HashSet<Uuid>,
-        went: &Went,
+        merges: &mut Went,
         common: &mut u64,
     ) -> Result<BTreeMap<Pair, (String, Keys)>, StoreError> {
         let groups = self.groups(tx, subject, mine, common).await?;
         let everybody: BTreeSet<Uuid> = groups.values().flatten().copied().collect();
+        merges.extend(went(tx, self.business(), subject, everybody.iter().copied()).await?);
+        let went: &Went = merges;
         let keys = keys_of(tx, self.business(), subject, everybody.into_iter().collect()).await?;
         let mut agreed: BTreeMap<Pair, Keys> = BTreeMap::new();
         for rows in groups.values() {
@@ -194,12 +196,12 @@ impl Tenant {
         subject: Subject,
         here: &HashSet<Uuid>,
         found: impl Iterator<Item = &Pair>,
+        went: &Went,
     ) -> Result<Vec<Kept>, StoreError> {
         let (a, b) = sides(subject);
         let mut ids: BTreeSet<Uuid> = here.clone().into_iter().collect();
         ids.extend(found.flat_map(|(a, b)| [*a, *b]));
-        let went = went(tx, self.business(), subject).await?;
-        let parts: Vec<Uuid> = went.keys().filter(|id| ids.contains(&root(&went, **id))).copied().collect();
+        let parts: Vec<Uuid> = went.keys().filter(|id| ids.contains(&root(went, **id))).copied().collect();
         ids.extend(parts);
         let rows = tx
             .query(format!(
