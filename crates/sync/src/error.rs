@@ -39,7 +39,7 @@ pub enum SyncError {
     },
     /// Much of a table would be marked as gone at once.
     #[error(
-        "{records} of {of} records of `{object}` in the table `{table}` are not to be found in org `{org}`; none was marked as gone"
+        "{records} of {of} records of `{object}` in the table `{table}` are not to be found in org `{org}`; no more is marked as gone"
     )]
     MassDelete {
         /// The org.
@@ -52,6 +52,24 @@ pub enum SyncError {
         records: u64,
         /// How many the table has.
         of: u64,
+    },
+    /// It rests until somebody says that it goes on.
+    #[error("the mapping `{mapping}` is paused{}", if .reason.is_empty() { String::new() } else { format!(": {reason}") })]
+    Paused {
+        /// Its name.
+        mapping: String,
+        /// Why; empty if nobody said.
+        reason: String,
+    },
+    /// Pages of a query that do not make up a whole.
+    #[error("org `{org}` answered a query of `{object}` with pages that leave out records, {times} times in a row")]
+    Incomplete {
+        /// The org.
+        org: String,
+        /// The object.
+        object: String,
+        /// How often.
+        times: u32,
     },
     /// The rest of the org's API calls is others'.
     #[error(
@@ -105,6 +123,8 @@ impl SyncError {
                 may no longer see them, give back the right (View All, sharing rules)"
                     .to_owned()
             }
+            SyncError::Paused { .. } => "resume it".to_owned(),
+            SyncError::Incomplete { .. } => "nothing was inferred from it; the next run asks again".to_owned(),
             SyncError::Share { .. } => {
                 "it goes on by itself when older calls are a day old; a larger share can be set".to_owned()
             }
@@ -120,7 +140,10 @@ impl SyncError {
     pub fn is_transient(&self) -> bool {
         match self {
             SyncError::Client(error) => error.is_transient(),
-            SyncError::Store(StoreError::Fenced { .. }) | SyncError::Share { .. } | SyncError::Interrupted => true,
+            SyncError::Store(StoreError::Fenced { .. })
+            | SyncError::Share { .. }
+            | SyncError::Incomplete { .. }
+            | SyncError::Interrupted => true,
             _ => false,
         }
     }

@@ -32,5 +32,5 @@ pub use table::{Column, ColumnKind, ObjectTable, TableError};
 pub use written::{date, moment, time};
 
 pub(crate) use ddl::{alter, create, drop_table};
-pub(crate) use sqlite::BulkWriter;
+pub(crate) use sqlite::{Beside, BulkWriter};
 pub(crate) use step::commit;

@@ -1,4 +1,6 @@
 //! The engine of mappings, on both databases, against an org whose clock the test sets.
 
 mod cursor;
+mod deletes;
+mod drift;
 mod world;

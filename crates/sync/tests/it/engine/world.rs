@@ -112,6 +112,25 @@ impl World {
         self.write(Value::Array(names.into_iter().map(insert).collect())).await
     }
 
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Value {
+        self.control(Method::POST, path, body).await
+    }
+
+    pub(crate) async fn put(&self, path: &str, body: Value) {
+        self.control(Method::PUT, path, body).await;
+    }
+
+    /// The row of a record.
+    pub(crate) async fn row(&self, id: &str) -> Map<String, Value> {
+        self.rows().await.remove(id).unwrap()
+    }
+
+    /// How the records went, in the order of their ids; an empty text for those that are there.
+    pub(crate) async fn went(&self, ids: &[String]) -> Vec<String> {
+        let rows = self.rows().await;
+        ids.iter().map(|id| rows[id]["_deleted"].as_str().unwrap_or_default().to_owned()).collect()
+    }
+
     pub(crate) async fn fault(&self, fault: Value) {
         self.control(Method::POST, "faults", fault).await;
     }
