@@ -160,7 +160,7 @@ impl SyncError {
     /// The org's objects or fields are not what they were when they were described.
     pub(crate) fn is_schema_change(&self) -> bool {
         let SyncError::Client(error) = self else { return false };
-        matches!(error.salesforce_code(), Some("INVALID_FIELD" | "INVALID_TYPE"))
+        matches!(error.salesforce_code(), Some("INVALID_FIELD" | "INVALID_TYPE" | "NOT_FOUND"))
     }
 
     /// Somebody has to log in again or change the org's settings.

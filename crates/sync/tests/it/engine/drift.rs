@@ -85,9 +85,9 @@ async fn t3_without_the_orgs_word_nothing_is_proven(db: Db) {
     world.put("limits", json!({"replication_ids": 2})).await;
     world.sync().await.unwrap();
     assert_eq!(world.through().await.1, Some(0));
-    world.at(7_200).await;
+    world.at(7_320).await;
     world.sync().await.unwrap();
-    assert_eq!(world.through().await.1, Some(7_200));
+    assert_eq!(world.through().await.1, Some(7_320));
     world.assert_in_step().await;
 }
 

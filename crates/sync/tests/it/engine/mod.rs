@@ -3,4 +3,7 @@
 mod cursor;
 mod deletes;
 mod drift;
+mod objects;
+mod parents;
+mod schema;
 mod world;

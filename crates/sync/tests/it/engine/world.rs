@@ -77,6 +77,11 @@ impl World {
         create_mapping(self.connection(), self.tenant(), self.integration, definition, start()).await.unwrap()
     }
 
+    /// How to log in.
+    pub(crate) fn info(&self) -> &tieline_emulator::OrgInfo {
+        self.org.info()
+    }
+
     pub(crate) fn connection(&self) -> &Connection {
         &self.engine.connection
     }
@@ -207,7 +212,7 @@ impl World {
         let (mut rows, truth) = (self.rows().await, self.truth(&plan.object).await);
         let mut found = Vec::new();
         for (id, record) in &truth {
-            let gone = record["IsDeleted"] == json!(true);
+            let gone = record.get("IsDeleted") == Some(&json!(true));
             let Some(row) = rows.remove(id) else {
                 // What came and went between two runs was never here.
                 if !gone {
