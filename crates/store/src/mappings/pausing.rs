@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::{Mapping, MappingState, Progress};
+use super::{Mapping, MappingState, Progress, WalkKind};
 use crate::audit::Action;
 use crate::error::StoreError;
 use crate::open::Tenant;
@@ -72,6 +72,10 @@ impl Tenant {
         };
         let mut progress: Progress = serde_json::from_value(row.get("progress")?).map_err(unreadable)?;
         progress.allow_gone = allow_gone;
+        // One that was cut off by what it found begins anew.
+        if progress.walk.as_ref().is_some_and(|walk| walk.kind == WalkKind::Compare) {
+            (progress.walk, progress.compared_at) = (None, None);
+        }
         let state = match row.find::<Timestamp>("through")? {
             Some(_) => MappingState::Synced,
             None => MappingState::Initial,

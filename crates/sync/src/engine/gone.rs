@@ -60,13 +60,15 @@ impl Work<'_> {
         }
     }
 
-    /// Asks for records of the log that the table shows as there. Those that are not answered are gone for good.
+    /// Asks for records of the log that the table shows as there, or as out of sight. Those that are not answered are gone for good.
     async fn look_for(&mut self, ids: Vec<String>) -> Result<(), SyncError> {
         self.settle().await?;
         for ids in ids.chunks(10_000) {
             let known = self.engine.store.versions(&self.mapping, ids.to_vec()).await?;
-            let there: Vec<String> =
-                known.into_iter().filter(|(_, version)| version.deleted.is_none()).map(|(id, _)| id).collect();
+            // Of those that were out of sight it is known now.
+            let unknown = |deleted: Option<&str>| deleted.is_none_or(|how| how == Deletion::Hidden.name());
+            let known = known.into_iter().filter(|(_, version)| unknown(version.deleted.as_deref()));
+            let there: Vec<String> = known.map(|(id, _)| id).collect();
             for ids in there.chunks(IDS) {
                 let found = self.fetch(ids).await?;
                 let mut marks = Rows::new(0);

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use tieline_client::soql;
+use tieline_client::{ClientError, soql};
 use tieline_store::mappings::{Version, Walk, WalkKind};
 use tieline_store::object_tables::Rows;
 
@@ -25,6 +25,16 @@ const AT_ONCE: u32 = 10_000;
 const LEAST_PAGE: u64 = 200;
 /// How often a query whose pages leave out records is made again in a run.
 const MOST_BROKEN: u32 = 3;
+
+/// A part of the records, where the org does not answer a query for all of them.
+#[derive(Debug, Default)]
+struct Part {
+    /// Its last id; none: it goes to the end.
+    until: Option<String>,
+    /// How many rows of ours it has, or how many ids there can be in it.
+    rows: u32,
+    ids: u128,
+}
 
 /// What the pages of a query were.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,25 +110,18 @@ impl Work<'_> {
             let began = self.org_time().await?;
             self.standing.progress.walk = Some(Walk { kind, began, after: String::new(), seen: 0, missing: 0 });
         }
-        let mut until: Option<u128> = None;
-        let (mut length, mut broken) = (0, 0);
+        let (mut part, mut broken) = (Part::default(), 0);
         loop {
             let before = self.walk_under_way().clone();
             let bounds = [
                 plan.cursor.as_deref().and_then(|cursor| self.since(cursor)),
                 (!before.after.is_empty()).then(|| format!("Id > {}", soql::text(&before.after))),
-                until.map(|until| format!("Id <= {}", soql::text(&id_of(until)))),
+                part.until.as_ref().map(|until| format!("Id <= {}", soql::text(until))),
             ];
             let soql = select(&plan, &plan.object, bounds, "Id");
-            match self.walk_query(&soql, &plan, &columns, until.map(id_of), limit).await {
-                Ok(Pages::Whole) => match until {
-                    None => break,
-                    Some(reached) => {
-                        let last = self.ids().await?.1;
-                        length *= 2;
-                        until = reached.checked_add(length).filter(|next| *next < last);
-                    }
-                },
+            match self.walk_query(&soql, &plan, &columns, part.until.clone(), limit).await {
+                Ok(Pages::Whole) if part.until.is_none() => break,
+                Ok(Pages::Whole) => self.pass(&mut part).await?,
                 // The rest is asked for anew.
                 Ok(Pages::Cut) => {}
                 // Somewhere in it records were left out.
@@ -133,23 +136,50 @@ impl Work<'_> {
                         return Err(SyncError::Incomplete { org, object, times: broken });
                     }
                 }
-                Err(SyncError::Client(error)) if is_too_slow(&error) => {
-                    self.settle().await?;
-                    let (first, last) = self.ids().await?;
-                    let after = &self.walk_under_way().after;
-                    let low = if after.is_empty() { first } else { number(after) };
-                    let high = until.unwrap_or(last);
-                    length = high.saturating_sub(low) / 2;
-                    if length == 0 {
-                        let (org, object) = (self.engine.connection.org().to_owned(), plan.object.clone());
-                        return Err(SyncError::Unsplittable { org, object, reason: error.to_string() });
-                    }
-                    until = Some(low + length);
-                }
+                Err(SyncError::Client(error)) if is_too_slow(&error) => self.halve(&mut part, &error).await?,
                 Err(error) => return Err(error),
             }
         }
         self.end_walk(kind).await
+    }
+
+    /// Makes a part smaller, after the org gave up on it: by our own rows, which lie about as its records do, and where
+    /// there are none by the ids that there can be.
+    async fn halve(&mut self, part: &mut Part, error: &ClientError) -> Result<(), SyncError> {
+        self.settle().await?;
+        let after = self.walk_under_way().after.clone();
+        let ours = self.engine.store.present_ids(&self.mapping, &after, part.until.as_deref(), AT_ONCE).await?;
+        let half = if part.until.is_none() && ours.len() == AT_ONCE as usize { ours.len() } else { ours.len() / 2 };
+        if let Some(last) = half.checked_sub(1).and_then(|last| ours.get(last)) {
+            *part = Part { until: Some(last.clone()), rows: u32::try_from(half).unwrap_or(AT_ONCE), ids: 0 };
+            return Ok(());
+        }
+        let (first, last) = self.ids().await?;
+        let low = if after.is_empty() { first } else { number(&after) };
+        let high = part.until.as_deref().map_or(last, number);
+        let ids = high.saturating_sub(low) / 2;
+        if ids == 0 {
+            let (org, object) = (self.engine.connection.org().to_owned(), self.plan.object.clone());
+            return Err(SyncError::Unsplittable { org, object, reason: error.to_string() });
+        }
+        *part = Part { until: Some(id_of(low + ids)), rows: 0, ids };
+        Ok(())
+    }
+
+    /// A part was answered: the next one is twice as large.
+    async fn pass(&mut self, part: &mut Part) -> Result<(), SyncError> {
+        self.settle().await?;
+        part.rows = part.rows.saturating_mul(2).min(AT_ONCE);
+        part.ids = part.ids.saturating_mul(2);
+        let after = self.walk_under_way().after.clone();
+        part.until = if part.rows > 0 {
+            let ours = self.engine.store.present_ids(&self.mapping, &after, None, part.rows).await?;
+            ours.get(part.rows as usize - 1).cloned()
+        } else {
+            let last = self.ids().await?.1;
+            number(&after).checked_add(part.ids).filter(|next| *next < last).map(id_of)
+        };
+        Ok(())
     }
 
     fn walk_under_way(&mut self) -> &mut Walk {

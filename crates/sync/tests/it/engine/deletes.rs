@@ -22,6 +22,8 @@ on_both!(
     t16_hidden_rows_are_not_erased_and_come_back_as_they_are_then,
     t17_merged_records_name_the_one_that_stayed,
     t18_archived_tasks_are_there,
+    a_comparison_that_takes_the_org_too_long_is_made_in_parts,
+    a_reload_that_is_cut_off_still_finds_what_is_gone,
     t9_a_mark_that_cannot_be_written_is_made_by_the_next_run,
 );
 
@@ -291,6 +293,40 @@ async fn t18_archived_tasks_are_there(db: Db) {
     world.post("records/archive", json!({"object": "Task", "ids": ids[..20]})).await;
     world.ask(Asked { verify: true, ..COMPARE }).await.unwrap();
     assert_eq!(world.went(&ids).await, [""; 30]);
+    world.assert_in_step().await;
+}
+
+async fn a_comparison_that_takes_the_org_too_long_is_made_in_parts(db: Db) {
+    let (world, ids) = some(db, 600).await;
+    world.at(2_000).await;
+    world.sync().await.unwrap();
+    world.put("limits", json!({"query_timeout_rows": 150})).await;
+    world.write(json!([delete("hard_delete", "Account", &ids[300])])).await;
+    let report = world.ask(COMPARE).await.unwrap();
+    assert_eq!(report.run.deleted, 1);
+    assert!(report.run.api_calls < 20, "{}", report.run.api_calls);
+    assert_eq!(world.mapping().await.standing.progress.rows, Some(599));
+    world.assert_in_step().await;
+}
+
+async fn a_reload_that_is_cut_off_still_finds_what_is_gone(db: Db) {
+    let (world, ids) = some(db, 2_100).await;
+    world.at(900).await;
+    world.write(json!([delete("hard_delete", "Account", &ids[7])])).await;
+    // What the table has wrong is put right.
+    world.db.raw.run("UPDATE account SET name = 'wrong'").await;
+    let refusal = json!([{"message": "no", "errorCode": "UNKNOWN_EXCEPTION"}]);
+    world.fault(json!({"path": "/services/data/v67.0/query/", "status": 400, "body": refusal})).await;
+    world.ask(Asked { reload: true, ..Asked::default() }).await.unwrap_err();
+    assert_eq!(world.state().await, MappingState::Reload);
+    assert_eq!(world.through().await, (None, Some(0)), "what was proven stays so");
+    let report = world.sync().await.unwrap();
+    assert_eq!((report.run.deleted, world.went(&ids[7..8]).await), (1, vec!["hidden".to_owned()]));
+    // It went in this very minute, of which the log says nothing yet.
+    world.at(4_500).await;
+    world.sync().await.unwrap();
+    assert_eq!(world.went(&ids[7..8]).await, ["erased"]);
+    assert_eq!(world.state().await, MappingState::Synced);
     world.assert_in_step().await;
 }
 

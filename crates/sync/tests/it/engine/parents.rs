@@ -13,6 +13,7 @@ on_both!(
     a_parent_that_changed_while_its_children_were_first_read,
     a_parent_that_was_committed_hours_late,
     five_thousand_children_follow_though_the_run_is_cut_off,
+    a_parent_object_that_is_hidden,
     too_many_children_for_a_query_are_read_with_the_refresh,
 );
 
@@ -160,6 +161,27 @@ async fn five_thousand_children_follow_though_the_run_is_cut_off(db: Db) {
     world.at(9_000).await;
     world.sync().await.unwrap();
     assert!(each(&world, &ids, "account_name").await.iter().all(|name| name == "renamed"));
+}
+
+async fn a_parent_object_that_is_hidden(db: Db) {
+    let world = World::with(db, &people()).await;
+    let accounts = world.accounts(["a".to_owned()]).await;
+    let ids = children(&world, &accounts[0], 2).await;
+    world.sync().await.unwrap();
+    world.put("permissions", json!({"object": "Account", "visible": false})).await;
+    world.at(2_000).await;
+    world.write(json!([update("Contact", &ids[0], json!({"LastName": "new"}))])).await;
+    world.sync().await.unwrap();
+    assert_eq!(world.row(&ids[0]).await["last_name"], "new", "the rest goes on");
+    let kept = world.db.raw.texts("SELECT account_name FROM people").await;
+    assert_eq!(kept, ["a", "a"]);
+    assert!(world.mapping().await.state_reason.unwrap().contains("account_name"));
+    world.put("permissions", json!({"object": "Account", "visible": true})).await;
+    world.write(json!([update("Account", &accounts[0], json!({"Name": "renamed"}))])).await;
+    world.at(9_000).await;
+    world.sync().await.unwrap();
+    assert_eq!(each(&world, &ids, "account_name").await, ["renamed", "renamed"]);
+    assert_eq!(world.state().await, tieline_store::mappings::MappingState::Synced);
 }
 
 async fn too_many_children_for_a_query_are_read_with_the_refresh(db: Db) {
