@@ -302,7 +302,8 @@ impl Work<'_> {
             let since = self.plan.cursor.as_deref().and_then(|cursor| self.since(cursor));
             let there = self.plan.can_be_deleted.then(|| "IsDeleted = false".to_owned());
             let conditions: Vec<String> = [since, there].into_iter().flatten().collect();
-            let condition = if conditions.is_empty() { String::new() } else { format!(" WHERE {}", conditions.join(" AND ")) };
+            let condition =
+                if conditions.is_empty() { String::new() } else { format!(" WHERE {}", conditions.join(" AND ")) };
             let count = format!("SELECT count() FROM {}{condition}", self.plan.object);
             // Of all records, for `query` does not count archived ones.
             let counted = self.engine.connection.query_pages_by(&count, ALL, self.decoder.clone()).next().await;

@@ -14,6 +14,7 @@ on_both!(
     t3_without_the_orgs_word_nothing_is_proven,
     t3_a_first_proof_that_was_not_to_be_had_is_made_up_for_by_comparing,
     t3_nothing_is_proven_before_deletes_are_known,
+    t13_an_org_that_refuses_to_tell_of_deletes_is_compared_once_a_day,
 );
 
 async fn begin(world: &World, name: &str) -> String {
@@ -41,7 +42,8 @@ async fn t3_a_commit_that_is_hours_late_is_found_and_nothing_is_proven_beyond_it
     // Twelve hours, so that the formula of what is read again has changed: which is no drift.
     for hour in 1..=13 {
         world.at(hour * 3_600 + 10).await;
-        let change = json!([{"op": "update", "object": "Account", "id": ids[0], "fields": {"Phone": hour.to_string()}}]);
+        let change =
+            json!([{"op": "update", "object": "Account", "id": ids[0], "fields": {"Phone": hour.to_string()}}]);
         world.write(change).await;
         world.accounts([format!("of hour {hour}")]).await;
         let report = world.sync().await.unwrap();
@@ -138,5 +140,32 @@ async fn t3_nothing_is_proven_before_deletes_are_known(db: Db) {
     world.sync().await.unwrap();
     assert_eq!(world.row(&ids[0]).await["_deleted"], "erased");
     assert!(world.through().await.1 > Some(10_800));
+    world.assert_in_step().await;
+}
+
+async fn t13_an_org_that_refuses_to_tell_of_deletes_is_compared_once_a_day(db: Db) {
+    let mut world = World::new(db, "Account").await;
+    world.engine.care.compare_every = Duration::from_secs(100_000_000);
+    let ids = world.accounts((0..60).map(|n| format!("account {n}"))).await;
+    world.sync().await.unwrap();
+    let path = "/services/data/v67.0/sobjects/Account/deleted";
+    world.fault(json!({"path": path, "status": 400, "times": 0, "body": refusal("INVALID_REPLICATION_DATE")})).await;
+    let erase = async |id: &String| {
+        world.write(json!([{"op": "hard_delete", "object": "Account", "id": id}])).await;
+    };
+    // Hour by hour: what is erased, what is known of it, what is proven.
+    for (hour, known, proven) in [(2, 1, 2), (4, 1, 2), (6, 1, 2), (27, 4, 27)] {
+        world.at(hour * 3_600 - 600).await;
+        erase(&ids[usize::try_from(hour).unwrap()]).await;
+        world.at(hour * 3_600).await;
+        world.sync().await.unwrap();
+        let gone = world.rows().await.values().filter(|row| row["_deleted"] == "hidden").count();
+        assert_eq!((gone, world.through().await.1), (known, Some(proven * 3_600)), "in hour {hour}");
+    }
+    // It tells again.
+    world.control(Method::DELETE, "faults", json!({})).await;
+    world.at(29 * 3_600).await;
+    world.sync().await.unwrap();
+    assert_eq!(world.through().await.1, Some(29 * 3_600));
     world.assert_in_step().await;
 }

@@ -17,13 +17,37 @@ on_both!(
 /// An insert of each kind, and what is changed of it then.
 fn kinds() -> Vec<(&'static str, Value, Value)> {
     vec![
-        ("Contact", json!({"LastName": "L", "Email": "a@example.org", "Birthdate": "1990-02-28", "MailingCity": "Köln"}), json!({"FirstName": "F\u{1f600}", "MailingCity": null})),
-        ("Lead", json!({"LastName": "L", "Company": "C", "AnnualRevenue": 12.34, "NumberOfEmployees": 7}), json!({"Status": "Working - Contacted"})),
-        ("Account", json!({"Name": "A", "AnnualRevenue": 1_234_567.89, "BillingStreet": "a\nb", "BillingCity": "B"}), json!({"NumberOfEmployees": 3})),
-        ("Opportunity", json!({"Name": "O", "StageName": "Prospecting", "CloseDate": "2026-12-31", "Amount": 0.1}), json!({"Amount": 99.99, "CloseDate": "2027-01-01"})),
+        (
+            "Contact",
+            json!({"LastName": "L", "Email": "a@example.org", "Birthdate": "1990-02-28", "MailingCity": "Köln"}),
+            json!({"FirstName": "F\u{1f600}", "MailingCity": null}),
+        ),
+        (
+            "Lead",
+            json!({"LastName": "L", "Company": "C", "AnnualRevenue": 12.34, "NumberOfEmployees": 7}),
+            json!({"Status": "Working - Contacted"}),
+        ),
+        (
+            "Account",
+            json!({"Name": "A", "AnnualRevenue": 1_234_567.89, "BillingStreet": "a\nb", "BillingCity": "B"}),
+            json!({"NumberOfEmployees": 3}),
+        ),
+        (
+            "Opportunity",
+            json!({"Name": "O", "StageName": "Prospecting", "CloseDate": "2026-12-31", "Amount": 0.1}),
+            json!({"Amount": 99.99, "CloseDate": "2027-01-01"}),
+        ),
         ("Task", json!({"Subject": "S", "ActivityDate": "2026-06-30"}), json!({"Status": "Completed"})),
-        ("Event", json!({"Subject": "S", "StartDateTime": "2026-06-30T10:00:00Z", "EndDateTime": "2026-06-30T11:30:00Z"}), json!({"Location": "here"})),
-        ("Thing__c", json!({"Name": "T", "Size__c": 1.25, "At__c": "2026-01-01T10:11:12Z", "When__c": "10:11:12.000Z", "Kinds__c": "A;B"}), json!({"Size__c": null, "On__c": true})),
+        (
+            "Event",
+            json!({"Subject": "S", "StartDateTime": "2026-06-30T10:00:00Z", "EndDateTime": "2026-06-30T11:30:00Z"}),
+            json!({"Location": "here"}),
+        ),
+        (
+            "Thing__c",
+            json!({"Name": "T", "Size__c": 1.25, "At__c": "2026-01-01T10:11:12Z", "When__c": "10:11:12.000Z", "Kinds__c": "A;B"}),
+            json!({"Size__c": null, "On__c": true}),
+        ),
     ]
 }
 
@@ -95,7 +119,8 @@ async fn an_object_without_a_stamp_and_without_a_log_is_read_as_a_whole(db: Db) 
     assert_eq!(world.through().await.1, None, "the org cannot say up to when all is visible");
     assert_eq!(world.ledger().await["resources"]["GET sobjects/{object}/updated"], Value::Null);
     assert_eq!(world.ledger().await["resources"]["GET sobjects/{object}/deleted"], Value::Null);
-    let many: Vec<Value> = ids[3..40].iter().map(|id| json!({"op": "hard_delete", "object": "Account", "id": id})).collect();
+    let many: Vec<Value> =
+        ids[3..40].iter().map(|id| json!({"op": "hard_delete", "object": "Account", "id": id})).collect();
     world.write(Value::Array(many)).await;
     world.at(1_800).await;
     world.sync().await.unwrap_err();

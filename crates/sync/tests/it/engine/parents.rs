@@ -33,7 +33,8 @@ fn update(object: &str, id: &str, fields: Value) -> Value {
 }
 
 async fn children(world: &World, account: &str, number: usize) -> Vec<String> {
-    let one = |n| json!({"op": "insert", "object": "Contact", "fields": {"LastName": format!("c{n}"), "AccountId": account}});
+    let one =
+        |n| json!({"op": "insert", "object": "Contact", "fields": {"LastName": format!("c{n}"), "AccountId": account}});
     world.write(Value::Array((0..number).map(one).collect())).await
 }
 
@@ -45,7 +46,8 @@ async fn each(world: &World, ids: &[String], column: &str) -> Vec<Value> {
 
 async fn user(world: &World, alias: &str) -> String {
     let query = format!("SELECT Id FROM User WHERE Username LIKE '{alias}%'");
-    let records = world.connection().query_pages::<tieline_client::Record>(&query).next().await.unwrap().unwrap().records;
+    let records =
+        world.connection().query_pages::<tieline_client::Record>(&query).next().await.unwrap().unwrap().records;
     records[0]["Id"].as_str().unwrap().to_owned()
 }
 
@@ -66,7 +68,12 @@ async fn a_renamed_parent_and_grandparent_reach_their_children(db: Db) {
     world.at(4_000).await;
     world.sync().await.unwrap();
     let owner = user(&world, "admin").await;
-    world.write(json!([update("User", &owner, json!({"LastName": "Renamed"})), update("Account", &accounts[2], json!({"Name": "summit"}))])).await;
+    world
+        .write(json!([
+            update("User", &owner, json!({"LastName": "Renamed"})),
+            update("Account", &accounts[2], json!({"Name": "summit"}))
+        ]))
+        .await;
     let report = world.sync().await.unwrap();
     assert_eq!(report.run.updated, 5);
     for name in each(&world, &[of_a.clone(), of_b].concat(), "account_owner_name").await {
@@ -84,7 +91,12 @@ async fn another_parent_a_deleted_and_a_hidden_one(db: Db) {
     let ids = children(&world, &accounts[0], 3).await;
     world.sync().await.unwrap();
     world.at(2_000).await;
-    world.write(json!([update("Contact", &ids[0], json!({"AccountId": accounts[1]})), update("Contact", &ids[1], json!({"AccountId": null}))])).await;
+    world
+        .write(json!([
+            update("Contact", &ids[0], json!({"AccountId": accounts[1]})),
+            update("Contact", &ids[1], json!({"AccountId": null}))
+        ]))
+        .await;
     world.sync().await.unwrap();
     assert_eq!(each(&world, &ids, "account_name").await, [json!("b"), Value::Null, json!("a")]);
     // Hidden, and seen again: no stamp moves, so the refresh brings it.
@@ -115,7 +127,7 @@ async fn a_parent_that_changed_while_its_children_were_first_read(db: Db) {
     let world = World::with(db, &people()).await;
     let accounts = world.accounts(["a".to_owned()]).await;
     let ids = children(&world, &accounts[0], 4_100).await;
-    world.at(100).await;
+    world.at(2_000).await;
     let refusal = json!([{"message": "no", "errorCode": "UNKNOWN_EXCEPTION"}]);
     world.fault(json!({"path": "/services/data/v67.0/query", "nth": 3, "status": 400, "body": refusal})).await;
     world.sync().await.unwrap_err();
