@@ -96,7 +96,7 @@ impl Tenant {
             return Ok(false);
         }
         tx.query("UPDATE mapping_checkpoints SET progress = $1 WHERE business_id = $2 AND mapping_id = $3")
-            .bind(&serde_json::to_value(&progress).unwrap_or_default())
+            .bind(serde_json::to_value(&progress).unwrap_or_default())
             .bind(self.business())
             .bind(mapping.id)
             .execute()

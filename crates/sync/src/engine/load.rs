@@ -25,9 +25,10 @@ impl Work<'_> {
                 if self.read_job(&job).await? {
                     break;
                 }
-            } else if self.standing.checkpoint.scan.is_some() || !self.bulk_is_better().await? {
-                break;
-            } else if !self.begin_job().await? {
+            } else if self.standing.checkpoint.scan.is_some()
+                || !self.bulk_is_better().await?
+                || !self.begin_job().await?
+            {
                 break;
             }
         }

@@ -97,7 +97,7 @@ async fn t13_a_log_with_too_many_ids_is_read_in_parts(db: Db) {
         world.at(900 + 300 * n as i64).await;
         world.write(json!([delete("hard_delete", "Account", id)])).await;
     }
-    world.put("limits", json!({"replication_ids": 2})).await;
+    world.limits(json!({"replication_ids": 2})).await;
     world.at(4_000).await;
     let report = world.sync().await.unwrap();
     assert_eq!(world.went(&ids[..10]).await, [["erased"; 9].as_slice(), &[""]].concat());
@@ -300,7 +300,7 @@ async fn a_comparison_that_takes_the_org_too_long_is_made_in_parts(db: Db) {
     let (world, ids) = some(db, 600).await;
     world.at(2_000).await;
     world.sync().await.unwrap();
-    world.put("limits", json!({"query_timeout_rows": 150})).await;
+    world.limits(json!({"query_timeout_rows": 150})).await;
     world.write(json!([delete("hard_delete", "Account", &ids[300])])).await;
     let report = world.ask(COMPARE).await.unwrap();
     assert_eq!(report.run.deleted, 1);

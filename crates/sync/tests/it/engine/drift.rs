@@ -84,7 +84,7 @@ async fn t3_without_the_orgs_word_nothing_is_proven(db: Db) {
     world.at(3_600).await;
     world.accounts(["a".to_owned(), "b".to_owned(), "c".to_owned()]).await;
     world.at(3_660).await;
-    world.put("limits", json!({"replication_ids": 2})).await;
+    world.limits(json!({"replication_ids": 2})).await;
     world.sync().await.unwrap();
     assert_eq!(world.through().await.1, Some(0));
     world.at(7_320).await;

@@ -258,12 +258,12 @@ async fn t20_fields_that_change_while_a_bulk_job_is_waited_for(db: Db) {
     world.mapping = world.map(&Definition { method: Method::Bulk, ..all_of("Account") }).await.id;
     let ids = world.write(Value::Array((0..300).map(filled).collect())).await;
     world.at(2_000).await;
-    world.put("limits", json!({"bulk_hold": "InProgress"})).await;
+    world.limits(json!({"bulk_hold": "InProgress"})).await;
     world.sync().await.unwrap_err();
     let job = world.mapping().await.standing.progress.job;
     assert!(job.is_some());
     change(&world, &ids[..1]).await;
-    world.put("limits", json!({"bulk_hold": null})).await;
+    world.limits(json!({"bulk_hold": null})).await;
     world.engine.care.job_wait = std::time::Duration::from_secs(20);
     world.at(6_000).await;
     world.sync().await.unwrap();
