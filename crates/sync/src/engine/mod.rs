@@ -135,14 +135,16 @@ impl Engine {
         progress: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<MappingReport, SyncError> {
         let now = self.clock.now();
-        let found = self.mapping(mapping).await?;
-        if found.state == MappingState::Paused && !asked.allow_gone {
-            return Err(SyncError::Paused { mapping: found.name, reason: found.state_reason.unwrap_or_default() });
-        }
+        let (found, _) = self.mapping(mapping, asked).await?;
         let run = self.store.start_mapping_run(&found, now).await?;
         // Where it stands from now on: a run before this one can write no more.
-        let mapping = self.mapping(mapping).await?;
-        let definition = Definition::from_json(mapping.definition.clone())?;
+        let (mapping, definition) = match self.mapping(mapping, asked).await {
+            Ok(found) => found,
+            Err(error) => {
+                self.store.finish_mapping_run(&run, RunState::Failed, Some(&error.to_string()), None, now).await?;
+                return Err(error);
+            }
+        };
         let mut work = Work::new(self, run.clone(), mapping, definition, progress);
         let outcome = work.all(asked).await;
         let settled = work.settle().await;
@@ -167,9 +169,15 @@ impl Engine {
         Ok(work.report(run))
     }
 
-    async fn mapping(&self, mapping: Uuid) -> Result<Mapping, SyncError> {
+    /// The mapping, if it is to be run.
+    async fn mapping(&self, mapping: Uuid, asked: Asked) -> Result<(Mapping, Definition), SyncError> {
         let found = self.store.mapping(mapping).await?;
-        found.ok_or_else(|| SyncError::NoMapping { mapping: mapping.to_string() })
+        let found = found.ok_or_else(|| SyncError::NoMapping { mapping: mapping.to_string() })?;
+        if found.state == MappingState::Paused && !asked.allow_gone {
+            return Err(SyncError::Paused { mapping: found.name, reason: found.state_reason.unwrap_or_default() });
+        }
+        let definition = Definition::from_json(found.definition.clone())?;
+        Ok((found, definition))
     }
 
     /// What is left to say of the mapping itself.

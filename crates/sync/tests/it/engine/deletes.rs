@@ -23,6 +23,7 @@ on_both!(
     t17_merged_records_name_the_one_that_stayed,
     t18_archived_tasks_are_there,
     a_comparison_that_takes_the_org_too_long_is_made_in_parts,
+    a_pause_stops_a_run_that_is_under_way,
     a_reload_that_is_cut_off_still_finds_what_is_gone,
     t9_a_mark_that_cannot_be_written_is_made_by_the_next_run,
 );
@@ -306,6 +307,28 @@ async fn a_comparison_that_takes_the_org_too_long_is_made_in_parts(db: Db) {
     assert_eq!(report.run.deleted, 1);
     assert!(report.run.api_calls < 20, "{}", report.run.api_calls);
     assert_eq!(world.mapping().await.standing.progress.rows, Some(599));
+    world.assert_in_step().await;
+}
+
+async fn a_pause_stops_a_run_that_is_under_way(db: Db) {
+    let world = World::new(db, "Account").await;
+    world.accounts((0..4_100).map(|n| format!("account {n}"))).await;
+    world.fault(json!({"path": "/services/data/v67.0/query/", "nth": 2, "delay_ms": 1_500})).await;
+    let pause = async {
+        while world.rows().await.len() < 2_000 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let mapping = world.mapping().await;
+        world.tenant().pause_mapping(&mapping, None, world.engine.clock.now()).await.unwrap()
+    };
+    let (run, paused) = tokio::join!(world.sync(), pause);
+    assert!(paused && run.unwrap_err().is_transient());
+    assert_eq!(world.state().await, MappingState::Paused, "and does not take it back");
+    let mapping = world.mapping().await;
+    assert!(world.tenant().resume_mapping(&mapping, false, world.engine.clock.now()).await.unwrap());
+    assert!(!world.tenant().resume_mapping(&mapping, false, world.engine.clock.now()).await.unwrap());
+    assert_eq!(world.state().await, MappingState::Initial);
+    world.sync().await.unwrap();
     world.assert_in_step().await;
 }
 
