@@ -39,6 +39,6 @@ pub use written::{date, moment, time};
 
 pub(crate) use ddl::{alter, create, drop_table};
 pub(crate) use read::{as_json, is_there, select};
-pub(crate) use sqlite::BulkWriter;
+pub(crate) use sqlite::{Beside, BulkWriter};
 pub(crate) use step::commit;
 pub(crate) use table::quoted;

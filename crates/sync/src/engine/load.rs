@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use tieline_client::bulk::{BulkQueryOptions, QueryJob, Wait};
 use tieline_client::{ClientError, Connection};
+use tieline_store::Checkpoint;
 use tieline_store::mappings::Job;
 
 use super::poll::is_too_slow;
@@ -14,14 +15,20 @@ use crate::scan::before;
 impl Work<'_> {
     /// Goes on with the load under way, or begins one.
     pub(super) async fn load(&mut self) -> Result<(), SyncError> {
+        if self.standing.checkpoint == Checkpoint::default() && self.standing.progress.job.is_none() {
+            // Parents that change while their children are being read have not reached all of them.
+            let now = self.org_time().await?;
+            self.standing.progress.parents_through = Some(before(now, self.window().lag));
+        }
         loop {
             if let Some(job) = self.standing.progress.job.clone() {
                 if self.read_job(&job).await? {
                     break;
                 }
-            } else if self.standing.checkpoint.scan.is_some() || !self.bulk_is_better().await? {
-                break;
-            } else if !self.begin_job().await? {
+            } else if self.standing.checkpoint.scan.is_some()
+                || !self.bulk_is_better().await?
+                || !self.begin_job().await?
+            {
                 break;
             }
         }
@@ -31,15 +38,10 @@ impl Work<'_> {
         let progress = &mut self.standing.progress;
         let through = self.standing.checkpoint.through;
         progress.deletes_through = progress.deletes_through.or(through);
-        progress.parents_through = through;
-        progress.unfilled.clear();
+        progress.parents_through = progress.parents_through.or(through);
         progress.refreshed_at = Some(now);
-        if self.asked.reload {
-            // What is gone is not in a reading: all ids are compared behind it.
-            progress.compared_at = None;
-        } else {
-            progress.compared_at = Some(now);
-        }
+        // What is gone is not in a reading anew: all ids are compared behind it.
+        progress.compared_at = if std::mem::take(&mut progress.reloading) { None } else { Some(now) };
         self.note().await
     }
 

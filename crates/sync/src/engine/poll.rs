@@ -101,8 +101,6 @@ impl Work<'_> {
     async fn look_again(&mut self, from: Timestamp, to: Timestamp) -> Result<(), SyncError> {
         let plan = self.plan.clone();
         let Some(cursor) = plan.cursor.as_deref().filter(|_| from < to) else { return Ok(()) };
-        self.settle().await?;
-        self.take_outcome();
         let mut scan = Scan::from(from, to);
         let mut span = Span::until(to);
         loop {
@@ -113,10 +111,9 @@ impl Work<'_> {
                 match self.next(&mut pages).await {
                     Ok(Some(page)) => {
                         saw(&mut scan, &page.batch.rows);
-                        self.commit(Kind::Rows, page.batch, 0).await?;
                         self.settle().await?;
-                        let outcome = self.take_outcome();
-                        self.drift += outcome.inserted + outcome.updated;
+                        let drift = self.differing(&page.batch.rows).await?.len() as u64;
+                        self.commit(Kind::Rows, page.batch, drift).await?;
                     }
                     Ok(None) => break Ok(()),
                     Err(error) => break Err(error),

@@ -2,4 +2,9 @@
 
 mod cursor;
 mod transport;
+mod deletes;
+mod drift;
+mod objects;
+mod parents;
+mod schema;
 mod world;

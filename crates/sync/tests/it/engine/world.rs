@@ -77,6 +77,11 @@ impl World {
         create_mapping(self.connection(), self.tenant(), self.integration, definition, start()).await.unwrap()
     }
 
+    /// How to log in.
+    pub(crate) fn info(&self) -> &tieline_emulator::OrgInfo {
+        self.org.info()
+    }
+
     pub(crate) fn connection(&self) -> &Connection {
         &self.engine.connection
     }
@@ -110,6 +115,25 @@ impl World {
     pub(crate) async fn accounts(&self, names: impl IntoIterator<Item = String>) -> Vec<String> {
         let insert = |name: String| json!({"op": "insert", "object": "Account", "fields": {"Name": name}});
         self.write(Value::Array(names.into_iter().map(insert).collect())).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Value {
+        self.control(Method::POST, path, body).await
+    }
+
+    pub(crate) async fn put(&self, path: &str, body: Value) {
+        self.control(Method::PUT, path, body).await;
+    }
+
+    /// The row of a record.
+    pub(crate) async fn row(&self, id: &str) -> Map<String, Value> {
+        self.rows().await.remove(id).unwrap()
+    }
+
+    /// How the records went, in the order of their ids; an empty text for those that are there.
+    pub(crate) async fn went(&self, ids: &[String]) -> Vec<String> {
+        let rows = self.rows().await;
+        ids.iter().map(|id| rows[id]["_deleted"].as_str().unwrap_or_default().to_owned()).collect()
     }
 
     pub(crate) async fn fault(&self, fault: Value) {
@@ -188,7 +212,7 @@ impl World {
         let (mut rows, truth) = (self.rows().await, self.truth(&plan.object).await);
         let mut found = Vec::new();
         for (id, record) in &truth {
-            let gone = record["IsDeleted"] == json!(true);
+            let gone = record.get("IsDeleted") == Some(&json!(true));
             let Some(row) = rows.remove(id) else {
                 // What came and went between two runs was never here.
                 if !gone {
