@@ -17,5 +17,6 @@ mod deletes;
 mod engine;
 mod importing;
 mod moving;
+mod simulation;
 mod ties;
 mod world;

@@ -1,4 +1,4 @@
 //! The engine of mappings, on both databases, against an org whose clock the test sets.
 
 mod cursor;
-mod world;
+pub(crate) mod world;
