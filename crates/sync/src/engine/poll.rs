@@ -40,6 +40,11 @@ impl Work<'_> {
             let from = scan.clone();
             match self.ask(scan, &span).await {
                 Ok(()) if span.is_whole() => return Ok(()),
+                // To the scan's end all is answered. What came since is left to the next scan: it may be too much.
+                Ok(()) if scan.until().is_some_and(|end| span.reaches(end)) => {
+                    self.standing.checkpoint = scan.finished();
+                    return self.note().await;
+                }
                 Ok(()) => {
                     span.pass(scan);
                     self.standing.checkpoint = scan.checkpoint();

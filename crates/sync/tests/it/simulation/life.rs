@@ -212,7 +212,7 @@ fn act(rng: &mut fastrand::Rng) -> Act {
         76 => Act::AddField(rng.u8(..5)),
         77 => Act::RemoveField(rng.u32(..)),
         78 => Act::Retype(rng.u8(..5)),
-        79 | 80 => Act::Timeout(if rng.bool() { 0 } else { rng.u32(1..=20) }),
+        79 | 80 => Act::Timeout(if rng.bool() { 0 } else { rng.u32(4..=30) }),
         81 => Act::ReplicationIds(if rng.bool() { 600_000 } else { rng.u32(0..=6) }),
         82 => Act::Calls { allowed: rng.u32(8..=80), used: rng.u32(0..=40) },
         83..=89 => Act::Fault(fault(rng)),

@@ -56,7 +56,7 @@ impl Stage {
         };
         self.note(format!("  → {how}"));
         if ending.is_ok() && run.compare && !walking && run.meanwhile.is_empty() {
-            self.hidden.retain(|id| !hidden_before.contains(id));
+            self.hidden.retain(|id| !hidden_before.contains(id) || self.unseen.contains(id));
         }
         self.keep_promises(Some(&before).filter(|_| ending.is_ok())).await
     }
@@ -66,6 +66,7 @@ impl Stage {
         self.note("the end".to_owned());
         self.act(&Act::Calm).await;
         self.world.control(reqwest::Method::DELETE, "permissions", serde_json::json!({})).await;
+        self.unseen.clear();
         self.act(&Act::Skew(0)).await;
         while !self.open.is_empty() {
             let act = if self.open.len() % 3 == 0 { Act::RollBack(0) } else { Act::Commit(0) };

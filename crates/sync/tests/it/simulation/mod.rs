@@ -17,6 +17,7 @@ use std::num::NonZero;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
@@ -31,6 +32,8 @@ const SEEDS: u64 = 1_000;
 const LONG: u64 = 20_000;
 /// Of so many lives one has PostgreSQL.
 const POSTGRES: u64 = 16;
+/// A life takes half a second of work.
+const LONGEST: Duration = Duration::from_secs(60);
 /// Failures after which no other life begins.
 const ENOUGH: usize = 3;
 
@@ -110,7 +113,10 @@ fn work(lives: &Lives) {
             if (seed % POSTGRES == 0) != lives.postgres {
                 continue;
             }
-            if let Err(failure) = once(&mut db, lives.postgres, &Life::of(seed), false).await {
+            let t = std::time::Instant::now();
+            let r = once(&mut db, lives.postgres, &Life::of(seed), false).await;
+            if t.elapsed().as_secs() > 2 { eprintln!("SLOW {seed} {:?}", t.elapsed()); }
+            if let Err(failure) = if true { r } else {once(&mut db, lives.postgres, &Life::of(seed), false).await } {
                 let mut failed = lives.failed.lock().unwrap_or_else(PoisonError::into_inner);
                 failed.push(failure);
                 lives.stopped.store(failed.len() >= ENOUGH, Ordering::Relaxed);
@@ -146,7 +152,9 @@ async fn once(db: &mut Option<Db>, postgres: bool, life: &Life, aloud: bool) -> 
         None => sqlite().await,
     };
     let failure = |broken: String, log| Failure { life: life.clone(), broken, log };
-    match AssertUnwindSafe(lived::live(ready, life, aloud)).catch_unwind().await {
+    let lived = tokio::time::timeout(LONGEST, lived::live(ready, life, aloud));
+    let lived = AssertUnwindSafe(lived.map(|lived| lived.unwrap_or_else(|_| Err(("it does not end".to_owned(), Vec::new())))));
+    match lived.catch_unwind().await {
         Ok(Ok(used)) => {
             *db = Some(used);
             Ok(())

@@ -39,6 +39,8 @@ pub(super) struct Stage {
     pub(super) ails: bool,
     /// The object is not to be seen.
     pub(super) hidden_object: bool,
+    /// Records and parents that are out of sight.
+    pub(super) unseen: BTreeSet<String>,
     /// Records that were out of sight, until all ids are compared.
     pub(super) hidden: BTreeSet<String>,
     /// Records that became visible later than any scan looks back, with the stamp that they have.
@@ -73,6 +75,7 @@ impl Stage {
             versions: 0,
             ails: false,
             hidden_object: false,
+            unseen: BTreeSet::new(),
             hidden: BTreeSet::new(),
             late: BTreeMap::new(),
             proven: None,
