@@ -20,15 +20,19 @@ impl Work<'_> {
             let now = self.org_time().await?;
             self.standing.progress.parents_through = Some(before(now, self.window().lag));
         }
+        let standing = &self.standing;
+        let at_once = standing.checkpoint.scan.is_none() && standing.progress.job.is_none();
+        let mut begun = false;
         loop {
             if let Some(job) = self.standing.progress.job.clone() {
-                if self.read_job(&job).await? {
+                if self.read_job(&job, begun).await? {
                     break;
                 }
-            } else if self.standing.checkpoint.scan.is_some()
-                || !self.bulk_is_better().await?
-                || !self.begin_job().await?
-            {
+            } else if self.standing.checkpoint.scan.is_some() || !self.bulk_is_better().await? {
+                break;
+            } else if self.begin_job().await? {
+                begun = true;
+            } else {
                 break;
             }
         }
@@ -39,9 +43,15 @@ impl Work<'_> {
         let through = self.standing.checkpoint.through;
         progress.deletes_through = progress.deletes_through.or(through);
         progress.parents_through = progress.parents_through.or(through);
-        progress.refreshed_at = Some(now);
         // What is gone is not in a reading anew: all ids are compared behind it.
-        progress.compared_at = if std::mem::take(&mut progress.reloading) { None } else { Some(now) };
+        let anew = std::mem::take(&mut progress.reloading);
+        // Where some of it was read by an earlier run, what has changed without a stamp since then is not in it.
+        if at_once {
+            progress.refreshed_at = Some(now);
+            progress.compared_at = if anew { None } else { Some(now) };
+        } else if anew {
+            progress.compared_at = None;
+        }
         self.note().await
     }
 
@@ -94,22 +104,31 @@ impl Work<'_> {
         Ok(true)
     }
 
-    /// Writes what a job has found. False if it came to nothing: it has expired, or ended without success.
-    async fn read_job(&mut self, job: &Job) -> Result<bool, SyncError> {
+    /// Writes what a job has found. False if it came to nothing: it has expired, ended without success, or was begun by an
+    /// earlier run for other columns.
+    async fn read_job(&mut self, job: &Job, begun: bool) -> Result<bool, SyncError> {
         let query = self.engine.connection.query_job(&job.id);
         let wait = Wait { at_most: Some(self.engine.care.job_wait), ..Wait::default() };
         let outcome = match query.wait(&wait).await {
             Ok(info) => {
                 self.show(0, Some(info.number_records_processed));
-                self.read_rows(&query, info.number_records_processed).await
+                self.read_rows(&query, info.number_records_processed, begun).await
             }
             Err(error) => Err(error.into()),
         };
         match outcome {
-            Ok(()) => {
+            Ok(false) => {
+                tracing::info!(mapping = %self.mapping.name, job = job.id, "the job was begun for other columns");
+                self.standing.progress.job = None;
+                self.note().await?;
+                forget(&self.engine.connection, query).await;
+                Ok(false)
+            }
+            Ok(true) => {
                 self.standing.checkpoint.through = Some(job.until);
                 self.standing.checkpoint.scan = None;
                 self.standing.progress.job = None;
+                self.standing.progress.parents_through.get_or_insert(job.until);
                 self.note().await?;
                 forget(&self.engine.connection, query).await;
                 Ok(true)
@@ -133,7 +152,8 @@ impl Work<'_> {
         }
     }
 
-    async fn read_rows(&mut self, job: &QueryJob, promised: u64) -> Result<(), SyncError> {
+    /// False if the results lack a column, and another run has asked for them.
+    async fn read_rows(&mut self, job: &QueryJob, promised: u64, begun: bool) -> Result<bool, SyncError> {
         let mut rows = job.rows();
         let decoder = Decoder::new(&self.plan);
         let width = self.plan.columns.len();
@@ -146,7 +166,11 @@ impl Work<'_> {
                 Some(csv) => csv,
                 None => {
                     let header: Vec<&str> = row.columns().collect();
-                    csv.insert(decoder.csv(&header).map_err(|reason| self.unreadable(job, &reason.to_string()))?)
+                    match decoder.csv(&header) {
+                        Ok(found) => csv.insert(found),
+                        Err(_) if !begun => return Ok(false),
+                        Err(reason) => return Err(self.unreadable(job, &reason.to_string()).into()),
+                    }
                 }
             };
             csv.row(row, &mut batch).map_err(|reason| self.unreadable(job, &reason.to_string()))?;
@@ -166,7 +190,7 @@ impl Work<'_> {
             let reason = format!("it has {promised} records, and {here} different ones are here");
             return Err(self.unreadable(job, &reason).into());
         }
-        Ok(())
+        Ok(true)
     }
 
     fn unreadable(&self, job: &QueryJob, reason: &str) -> ClientError {

@@ -23,6 +23,7 @@ mod moving;
 mod planning;
 mod previewing;
 mod recorded;
+mod simulation;
 mod ties;
 mod transforming;
 mod working;

@@ -7,4 +7,4 @@ mod drift;
 mod objects;
 mod parents;
 mod schema;
-mod world;
+pub(crate) mod world;
