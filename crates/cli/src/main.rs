@@ -93,7 +93,9 @@ fn main() -> std::process::ExitCode {
             return 1.into();
         }
     };
-    if let Err(failure) = logging::start(matches!(arguments.command, Command::Serve(_) | Command::Worker(_)), runtime.handle()) {
+    if let Err(failure) =
+        logging::start(matches!(arguments.command, Command::Serve(_) | Command::Worker(_)), runtime.handle())
+    {
         return failure.report();
     }
     let outcome = runtime.block_on(async {

@@ -12,8 +12,8 @@
 
 mod accounts;
 mod alerts;
-pub mod caller;
 mod background;
+pub mod caller;
 pub mod client_address;
 mod connect;
 mod contacts;

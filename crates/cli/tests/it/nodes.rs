@@ -61,7 +61,11 @@ impl Plan {
         let mut plan = Self::new(org, database);
         let lease = lease.to_string();
         let arguments = ["worker", "--listen", &plan.address, "--allow-loopback", "--every", "100000"];
-        plan.arguments = arguments.into_iter().chain(["--sync-lease", &lease, "--database-url", database]).map(str::to_owned).collect();
+        plan.arguments = arguments
+            .into_iter()
+            .chain(["--sync-lease", &lease, "--database-url", database])
+            .map(str::to_owned)
+            .collect();
         plan
     }
 

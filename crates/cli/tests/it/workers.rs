@@ -71,7 +71,9 @@ impl Database {
 
     /// All contacts are there, each once; the last run ended well and is the only one that did, or was asked for besides.
     fn is_exact(&self) {
-        self.until("SELECT outcome FROM sync_work WHERE owner IS NULL", Duration::from_secs(90), |outcome| outcome == "done");
+        self.until("SELECT outcome FROM sync_work WHERE owner IS NULL", Duration::from_secs(90), |outcome| {
+            outcome == "done"
+        });
         assert_eq!(self.count("contacts"), CONTACTS);
         assert_eq!(self.count("sync_work"), 1);
         assert_eq!(self.count("runs WHERE state = 'running'"), 0);
@@ -104,7 +106,14 @@ fn killed(database: &Database) {
     let killed = Instant::now();
     let storm = (0..12).map(|_| {
         let (http, key, url) = (caller.http.clone(), caller.key.clone(), format!("{}/sync", serving.url));
-        async move { http.post(url).bearer_auth(key).header("sec-fetch-site", "same-origin").send().await.map(|a| a.status().as_u16()) }
+        async move {
+            http.post(url)
+                .bearer_auth(key)
+                .header("sec-fetch-site", "same-origin")
+                .send()
+                .await
+                .map(|a| a.status().as_u16())
+        }
     });
     let asked: Vec<_> = runtime.block_on(futures_util::future::join_all(storm));
     assert!(asked.iter().all(|status| matches!(status, Ok(200..400))), "{asked:?}");
@@ -112,7 +121,8 @@ fn killed(database: &Database) {
     assert_ne!(other, at_it, "the one that was killed is at it");
     eprintln!("the other worker was at it {:.1} s after the kill", killed.elapsed().as_secs_f64());
     workers[at_it] = plans[at_it].start();
-    database.until("SELECT CAST(requested - served AS text) FROM sync_work", Duration::from_secs(90), |left| left == "0");
+    database
+        .until("SELECT CAST(requested - served AS text) FROM sync_work", Duration::from_secs(90), |left| left == "0");
     database.is_exact();
     // Twelve requests at once, and a tick: the run that was interrupted, the one that went on, and one for those who asked
     // during it.
@@ -162,7 +172,10 @@ fn t38_a_worker_that_slept_longer_than_its_lease_writes_nothing() {
     };
     let metrics = told(&workers[zombie]);
     assert!(metrics.contains("tieline_sync_runs_total{outcome=\"taken_over\"} 1"), "{metrics}");
-    assert!(metrics.contains("tieline_sync_queue_waiting 0") && metrics.contains("tieline_sync_queue_running 0"), "{metrics}");
+    assert!(
+        metrics.contains("tieline_sync_queue_waiting 0") && metrics.contains("tieline_sync_queue_running 0"),
+        "{metrics}"
+    );
     assert!(told(&workers[other]).contains("tieline_sync_runs_total{outcome=\"done\"} 1"));
     for node in workers.into_iter().chain([serving]) {
         assert!(node.stop().0.success());

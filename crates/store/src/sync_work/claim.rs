@@ -262,7 +262,9 @@ impl WorkClaim {
     pub async fn end(&self, ended: &Ended<'_>, now: Timestamp) -> Result<bool, StoreError> {
         let (outcome, error, next, retry_at, failures) = match ended {
             Ended::Done { next } => ("done", None, *next, None, 0),
-            Ended::Failed { error, retry_at } => ("failed", Some(*error), None, Some(*retry_at), self.item.failures + 1),
+            Ended::Failed { error, retry_at } => {
+                ("failed", Some(*error), None, Some(*retry_at), self.item.failures + 1)
+            }
             Ended::PausedQuota { until } => ("paused_quota", None, None, Some(*until), self.item.failures),
             Ended::Gone => return self.remove().await,
         };
@@ -314,7 +316,9 @@ impl WorkClaim {
     async fn remove(&self) -> Result<bool, StoreError> {
         let mut tx = self.tenant.write("taking a sync run's work out").await?;
         let held = tx
-            .query("DELETE FROM sync_work WHERE business_id = $1 AND id = $2 AND fence = $3 AND leased_until IS NOT NULL")
+            .query(
+                "DELETE FROM sync_work WHERE business_id = $1 AND id = $2 AND fence = $3 AND leased_until IS NOT NULL",
+            )
             .bind(self.tenant.business())
             .bind(self.work().id())
             .bind(self.fence)

@@ -27,9 +27,9 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 pub use claim::{Claiming, Ended, WorkClaim};
-pub(crate) use schedule::schedule_contacts;
 pub use cron::Cron;
 pub use pace::{Pace, PaceError};
+pub(crate) use schedule::schedule_contacts;
 pub use schedule::{QueueState, Ticket};
 
 use crate::error::StoreError;

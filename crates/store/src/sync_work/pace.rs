@@ -130,7 +130,9 @@ mod tests {
         for text in ["every 60", "cron */5 0-6 * * 1-5", "continuous", "on request"] {
             assert_eq!(text.parse::<Pace>().unwrap().to_string(), text);
         }
-        for text in ["", "every", "every 0", "every -1", "every 99999999999", "cron", "cron 1", "sometimes", "continuous x"] {
+        for text in
+            ["", "every", "every 0", "every -1", "every 99999999999", "cron", "cron 1", "sometimes", "continuous x"]
+        {
             assert!(text.parse::<Pace>().is_err(), "{text}");
         }
     }

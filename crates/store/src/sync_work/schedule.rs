@@ -36,11 +36,17 @@ pub struct QueueState {
 const USABLE: &str = "i.status IN ('active', 'error') AND i.credentials IS NOT NULL";
 
 /// Counts a request, and makes what nobody holds ready.
-const REQUEST: &str = "UPDATE sync_work SET requested = requested + 1, ready_at = CASE WHEN leased_until IS NOT NULL THEN ready_at
+const REQUEST: &str =
+    "UPDATE sync_work SET requested = requested + 1, ready_at = CASE WHEN leased_until IS NOT NULL THEN ready_at
     WHEN ready_at <= $1 THEN ready_at ELSE $1 END WHERE id = ANY($2) RETURNING *";
 
 /// Rows for which somebody asks, locked in their order: two who ask for all of them must not wait for each other.
-async fn request(tx: &mut Tx, business: Option<Uuid>, work: Option<Work>, now: Timestamp) -> Result<Vec<Ticket>, StoreError> {
+async fn request(
+    tx: &mut Tx,
+    business: Option<Uuid>,
+    work: Option<Work>,
+    now: Timestamp,
+) -> Result<Vec<Ticket>, StoreError> {
     let rows = tx
         .query(format!(
             "SELECT id FROM sync_work WHERE (business_id = $1 OR $1 IS NULL) AND (id = $2 OR $2 IS NULL)

@@ -119,7 +119,10 @@ async fn t37_a_storm_of_requests_is_one_run_at_a_time_and_each_is_served(db: Db)
                 continue;
             };
             let id = claim.work().id();
-            let at_it = { let mut active = active.lock().unwrap(); *active.entry(id).and_modify(|n| *n += 1).or_insert(1) };
+            let at_it = {
+                let mut active = active.lock().unwrap();
+                *active.entry(id).and_modify(|n| *n += 1).or_insert(1)
+            };
             assert_eq!(at_it, 1, "two runs of {id} at a time");
             tokio::time::sleep(Duration::from_millis(2)).await;
             runs.fetch_add(1, std::sync::atomic::Ordering::SeqCst);

@@ -72,7 +72,9 @@ pub(super) async fn keep(claim: &WorkClaim, steps: &Steps, clock: &dyn Clock, le
             Ok(Ok(false)) => return Outcome::Fenced,
             // A database that does not answer now may do so before the lease ends.
             Ok(Err(_)) | Err(_) if before.saturating_sub(prolonged) < last => {}
-            Ok(Err(_)) | Err(_) => return failed("the database did not answer for as long as the work was this worker's"),
+            Ok(Err(_)) | Err(_) => {
+                return failed("the database did not answer for as long as the work was this worker's");
+            }
         }
     }
 }

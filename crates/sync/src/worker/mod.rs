@@ -23,8 +23,8 @@ use tokio::sync::{Notify, watch};
 use tokio::task::{Id, JoinSet};
 
 pub use backoff::backoff;
-use keep::keep;
 pub use keep::Steps;
+use keep::keep;
 
 /// How long a worker may be silent before another one takes its work. It says three times in so long that it lives.
 pub const LEASE: Duration = Duration::from_secs(60);
@@ -255,12 +255,8 @@ impl<R: RunWork> Worker<R> {
     }
 
     async fn work_on(&self, claim: WorkClaim, stopping: watch::Receiver<bool>) {
-        let job = Job {
-            tenant: claim.tenant.clone(),
-            work: claim.work(),
-            fence: claim.fence,
-            failures: claim.item.failures,
-        };
+        let job =
+            Job { tenant: claim.tenant.clone(), work: claim.work(), fence: claim.fence, failures: claim.item.failures };
         let steps = Steps::default();
         let run = AssertUnwindSafe(self.0.runner.run(&job, &steps)).catch_unwind();
         let outcome = tokio::select! {

@@ -141,10 +141,13 @@ async fn what_a_run_says_is_what_becomes_of_the_work() {
     let bench = Bench::with(1).await;
     let outcomes = Arc::new(Mutex::new(Vec::<Outcome>::new()));
     let next = outcomes.clone();
-    let worker = bench.worker(|_| {}, move |_, _| {
-        let outcome = next.lock().unwrap().remove(0);
-        std::future::ready(outcome).boxed()
-    });
+    let worker = bench.worker(
+        |_| {},
+        move |_, _| {
+            let outcome = next.lock().unwrap().remove(0);
+            std::future::ready(outcome).boxed()
+        },
+    );
     let failed = |retry_at| Outcome::Failed { reason: "the org is away".to_owned(), retry_at };
     let mut now = 0;
     for (outcome, ready, failures) in [
@@ -157,7 +160,9 @@ async fn what_a_run_says_is_what_becomes_of_the_work() {
         (Outcome::Done { next: Some(at(7_010)) }, 7_010, 0),
         (Outcome::Fenced, 7_200, 0),
     ] {
-        bench.clock.advance(Duration::from_secs((bench.work().await[0].ready_at.unwrap().as_second() - at(now).as_second()) as u64));
+        bench.clock.advance(Duration::from_secs(
+            (bench.work().await[0].ready_at.unwrap().as_second() - at(now).as_second()) as u64,
+        ));
         now = bench.work().await[0].ready_at.unwrap().as_second() - start().as_second();
         outcomes.lock().unwrap().push(outcome.clone());
         worker.drain().await.unwrap();
@@ -181,19 +186,29 @@ async fn what_a_run_says_is_what_becomes_of_the_work() {
 async fn a_run_that_panics_fails_and_the_others_go_on() {
     let bench = Bench::with(3).await;
     let first = bench.work().await[0].work;
-    let worker = bench.worker(|_| {}, move |job, _| {
-        async move {
-            assert!(job.work != first, "a bug in a run");
-            Outcome::Done { next: None }
-        }
-        .boxed()
-    });
+    let worker = bench.worker(
+        |_| {},
+        move |job, _| {
+            async move {
+                assert!(job.work != first, "a bug in a run");
+                Outcome::Done { next: None }
+            }
+            .boxed()
+        },
+    );
     worker.drain().await.unwrap();
     let work = bench.work().await;
     let outcomes: Vec<_> = work.iter().map(|item| (item.work == first, item.outcome.clone().unwrap())).collect();
-    assert_eq!(outcomes.iter().filter(|(is_first, outcome)| *is_first == (outcome == "failed")).count(), 3, "{outcomes:?}");
+    assert_eq!(
+        outcomes.iter().filter(|(is_first, outcome)| *is_first == (outcome == "failed")).count(),
+        3,
+        "{outcomes:?}"
+    );
     let failed = work.iter().find(|item| item.work == first).unwrap();
-    assert_eq!((failed.ready_at, failed.error.as_deref().unwrap().starts_with("the run panicked")), (Some(at(60)), true));
+    assert_eq!(
+        (failed.ready_at, failed.error.as_deref().unwrap().starts_with("the run panicked")),
+        (Some(at(60)), true)
+    );
 }
 
 #[tokio::test]
@@ -201,16 +216,19 @@ async fn a_node_has_no_more_runs_than_it_may() {
     let bench = Bench::with(9).await;
     let (active, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let (running, peak) = (active.clone(), most.clone());
-    let worker = bench.worker(|settings| settings.at_once = 3, move |_, _| {
-        let (running, peak) = (running.clone(), peak.clone());
-        async move {
-            peak.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-            tokio::time::sleep(Duration::from_millis(30)).await;
-            running.fetch_sub(1, Ordering::SeqCst);
-            Outcome::Done { next: None }
-        }
-        .boxed()
-    });
+    let worker = bench.worker(
+        |settings| settings.at_once = 3,
+        move |_, _| {
+            let (running, peak) = (running.clone(), peak.clone());
+            async move {
+                peak.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                tokio::time::sleep(Duration::from_millis(30)).await;
+                running.fetch_sub(1, Ordering::SeqCst);
+                Outcome::Done { next: None }
+            }
+            .boxed()
+        },
+    );
     worker.drain().await.unwrap();
     assert_eq!((most.load(Ordering::SeqCst), bench.told().len()), (3, 9));
 }
@@ -220,15 +238,21 @@ async fn t38_a_worker_that_lost_its_lease_ends_its_run_and_notes_nothing() {
     let bench = Bench::with(1).await;
     let begun = Arc::new(AtomicUsize::new(0));
     let runs = begun.clone();
-    let worker = bench.worker(|settings| settings.lease = Duration::from_secs(1), move |_, _| {
-        runs.fetch_add(1, Ordering::SeqCst);
-        std::future::pending().boxed()
-    });
+    let worker = bench.worker(
+        |settings| settings.lease = Duration::from_secs(1),
+        move |_, _| {
+            runs.fetch_add(1, Ordering::SeqCst);
+            std::future::pending().boxed()
+        },
+    );
     let at_work = AtWork::begin(worker);
     until("the run begins", async || begun.load(Ordering::SeqCst) == 1).await;
     // As long as it lives, the lease is prolonged: by its own clock.
     bench.clock.advance(Duration::from_millis(900));
-    until("the lease is longer", async || bench.work().await[0].leased_until == Some(at(1) + Duration::from_millis(900))).await;
+    until("the lease is longer", async || {
+        bench.work().await[0].leased_until == Some(at(1) + Duration::from_millis(900))
+    })
+    .await;
     let claiming = Claiming {
         owner: "another".to_owned(),
         mappings: true,
@@ -251,29 +275,38 @@ async fn a_worker_that_is_stopped_ends_the_step_and_gives_the_rest_back() {
     let written = Arc::new(AtomicUsize::new(0));
     let count = written.clone();
     let hangs = bench.work().await[1].work;
-    let worker = bench.worker(|_| {}, move |job, steps| {
-        let count = count.clone();
-        async move {
-            if job.work == hangs {
-                std::future::pending::<()>().await;
+    let worker = bench.worker(
+        |_| {},
+        move |job, steps| {
+            let count = count.clone();
+            async move {
+                if job.work == hangs {
+                    std::future::pending::<()>().await;
+                }
+                loop {
+                    tokio::time::sleep(Duration::from_millis(400)).await;
+                    count.fetch_add(1, Ordering::SeqCst);
+                    steps.done();
+                }
             }
-            loop {
-                tokio::time::sleep(Duration::from_millis(400)).await;
-                count.fetch_add(1, Ordering::SeqCst);
-                steps.done();
-            }
-        }
-        .boxed()
-    });
+            .boxed()
+        },
+    );
     let at_work = AtWork::begin(worker);
     until("a step is done", async || written.load(Ordering::SeqCst) == 1).await;
     let asked = bench.tenant.request_sync(None, at(0)).await.unwrap();
     let took = at_work.stop().await;
-    assert!(took > Duration::from_secs(2) && took < Duration::from_secs(5), "the step that hangs has its time: {took:?}");
+    assert!(
+        took > Duration::from_secs(2) && took < Duration::from_secs(5),
+        "the step that hangs has its time: {took:?}"
+    );
     assert_eq!(written.load(Ordering::SeqCst), 2, "the step under way, and no other");
     assert_eq!(bench.told(), [Ended::GivenBack, Ended::GivenBack]);
     let work = bench.work().await;
-    assert!(work.iter().all(|item| item.owner.is_none() && item.ready_at == Some(at(0)) && item.failures == 0), "{work:?}");
+    assert!(
+        work.iter().all(|item| item.owner.is_none() && item.ready_at == Some(at(0)) && item.failures == 0),
+        "{work:?}"
+    );
     assert_eq!(bench.store.unserved(&asked).await.unwrap().len(), 2);
     // The next one has it at once.
     bench.worker(|_| {}, |_, _| done()).drain().await.unwrap();
@@ -285,10 +318,13 @@ async fn a_worker_finds_what_is_new_and_hears_of_requests() {
     let bench = Bench::with(0).await;
     let runs = Arc::new(Mutex::new(Vec::<Uuid>::new()));
     let seen = runs.clone();
-    let worker = bench.worker(|_| {}, move |job, _| {
-        seen.lock().unwrap().push(job.work.id());
-        done()
-    });
+    let worker = bench.worker(
+        |_| {},
+        move |job, _| {
+            seen.lock().unwrap().push(job.work.id());
+            done()
+        },
+    );
     let id = bench.tenant.save_integration("org", &Credentials::new(b"x".to_vec()), start()).await.unwrap();
     let at_work = AtWork::begin(worker);
     until("the new integration is synced", async || *runs.lock().unwrap() == [id]).await;
