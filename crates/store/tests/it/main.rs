@@ -30,7 +30,7 @@ mod records;
 mod retention;
 mod rotation;
 mod steps;
-mod sync_work;
 mod sync_cost;
+mod sync_work;
 mod tenancy;
 mod tokens;

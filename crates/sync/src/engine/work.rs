@@ -1,6 +1,6 @@
 //! A run under way, and its steps.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use tieline_store::mappings::{Mapping, MappingState, MappingStep, RowError, Spent, Standing, WalkKind};
@@ -75,7 +75,8 @@ pub(super) struct Work<'e> {
     pub(super) log: Option<Vec<u128>>,
     /// Differences that were found and are not counted yet.
     pub(super) drift: u64,
-    progress: &'e mut (dyn FnMut(Progress) + Send),
+    /// In a lock that nobody waits for: with it, a run may be looked at by another thread.
+    progress: Mutex<&'e mut (dyn FnMut(Progress) + Send)>,
     shown: Progress,
     /// What was counted before the last step.
     calls: u64,
@@ -109,7 +110,7 @@ impl<'e> Work<'e> {
             unproven: false,
             log: None,
             drift: 0,
-            progress,
+            progress: Mutex::new(progress),
             shown: Progress::default(),
             calls,
             calls_at_start: calls,
@@ -231,7 +232,7 @@ impl<'e> Work<'e> {
         if let Some(total) = total {
             self.shown.total = total.max(self.shown.read);
         }
-        (self.progress)(self.shown);
+        self.progress.get_mut().unwrap_or_else(PoisonError::into_inner)(self.shown);
     }
 
     /// Writes rows with where the mapping stands now. The write goes on while the next rows are read; it has ended before
