@@ -11,7 +11,7 @@ use crate::error::SyncError;
 use crate::scan::Scan;
 
 /// Records cannot be older than Salesforce: where a scan without a beginning is divided first.
-const OLDEST: Timestamp = Timestamp::constant(915_148_800, 0);
+pub(super) const OLDEST: Timestamp = Timestamp::constant(915_148_800, 0);
 
 /// A span of time that a query ends with; within its one second perhaps a span of ids.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -72,8 +72,8 @@ impl Work<'_> {
         let plan = loop {
             match Plan::new(&definition, describes) {
                 Ok(plan) => break plan,
-                // It did fit when it was made: these fields are gone since, or hidden.
-                Err(error) if self.mapping.plan.is_some() && drop_flawed(&mut definition, &error) => {}
+                // It did fit when it was made: these fields are gone since, or hidden, perhaps before the first run.
+                Err(error) if drop_flawed(&mut definition, &error) => {}
                 Err(error) => return Err(error.into()),
             }
         };

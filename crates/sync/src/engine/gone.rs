@@ -30,8 +30,8 @@ impl Work<'_> {
             return Ok(());
         }
         let end = minute(self.org_time().await?);
-        let from = self.standing.progress.deletes_through.unwrap_or(end - LOG);
         let earliest = end - LOG + SignedDuration::from_mins(2);
+        let from = self.standing.progress.deletes_through.unwrap_or(earliest);
         if from < earliest {
             tracing::warn!(mapping = %self.mapping.name, since = %from, "the org's log of deletes does not go back so far: all ids are compared");
             self.standing.progress.compared_at = None;

@@ -14,14 +14,17 @@ use crate::scan::before;
 impl Work<'_> {
     /// Goes on with the load under way, or begins one.
     pub(super) async fn load(&mut self) -> Result<(), SyncError> {
+        let mut begun = false;
         loop {
             if let Some(job) = self.standing.progress.job.clone() {
-                if self.read_job(&job).await? {
+                if self.read_job(&job, begun).await? {
                     break;
                 }
             } else if self.standing.checkpoint.scan.is_some() || !self.bulk_is_better().await? {
                 break;
-            } else if !self.begin_job().await? {
+            } else if self.begin_job().await? {
+                begun = true;
+            } else {
                 break;
             }
         }
@@ -30,7 +33,6 @@ impl Work<'_> {
         let now = self.engine.clock.now();
         let progress = &mut self.standing.progress;
         let through = self.standing.checkpoint.through;
-        progress.deletes_through = progress.deletes_through.or(through);
         progress.parents_through = through;
         progress.unfilled.clear();
         progress.refreshed_at = Some(now);
@@ -92,19 +94,27 @@ impl Work<'_> {
         Ok(true)
     }
 
-    /// Writes what a job has found. False if it came to nothing: it has expired, or ended without success.
-    async fn read_job(&mut self, job: &Job) -> Result<bool, SyncError> {
+    /// Writes what a job has found. False if it came to nothing: it has expired, ended without success, or was begun by an
+    /// earlier run for other columns.
+    async fn read_job(&mut self, job: &Job, begun: bool) -> Result<bool, SyncError> {
         let query = self.engine.connection.query_job(&job.id);
         let wait = Wait { at_most: Some(self.engine.care.job_wait), ..Wait::default() };
         let outcome = match query.wait(&wait).await {
             Ok(info) => {
                 self.show(0, Some(info.number_records_processed));
-                self.read_rows(&query).await
+                self.read_rows(&query, begun).await
             }
             Err(error) => Err(error.into()),
         };
         match outcome {
-            Ok(()) => {
+            Ok(false) => {
+                tracing::info!(mapping = %self.mapping.name, job = job.id, "the job was begun for other columns");
+                self.standing.progress.job = None;
+                self.note().await?;
+                forget(&self.engine.connection, query).await;
+                Ok(false)
+            }
+            Ok(true) => {
                 self.standing.checkpoint.through = Some(job.until);
                 self.standing.checkpoint.scan = None;
                 self.standing.progress.job = None;
@@ -131,7 +141,8 @@ impl Work<'_> {
         }
     }
 
-    async fn read_rows(&mut self, job: &QueryJob) -> Result<(), SyncError> {
+    /// False if the results lack a column, and another run has asked for them.
+    async fn read_rows(&mut self, job: &QueryJob, begun: bool) -> Result<bool, SyncError> {
         let mut rows = job.rows();
         let decoder = self.decoder.clone();
         let width = self.plan.columns.len();
@@ -144,7 +155,11 @@ impl Work<'_> {
                 Some(csv) => csv,
                 None => {
                     let header: Vec<&str> = row.columns().collect();
-                    csv.insert(decoder.csv(&header).map_err(|reason| self.unreadable(job, &reason.to_string()))?)
+                    match decoder.csv(&header) {
+                        Ok(found) => csv.insert(found),
+                        Err(_) if !begun => return Ok(false),
+                        Err(reason) => return Err(self.unreadable(job, &reason.to_string()).into()),
+                    }
                 }
             };
             csv.row(row, &mut batch).map_err(|reason| self.unreadable(job, &reason.to_string()))?;
@@ -157,7 +172,8 @@ impl Work<'_> {
         }
         self.show(batch.rows.len() as u64, None);
         self.commit(Kind::Rows, batch.into(), 0).await?;
-        self.settle().await
+        self.settle().await?;
+        Ok(true)
     }
 
     fn unreadable(&self, job: &QueryJob, reason: &str) -> ClientError {

@@ -5,7 +5,7 @@ use tieline_client::rest::query::QueryOptions;
 use tieline_client::{ClientError, soql};
 use tieline_store::object_tables::Rows;
 
-use super::bisect::Span;
+use super::bisect::{OLDEST, Span};
 use super::work::{Batch, Kind, Work};
 use crate::error::SyncError;
 use crate::mapping::{Decoded, Decoder};
@@ -21,9 +21,12 @@ impl Work<'_> {
             let window = self.window();
             let mut scan = Scan::begin(&self.standing.checkpoint, &window);
             if !scan.is_resumed()
-                && let (Some(_), Some(verified), Some(from)) =
-                    (self.proof, self.standing.verified_through, scan.position().map(|position| position.stamp))
+                && self.proof.is_some()
+                && (self.standing.verified_through.is_some() || self.standing.progress.proof.is_none())
+                && let Some(from) = scan.position().map(|position| position.stamp)
             {
+                // Where the first load began without a proof to be, all of it is looked at again.
+                let verified = self.standing.verified_through.or(self.definition.since).unwrap_or(OLDEST);
                 self.look_again(verified, from).await?;
             }
             self.scan(&mut scan).await?;

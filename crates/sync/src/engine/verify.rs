@@ -52,8 +52,8 @@ impl Work<'_> {
     pub(super) async fn end_proof(&mut self) -> Result<(), SyncError> {
         let proven = match self.standing.verified_through {
             Some(verified) => self.proof.map(|proof| proof.max(verified)),
-            // All that was visible when the first load began was read by it.
-            None => self.standing.progress.proof,
+            // All that was visible when the first load began was read by it; or, if that was not known, looked at again.
+            None => self.standing.progress.proof.or(self.proof),
         };
         let Some(proven) = proven else { return Ok(()) };
         let deletes = self.standing.progress.deletes_through.unwrap_or(proven);

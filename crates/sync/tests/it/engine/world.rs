@@ -72,6 +72,13 @@ impl World {
         world
     }
 
+    /// Another process comes up, which knows nothing but what is written down.
+    pub(crate) fn restart(&mut self) {
+        let info = self.org.info();
+        self.engine.connection =
+            connect(&info.login_url, &info.client_id, &info.client_secret, &info.refresh_token);
+    }
+
     /// Makes a mapping.
     pub(crate) async fn map(&self, definition: &Definition) -> Mapping {
         create_mapping(self.connection(), self.tenant(), self.integration, definition, start()).await.unwrap()

@@ -153,6 +153,8 @@ impl Stage {
             "bulk_processed_delta": 0,
         });
         self.world.limits(limits).await;
+        // A process remembers for some seconds that it could not log in.
+        self.world.restart();
         (self.ails, self.hidden_object) = (false, false);
     }
 
@@ -279,12 +281,13 @@ fn fault_of(fault: &Fault) -> Value {
     let places = ["", "queryAll", "queryAll", "query/", "query", "sobjects", "jobs", "jobs/query/"];
     body["path"] = json!(format!("/services/data/v67.0/{}", places[usize::from(fault.place) % places.len()]));
     body["nth"] = json!(fault.nth);
-    body["times"] = json!([1, 1, 4][usize::from(fault.bytes) % 3]);
+    body["times"] = json!(if fault.kind == 2 { 1 } else { [1, 1, 4][usize::from(fault.bytes) % 3] });
     body
 }
 
 fn trick_of(trick: u8) -> &'static str {
-    ["empty", "end", "repeat", "skip"][usize::from(trick) % 4]
+    // A page that comes twice in the place of another cannot be told by its number of records.
+    ["empty", "end", "skip"][usize::from(trick) % 3]
 }
 
 fn short(text: &str) -> String {

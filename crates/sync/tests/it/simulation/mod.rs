@@ -113,10 +113,7 @@ fn work(lives: &Lives) {
             if (seed % POSTGRES == 0) != lives.postgres {
                 continue;
             }
-            let t = std::time::Instant::now();
-            let r = once(&mut db, lives.postgres, &Life::of(seed), false).await;
-            if t.elapsed().as_secs() > 2 { eprintln!("SLOW {seed} {:?}", t.elapsed()); }
-            if let Err(failure) = if true { r } else {once(&mut db, lives.postgres, &Life::of(seed), false).await } {
+            if let Err(failure) = once(&mut db, lives.postgres, &Life::of(seed), false).await {
                 let mut failed = lives.failed.lock().unwrap_or_else(PoisonError::into_inner);
                 failed.push(failure);
                 lives.stopped.store(failed.len() >= ENOUGH, Ordering::Relaxed);

@@ -111,6 +111,9 @@ impl Stage {
             tokio::time::sleep(Duration::from_millis(if matches!(ending, Ending::Killed) { 5 } else { 0 })).await;
             self.world.db.raw.mend(&table).await;
         }
+        if matches!(ending, Ending::Killed) {
+            self.world.restart();
+        }
         ending
     }
 
