@@ -118,6 +118,7 @@ impl Work<'_> {
                 self.standing.checkpoint.through = Some(job.until);
                 self.standing.checkpoint.scan = None;
                 self.standing.progress.job = None;
+                self.standing.progress.parents_through.get_or_insert(job.until);
                 self.note().await?;
                 forget(&self.engine.connection, query).await;
                 Ok(true)

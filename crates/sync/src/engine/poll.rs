@@ -45,7 +45,7 @@ impl Work<'_> {
                 Ok(()) if span.is_whole() => return Ok(()),
                 // To the scan's end all is answered. What came since is left to the next scan: it may be too much.
                 Ok(()) if scan.until().is_some_and(|end| span.reaches(end)) => {
-                    self.standing.checkpoint = scan.finished();
+                    self.finish(scan);
                     return self.note().await;
                 }
                 Ok(()) => {
@@ -59,6 +59,14 @@ impl Work<'_> {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// All to the scan's end was read. Of parents nothing is known before the first one: theirs are looked for from there
+    /// on, whatever becomes of this run.
+    fn finish(&mut self, scan: &Scan) {
+        self.standing.checkpoint = scan.finished();
+        let progress = &mut self.standing.progress;
+        progress.parents_through = progress.parents_through.or(self.standing.checkpoint.through);
     }
 
     /// One query.
@@ -95,8 +103,11 @@ impl Work<'_> {
                 }
             };
             if page.is_last || self.is_full(&whole.rows) {
-                let finished = page.is_last && span.is_whole();
-                self.standing.checkpoint = if finished { scan.finished() } else { scan.checkpoint() };
+                if page.is_last && span.is_whole() {
+                    self.finish(scan);
+                } else {
+                    self.standing.checkpoint = scan.checkpoint();
+                }
                 self.commit(Kind::Rows, whole, 0).await?;
             } else {
                 batch = Some(whole);

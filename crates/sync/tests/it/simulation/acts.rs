@@ -19,6 +19,7 @@ impl Stage {
 
     async fn try_act(&mut self, act: &Act) -> Result<(), String> {
         let object = self.life.cast.object();
+        self.odd_parents |= matches!(act, Act::EmptyBin | Act::Purge(_));
         match act {
             Act::Pass(seconds) => self.pass(*seconds).await,
             Act::Skew(seconds) => {
@@ -49,6 +50,7 @@ impl Stage {
                 let ids = [self.record(*pick)];
                 self.post("records/purge", json!({"object": object, "ids": ids})).await?;
             }
+            // Parents that are erased, by hand or by time, have no stamp any more.
             Act::EmptyBin => drop(self.post("recycle-bin/empty", json!({})).await?),
             Act::PurgeLog { ago, refuse } => {
                 let before = self.org_time() - jiff::SignedDuration::from_secs(*ago);
@@ -67,6 +69,7 @@ impl Stage {
                     if *parents { ("Account", self.parent(*pick)) } else { (object, self.record(*pick)) };
                 let (id, share) = (id.to_owned(), json!({"object": object, "ids": [id], "visible": visible}));
                 self.send(Method::PUT, "sharing", share).await?;
+                self.odd_parents |= *parents || self.life.cast == Cast::Account;
                 if *visible { self.unseen.remove(&id) } else { self.unseen.insert(id.clone()) };
                 self.hidden.insert(id);
             }
@@ -75,6 +78,7 @@ impl Stage {
                 let field = fields[*pick as usize % fields.len()];
                 let permission = json!({"object": object, "fields": [field], "visible": visible});
                 self.send(Method::PUT, "permissions", permission).await?;
+                self.odd_parents = true;
             }
             Act::Object { visible } => {
                 self.send(Method::PUT, "permissions", json!({"object": object, "visible": visible})).await?;
@@ -166,6 +170,8 @@ impl Stage {
         let open = self.open.remove(pick % self.open.len());
         let object = self.life.cast.object();
         let before = self.world.truth_and_purged(object).await.0;
+        // Nor is a parent looked for that became visible late.
+        self.odd_parents = true;
         self.post(&format!("transactions/{}/commit", open.id), json!({})).await?;
         let (ids, parents) = open.makes;
         self.ids.extend(ids);

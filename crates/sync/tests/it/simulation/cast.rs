@@ -48,6 +48,16 @@ impl Cast {
         }
     }
 
+    /// The parent's field that is among the columns.
+    pub(super) fn parents_name(self) -> Option<&'static str> {
+        match self {
+            Cast::Thing => Some("Account__r.Name"),
+            Cast::Contact => Some("Account.Name"),
+            Cast::Account => Some("Parent.Name"),
+            Cast::Task => None,
+        }
+    }
+
     pub(super) fn merges(self) -> bool {
         matches!(self, Cast::Contact | Cast::Account)
     }
@@ -124,13 +134,7 @@ impl Cast {
             ..ColumnDefinition::of(path)
         };
         definition.columns.push(named(self.version(), "version"));
-        let parent = match self {
-            Cast::Thing => Some("Account__r.Name"),
-            Cast::Contact => Some("Account.Name"),
-            Cast::Account => Some("Parent.Name"),
-            Cast::Task => None,
-        };
-        definition.columns.extend(parent.map(|path| named(path, "parent_name")));
+        definition.columns.extend(self.parents_name().map(|path| named(path, "parent_name")));
         // Wide rows cost time and find nothing more.
         let ignored: &[&str] = match self {
             Cast::Thing => &[],

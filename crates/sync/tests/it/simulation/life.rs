@@ -138,7 +138,7 @@ impl Life {
             records: if rng.u8(..5) == 0 { 0 } else { rng.u64(1..=24) },
             acts: Vec::new(),
         };
-        for _ in 0..rng.usize(4..=9) {
+        for _ in 0..rng.usize(3..=7) {
             for _ in 0..rng.usize(1..=5) {
                 let act = act(&mut rng);
                 life.acts.push(act);

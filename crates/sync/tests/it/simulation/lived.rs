@@ -90,6 +90,9 @@ impl Stage {
         for _ in 0..2 {
             self.run_and_look(&last).await?;
         }
+        if !self.odd_parents && self.now < 15 * 86_400 {
+            self.parents_followed().await?;
+        }
         let last = Run { compare: true, refresh: true, ..last };
         for _ in 0..2 {
             self.run_and_look(&last).await?;

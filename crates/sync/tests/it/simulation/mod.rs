@@ -114,6 +114,7 @@ fn work(lives: &Lives) {
                 continue;
             }
             if let Err(failure) = once(&mut db, lives.postgres, &Life::of(seed), false).await {
+                eprintln!("simulation: seed {seed}: {}", failure.broken);
                 let mut failed = lives.failed.lock().unwrap_or_else(PoisonError::into_inner);
                 failed.push(failure);
                 lives.stopped.store(failed.len() >= ENOUGH, Ordering::Relaxed);

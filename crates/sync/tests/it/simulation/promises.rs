@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use futures_util::TryStreamExt;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use tieline_store::mappings::MappingState;
@@ -89,6 +90,27 @@ impl Stage {
         }
     }
 
+    /// The names of parents have followed, but for records that were out of sight.
+    pub(super) async fn parents_followed(&self) -> Result<(), Broken> {
+        let Some(path) = self.life.cast.parents_name() else { return Ok(()) };
+        let soql = format!("SELECT Id, {path} FROM {}", self.life.cast.object());
+        let records = self.world.connection().query_pages::<Map<String, Value>>(&soql).records();
+        let records: Vec<Map<String, Value>> = records.try_collect().await.unwrap();
+        let rows = self.world.rows().await;
+        let (parent, field) = path.split_once('.').unwrap_or_default();
+        for record in records {
+            let id = record["Id"].as_str().unwrap_or_default();
+            if self.hidden.contains(id) {
+                continue;
+            }
+            let (theirs, ours) = (&record[parent][field], rows.get(id).map_or(&Value::Null, |row| &row["parent_name"]));
+            if theirs != ours {
+                return Err(format!("{path} of {id} is {theirs}, and here {ours}"));
+            }
+        }
+        Ok(())
+    }
+
     /// Every row was inserted by one run, and counted by it.
     async fn counts(&self, rows: usize) -> Result<(), Broken> {
         let id = self.world.mapping;
@@ -106,6 +128,10 @@ impl Stage {
         if !found.is_empty() {
             return Err(format!("in the end: {}", found.join("; ")));
         }
+        if let Some(id) = self.hidden.first() {
+            return Err(format!("in the end all ids were compared, but {id} is counted among the hidden ones"));
+        }
+        self.parents_followed().await.map_err(|wrong| format!("in the end: {wrong}"))?;
         let mapping = self.mapping().await;
         if mapping.state != MappingState::Synced && mapping.standing.progress.lost.is_empty() {
             return Err(format!("in the end the mapping is {:?}: {:?}", mapping.state, mapping.state_reason));

@@ -45,6 +45,8 @@ pub(super) struct Stage {
     pub(super) hidden: BTreeSet<String>,
     /// Records that became visible later than any scan looks back, with the stamp that they have.
     pub(super) late: BTreeMap<String, Value>,
+    /// Parents have changed in a way that only a reading of all children shows.
+    pub(super) odd_parents: bool,
     /// The farthest proof that was seen.
     pub(super) proven: Option<Timestamp>,
     pub(super) log: Vec<String>,
@@ -78,6 +80,7 @@ impl Stage {
             unseen: BTreeSet::new(),
             hidden: BTreeSet::new(),
             late: BTreeMap::new(),
+            odd_parents: false,
             proven: None,
             log: Vec::new(),
             aloud,
