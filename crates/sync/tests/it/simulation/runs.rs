@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
+use tieline_client::ClientError;
 use tieline_store::StoreError;
 use tieline_sync::SyncError;
 use tieline_sync::engine::{Asked, Engine, MappingReport};
@@ -136,7 +137,8 @@ impl Stage {
     pub(super) fn is_fair(error: &SyncError) -> bool {
         match error {
             SyncError::MassDelete { .. } | SyncError::Store(StoreError::Fenced { .. }) => true,
-            SyncError::Client(error) => matches!(error, tieline_client::ClientError::StillRunning { .. }),
+            // The job may have ended so before.
+            SyncError::Client(error) => matches!(error, ClientError::StillRunning { .. } | ClientError::JobEnded { .. }),
             _ => false,
         }
     }
