@@ -77,6 +77,24 @@ pub enum SyncError {
         /// What the org says.
         reason: String,
     },
+    /// The pages of an answer do not make a whole.
+    #[error("the answer of org `{org}` to a query of `{object}` is not whole: {reason}")]
+    Inconsistent {
+        /// The org.
+        org: String,
+        /// The object.
+        object: String,
+        /// What does not fit.
+        reason: String,
+    },
+    /// Records that change faster than their parts can be read.
+    #[error("org `{org}` changes records while their columns are read, one part after the other: {records}")]
+    NeverStill {
+        /// The org.
+        org: String,
+        /// Their ids.
+        records: String,
+    },
     /// The program is ending.
     #[error("the run was interrupted; the next one goes on where it stopped")]
     Interrupted,
@@ -109,6 +127,12 @@ impl SyncError {
                 "it goes on by itself when older calls are a day old; a larger share can be set".to_owned()
             }
             SyncError::Unsplittable { .. } => "read it by the Bulk API: `method = \"bulk\"` in the mapping".to_owned(),
+            SyncError::Inconsistent { .. } => {
+                "nothing is lost: what it belongs to is read again with the next run".to_owned()
+            }
+            SyncError::NeverStill { .. } => {
+                "it is tried again; fewer columns in the mapping would fit into one query".to_owned()
+            }
             SyncError::Interrupted => "nothing is lost".to_owned(),
             SyncError::NoServerTime { .. } => {
                 "a proxy between here and Salesforce removes the header: let it through".to_owned()
@@ -120,7 +144,10 @@ impl SyncError {
     pub fn is_transient(&self) -> bool {
         match self {
             SyncError::Client(error) => error.is_transient(),
-            SyncError::Store(StoreError::Fenced { .. }) | SyncError::Share { .. } | SyncError::Interrupted => true,
+            SyncError::Store(StoreError::Fenced { .. })
+            | SyncError::Share { .. }
+            | SyncError::NeverStill { .. }
+            | SyncError::Interrupted => true,
             _ => false,
         }
     }

@@ -18,8 +18,10 @@
 //! Beside it, for people who choose contacts by hand: [`mod@contact_page`] shows the org's contacts live, and [`importer`]
 //! makes leads of the chosen ones.
 //!
+//! Any object may go into a table of its own: [`mapping`] says what of it goes into which column, and reads its records.
+//!
 //! Reading order: [`scan`] (the arithmetic, without I/O), [`syncer`], [`contact`], [`compare`],
-//! [`integration`], [`mod@contact_page`], [`importer`].
+//! [`integration`], [`mod@contact_page`], [`importer`]; [`mapping`] by itself.
 
 pub mod compare;
 pub mod contact;

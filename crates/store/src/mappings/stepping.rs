@@ -140,6 +140,22 @@ impl Tenant {
         self.finish_run(run, state, error, now).await
     }
 
+    /// The last runs of a mapping, newest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn mapping_runs(&self, mapping: &Mapping, limit: u32) -> Result<Vec<Run>, StoreError> {
+        let mut tx = self.read("listing the runs").await?;
+        let rows = tx
+            .query("SELECT * FROM runs WHERE business_id = $1 AND mapping_id = $2 ORDER BY started_at DESC, id DESC LIMIT $3")
+            .bind(self.business())
+            .bind(mapping.id)
+            .bind(limit)
+            .all()
+            .await?;
+        rows.iter().map(run).collect()
+    }
+
     /// Values of a mapping's records that did not fit, the newest first.
     ///
     /// # Errors

@@ -74,6 +74,16 @@ impl Rows {
         Self { width, ..Self::default() }
     }
 
+    /// The same, with room for so many rows with so many bytes of text in all.
+    pub fn with_capacity(width: usize, rows: usize, text: usize) -> Self {
+        Self {
+            width,
+            cells: Vec::with_capacity(width * rows),
+            text: String::with_capacity(text),
+            records: Vec::with_capacity(rows),
+        }
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.records.len()
@@ -156,7 +166,8 @@ impl Rows {
         &self.text[start..end]
     }
 
-    pub(super) fn master(&self, row: usize) -> Option<&str> {
+    /// The record into which this one went.
+    pub fn master(&self, row: usize) -> Option<&str> {
         self.records[row].master.clone().map(|range| &self.text[range])
     }
 
@@ -209,6 +220,14 @@ impl Row<'_> {
     /// A truth value.
     pub fn bool(&mut self, column: usize, truth: bool) {
         self.rows.cells[self.cells + column] = Cell::Bool(truth);
+    }
+
+    /// A cell of another batch.
+    pub fn copy(&mut self, column: usize, from: &Rows, row: usize, from_column: usize) {
+        match from.cell(row, from_column) {
+            Cell::Text(start, end) => self.text(column, from.slice(start, end)),
+            other => self.rows.cells[self.cells + column] = other,
+        }
     }
 
     /// Nothing, where something stood.

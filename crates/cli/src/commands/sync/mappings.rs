@@ -1,0 +1,261 @@
+//! `tieline sync mappings`: which object goes into which table.
+
+use std::io::Read;
+
+use clap::Subcommand;
+use serde_json::{Value, json};
+use tieline_auth::{Clock, SystemClock};
+use tieline_store::mappings::Mapping;
+use tieline_sync::engine::create_mapping;
+use tieline_sync::mapping::{Definition, Describes, Plan};
+
+use super::{all_mappings, integration_from_environment, mapping_named};
+use crate::failure::Failure;
+use crate::output::{self, count, hint};
+use crate::settings::Database;
+
+/// Make, check, see and delete mappings: which object goes into which table
+#[derive(Subcommand)]
+pub(crate) enum Mappings {
+    List(List),
+    Add(Add),
+    Check(Check),
+    Show(Show),
+    Delete(Delete),
+}
+
+/// Show all mappings
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  tieline sync mappings list
+  tieline sync mappings list --json | jq -r .name")]
+pub(crate) struct List {
+    #[command(flatten)]
+    database: Database,
+    /// One JSON object a mapping
+    #[arg(long)]
+    json: bool,
+}
+
+/// Make a mapping and its table
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  tieline sync mappings add accounts.toml
+  echo '{\"name\": \"accounts\", \"object\": \"Account\"}' | tieline sync mappings add -
+
+The file is TOML or JSON; docs/mappings.md has an example with every setting. Without columns, every field that can be
+read becomes one. The mapping is held against the org first: nothing is made if something does not fit.")]
+pub(crate) struct Add {
+    /// File of the definition; `-` for standard input
+    #[arg(value_name = "FILE")]
+    file: String,
+    #[command(flatten)]
+    database: Database,
+    /// Print as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Hold a definition against the org, without making anything
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  tieline sync mappings check accounts.toml
+
+Shows the columns that the table would have, and everything that does not fit.")]
+pub(crate) struct Check {
+    /// File of the definition; `-` for standard input
+    #[arg(value_name = "FILE")]
+    file: String,
+    #[command(flatten)]
+    database: Database,
+    /// Print as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Print a mapping's definition as it is kept
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  tieline sync mappings show accounts > accounts.json")]
+pub(crate) struct Show {
+    /// Name of the mapping
+    #[arg(value_name = "NAME")]
+    name: String,
+    #[command(flatten)]
+    database: Database,
+}
+
+/// Delete a mapping, with its table and all rows in it
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  tieline sync mappings delete accounts --yes
+
+The org is not touched.")]
+pub(crate) struct Delete {
+    /// Name of the mapping
+    #[arg(value_name = "NAME")]
+    name: String,
+    #[command(flatten)]
+    database: Database,
+    /// The table and its rows may go
+    #[arg(long)]
+    yes: bool,
+}
+
+impl Mappings {
+    pub(crate) async fn run(self) -> Result<(), Failure> {
+        match self {
+            Mappings::List(command) => command.run().await,
+            Mappings::Add(command) => command.run().await,
+            Mappings::Check(command) => command.run().await,
+            Mappings::Show(command) => command.run().await,
+            Mappings::Delete(command) => command.run().await,
+        }
+    }
+}
+
+impl List {
+    async fn run(self) -> Result<(), Failure> {
+        let store = self.database.open_existing().await?;
+        let all = all_mappings(&store.own()).await?;
+        store.close().await;
+        if self.json {
+            for (integration, mapping) in &all {
+                output::line(&told(&integration.name, mapping).to_string())?;
+            }
+            return Ok(());
+        }
+        if all.is_empty() {
+            say!("There is no mapping yet.");
+            hint("`tieline sync mappings add FILE` makes one");
+            return Ok(());
+        }
+        let mut table = output::table(&["mapping", "integration", "object", "table", "columns", "state"]);
+        for (integration, mapping) in &all {
+            table.add_row([
+                mapping.name.as_str(),
+                &integration.name,
+                &mapping.object,
+                mapping.table.name(),
+                &mapping.table.columns().len().to_string(),
+                mapping.state.name(),
+            ]);
+        }
+        say!("{table}");
+        Ok(())
+    }
+}
+
+fn told(integration: &str, mapping: &Mapping) -> Value {
+    json!({
+        "id": mapping.id, "name": mapping.name, "integration": integration, "object": mapping.object,
+        "table": mapping.table.name(), "columns": mapping.table.columns(), "state": mapping.state,
+        "state_reason": mapping.state_reason,
+    })
+}
+
+/// A definition from a file: JSON if it begins as such, else TOML.
+fn definition(file: &str) -> Result<Definition, Failure> {
+    let mut text = String::new();
+    let read = match file {
+        "-" => std::io::stdin().lock().read_to_string(&mut text).map(drop),
+        path => std::fs::read_to_string(path).map(|found| text = found),
+    };
+    read.map_err(|error| Failure::usage(format!("could not read {file}: {error}"), "name a file that is there"))?;
+    let read = if text.trim_start().starts_with('{') {
+        let json = serde_json::from_str(&text).map_err(|error| {
+            Failure::usage(format!("{file} is no JSON: {error}"), "correct it, or write it as TOML")
+        })?;
+        Definition::from_json(json)
+    } else {
+        Definition::from_toml(&text)
+    };
+    read.map_err(|error| Failure::usage(format!("{file}: {error}"), error.hint()))
+}
+
+impl Add {
+    async fn run(self) -> Result<(), Failure> {
+        let definition = definition(&self.file)?;
+        let clock = SystemClock::default();
+        let store = self.database.open().await?;
+        let tenant = store.own();
+        let (integration, connection) = integration_from_environment(&tenant, &clock).await?;
+        let made = create_mapping(&connection, &tenant, integration, &definition, clock.now()).await;
+        store.close().await;
+        let mapping = made?;
+        if self.json {
+            say!("{}", told(super::DEFAULT, &mapping));
+            return Ok(());
+        }
+        let columns = count(mapping.table.columns().len() as u64, "column");
+        say!(
+            "The mapping `{}` is made: {} into the table `{}`, {columns}.",
+            mapping.name,
+            mapping.object,
+            mapping.table.name()
+        );
+        say!("\nTry: tieline sync run --mapping {} --once", mapping.name);
+        Ok(())
+    }
+}
+
+impl Check {
+    async fn run(self) -> Result<(), Failure> {
+        let definition = definition(&self.file)?;
+        let store = self.database.open().await?;
+        let (_, connection) = integration_from_environment(&store.own(), &SystemClock::default()).await?;
+        let describes = Describes::load(&connection, &definition).await;
+        store.close().await;
+        let plan = Plan::new(&definition, &describes?)
+            .map_err(|error| Failure::usage(format!("{}: {error}", self.file), error.hint()))?;
+        if self.json {
+            say!(
+                "{}",
+                json!({
+                    "name": plan.name, "object": plan.object, "table": plan.table, "cursor": plan.cursor,
+                    "columns": plan.columns, "warnings": plan.warnings,
+                })
+            );
+            return Ok(());
+        }
+        let mut table = output::table(&["column", "kind", "from"]);
+        for (n, column) in plan.columns.iter().enumerate() {
+            table.add_row([column.name.as_str(), column.kind.name(), &plan.sources(n).join(", ")]);
+        }
+        say!("{table}");
+        for warning in &plan.warnings {
+            note!("{warning}");
+        }
+        Ok(())
+    }
+}
+
+impl Show {
+    async fn run(self) -> Result<(), Failure> {
+        let store = self.database.open_existing().await?;
+        let mapping = mapping_named(&store.own(), &self.name).await;
+        store.close().await;
+        say!("{}", serde_json::to_string_pretty(&mapping?.definition).unwrap_or_default());
+        Ok(())
+    }
+}
+
+impl Delete {
+    async fn run(self) -> Result<(), Failure> {
+        let store = self.database.open_existing().await?;
+        let tenant = store.own();
+        let mapping = mapping_named(&tenant, &self.name).await?;
+        if !self.yes {
+            let rows = tenant.count_present(&mapping).await?;
+            store.close().await;
+            return Err(Failure::usage(
+                format!("the table `{}` would go with {}", mapping.table.name(), count(rows, "record")),
+                "say --yes if that is right",
+            ));
+        }
+        tenant.delete_mapping(&mapping).await?;
+        store.close().await;
+        say!("The mapping `{}` and its table are gone.", mapping.name);
+        Ok(())
+    }
+}
