@@ -52,7 +52,14 @@ pub(crate) struct Keeping {
 
 impl Default for Keeping {
     fn default() -> Self {
-        Keeping { bin_days: Some(15), archive_days: None, most_ids: 600_000, timeout_rows: None, page_rows: None, swept: None }
+        Keeping {
+            bin_days: Some(15),
+            archive_days: None,
+            most_ids: 600_000,
+            timeout_rows: None,
+            page_rows: None,
+            swept: None,
+        }
     }
 }
 

@@ -75,8 +75,7 @@ impl World {
     /// Another process comes up, which knows nothing but what is written down.
     pub(crate) fn restart(&mut self) {
         let info = self.org.info();
-        self.engine.connection =
-            connect(&info.login_url, &info.client_id, &info.client_secret, &info.refresh_token);
+        self.engine.connection = connect(&info.login_url, &info.client_id, &info.client_secret, &info.refresh_token);
     }
 
     /// Makes a mapping.

@@ -70,7 +70,11 @@ impl Stage {
                 let (id, share) = (id.to_owned(), json!({"object": object, "ids": [id], "visible": visible}));
                 self.send(Method::PUT, "sharing", share).await?;
                 self.odd_parents |= *parents || self.life.cast == Cast::Account;
-                if *visible { self.unseen.remove(&id) } else { self.unseen.insert(id.clone()) };
+                if *visible {
+                    self.unseen.remove(&id)
+                } else {
+                    self.unseen.insert(id.clone())
+                };
                 self.hidden.insert(id);
             }
             Act::Field { pick, visible } => {

@@ -41,11 +41,23 @@ pub(super) enum Act {
     RollBack(Pick),
     Purge(Pick),
     EmptyBin,
-    PurgeLog { ago: i64, refuse: bool },
+    PurgeLog {
+        ago: i64,
+        refuse: bool,
+    },
     Archive(Pick, bool),
-    Share { pick: Pick, parents: bool, visible: bool },
-    Field { pick: Pick, visible: bool },
-    Object { visible: bool },
+    Share {
+        pick: Pick,
+        parents: bool,
+        visible: bool,
+    },
+    Field {
+        pick: Pick,
+        visible: bool,
+    },
+    Object {
+        visible: bool,
+    },
     AddField(u8),
     RemoveField(Pick),
     Retype(u8),
@@ -53,10 +65,17 @@ pub(super) enum Act {
     Timeout(u32),
     ReplicationIds(u32),
     /// Calls of a day, and how many of them are used.
-    Calls { allowed: u32, used: u32 },
+    Calls {
+        allowed: u32,
+        used: u32,
+    },
     Fault(Fault),
     /// A page out of its turn.
-    Trick { bulk: bool, trick: u8, nth: u8 },
+    Trick {
+        bulk: bool,
+        trick: u8,
+        nth: u8,
+    },
     /// Bulk jobs fail in the middle, are ended, or are forgotten.
     Job(u8),
     Locators,
@@ -98,7 +117,10 @@ pub(super) struct Run {
 pub(super) enum Event {
     Org(Box<Act>),
     /// Another run, to its end.
-    Rival { reload: bool, compare: bool },
+    Rival {
+        reload: bool,
+        compare: bool,
+    },
     /// The process dies, so many steps of its future later.
     Kill(u16),
 }

@@ -151,7 +151,8 @@ async fn once(db: &mut Option<Db>, postgres: bool, life: &Life, aloud: bool) -> 
     };
     let failure = |broken: String, log| Failure { life: life.clone(), broken, log };
     let lived = tokio::time::timeout(LONGEST, lived::live(ready, life, aloud));
-    let lived = AssertUnwindSafe(lived.map(|lived| lived.unwrap_or_else(|_| Err(("it does not end".to_owned(), Vec::new())))));
+    let lived =
+        AssertUnwindSafe(lived.map(|lived| lived.unwrap_or_else(|_| Err(("it does not end".to_owned(), Vec::new())))));
     match lived.catch_unwind().await {
         Ok(Ok(used)) => {
             *db = Some(used);
@@ -176,5 +177,7 @@ fn tell(failure: &Failure) {
         least.acts.iter().for_each(|act| eprintln!("    {act:?}"));
     }
     let seed = life.seed;
-    eprintln!("\nto live it again: TIELINE_SEED={seed} cargo test -p tieline-sync --test it simulation -- --nocapture\n");
+    eprintln!(
+        "\nto live it again: TIELINE_SEED={seed} cargo test -p tieline-sync --test it simulation -- --nocapture\n"
+    );
 }

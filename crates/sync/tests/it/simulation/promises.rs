@@ -39,7 +39,10 @@ impl Stage {
             return Err(format!("{verified:?} is proven, and the org's clock shows {}", self.org_time()));
         }
         if mapping.standing.checkpoint.through.is_some_and(|through| through > self.org_time()) {
-            return Err(format!("read up to {:?}, and the org's clock shows less", mapping.standing.checkpoint.through));
+            return Err(format!(
+                "read up to {:?}, and the org's clock shows less",
+                mapping.standing.checkpoint.through
+            ));
         }
         let rows = self.world.rows().await;
         self.counts(mapping.table.name()).await?;
@@ -57,7 +60,11 @@ impl Stage {
             if !proven && !read {
                 continue;
             }
-            let why = if proven { format!("changes before {verified:?} are proven") } else { "it was there when the run began".to_owned() };
+            let why = if proven {
+                format!("changes before {verified:?} are proven")
+            } else {
+                "it was there when the run began".to_owned()
+            };
             self.is_in_step(id, record, rows.get(id)).map_err(|wrong| format!("{wrong}, though {why}"))?;
         }
         for (id, at) in purged.iter().filter(|(id, _)| !self.hidden.contains(*id)) {
@@ -70,7 +77,12 @@ impl Stage {
     }
 
     /// Whether the table has this version of a record.
-    fn is_in_step(&self, id: &str, record: &Map<String, Value>, row: Option<&Map<String, Value>>) -> Result<(), Broken> {
+    fn is_in_step(
+        &self,
+        id: &str,
+        record: &Map<String, Value>,
+        row: Option<&Map<String, Value>>,
+    ) -> Result<(), Broken> {
         let gone = record["IsDeleted"] == json!(true);
         let there = row.filter(|row| row["_deleted"].is_null());
         match (gone, there) {
@@ -144,11 +156,17 @@ impl Stage {
         }
         let (truth, _) = self.truth().await;
         for (id, row) in self.world.rows().await {
-            let master = truth.get(&id).filter(|record| record["IsDeleted"] == json!(true)).and_then(|record| record.get("MasterRecordId"));
+            let master = truth
+                .get(&id)
+                .filter(|record| record["IsDeleted"] == json!(true))
+                .and_then(|record| record.get("MasterRecordId"));
             if let Some(master) = master.filter(|master| !master.is_null())
                 && (row["_deleted"] != json!("merged") || row["_master_id"] != *master)
             {
-                return Err(format!("{id} was merged into {master}, and here {} {}", row["_deleted"], row["_master_id"]));
+                return Err(format!(
+                    "{id} was merged into {master}, and here {} {}",
+                    row["_deleted"], row["_master_id"]
+                ));
             }
         }
         Ok(())

@@ -63,8 +63,7 @@ impl Stage {
             Some((place, rows)) => Some(self.break_database(place, rows).await),
             None => None,
         };
-        let asked =
-            Asked { verify: run.verify, compare: run.compare, reload: run.reload, allow_gone: run.allow_gone };
+        let asked = Asked { verify: run.verify, compare: run.compare, reload: run.reload, allow_gone: run.allow_gone };
         let mut progress = |_| {};
         let mut future: Option<Running<'_>> = Some(Box::pin(engine.run(mapping, asked, &mut progress)));
         let mut ended = None;
@@ -138,7 +137,9 @@ impl Stage {
         match error {
             SyncError::MassDelete { .. } | SyncError::Store(StoreError::Fenced { .. }) => true,
             // The job may have ended so before.
-            SyncError::Client(error) => matches!(error, ClientError::StillRunning { .. } | ClientError::JobEnded { .. }),
+            SyncError::Client(error) => {
+                matches!(error, ClientError::StillRunning { .. } | ClientError::JobEnded { .. })
+            }
             _ => false,
         }
     }

@@ -59,7 +59,8 @@ impl Stage {
         if let Some(object) = life.cast.custom() {
             world.control(Method::POST, "objects", object).await;
         }
-        let limits = json!({"query_page_rows": life.page, "bulk_page_rows": life.bulk_page, "bulk_shuffle_seed": life.shuffle});
+        let limits =
+            json!({"query_page_rows": life.page, "bulk_page_rows": life.bulk_page, "bulk_shuffle_seed": life.shuffle});
         world.limits(limits).await;
         let name = format!("t{}", life.seed);
         let definition = life.cast.definition(&name, life.method, life.percent);
