@@ -14,6 +14,8 @@ use crate::scan::before;
 impl Work<'_> {
     /// Goes on with the load under way, or begins one.
     pub(super) async fn load(&mut self) -> Result<(), SyncError> {
+        let standing = &self.standing;
+        let at_once = standing.checkpoint.scan.is_none() && standing.progress.job.is_none();
         let mut begun = false;
         loop {
             if let Some(job) = self.standing.progress.job.clone() {
@@ -30,10 +32,13 @@ impl Work<'_> {
         }
         // What has changed since the job began; or all of it, where there was none.
         self.poll().await?;
+        if !at_once {
+            // Some of it was read by an earlier run: columns that came since are filled, and what else has changed without a
+            // stamp is read again, when that is due.
+            return Ok(());
+        }
         let now = self.engine.clock.now();
         let progress = &mut self.standing.progress;
-        let through = self.standing.checkpoint.through;
-        progress.parents_through = through;
         progress.unfilled.clear();
         progress.refreshed_at = Some(now);
         if self.asked.reload {

@@ -69,14 +69,14 @@ impl Stage {
         self.unseen.clear();
         self.act(&Act::Skew(0)).await;
         while !self.open.is_empty() {
-            let act = if self.open.len() % 3 == 0 { Act::RollBack(0) } else { Act::Commit(0) };
+            let act = if self.open.len().is_multiple_of(3) { Act::RollBack(0) } else { Act::Commit(0) };
             self.act(&act).await;
         }
         self.pass(1_200).await;
         let last = Run {
             step_rows: 1_000,
             step_bytes: 8 << 20,
-            bulk: self.life.seed % 2 == 0,
+            bulk: self.life.seed.is_multiple_of(2),
             verify: true,
             compare: false,
             refresh: false,

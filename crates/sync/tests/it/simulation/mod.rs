@@ -61,7 +61,7 @@ struct Lives {
 #[test]
 fn whatever_happens_the_database_equals_the_org() {
     if let Some(seed) = number("TIELINE_SEED") {
-        let postgres = seed % POSTGRES == 0;
+        let postgres = seed.is_multiple_of(POSTGRES);
         let failure = alone(|| async move {
             let mut db = None;
             once(&mut db, postgres, &Life::of(seed), true).await.err()
@@ -110,7 +110,7 @@ fn work(lives: &Lives) {
             if seed >= lives.end || lives.stopped.load(Ordering::Relaxed) {
                 return;
             }
-            if (seed % POSTGRES == 0) != lives.postgres {
+            if seed.is_multiple_of(POSTGRES) != lives.postgres {
                 continue;
             }
             if let Err(failure) = once(&mut db, lives.postgres, &Life::of(seed), false).await {

@@ -17,7 +17,7 @@ pub(super) async fn least(life: &Life) -> Life {
             let mut shorter = least.clone();
             shorter.acts.drain(at..(at + size).min(shorter.acts.len()));
             tries += 1;
-            if once(&mut db, life.seed % POSTGRES == 0, &shorter, false).await.is_err() {
+            if once(&mut db, life.seed.is_multiple_of(POSTGRES), &shorter, false).await.is_err() {
                 least = shorter;
             } else {
                 at += size;
