@@ -88,6 +88,7 @@ impl Work<'_> {
         let (had, has) = (self.mapping.table.columns().to_vec(), self.plan.columns.clone());
         let named = |columns: &[Column], name: &str| columns.iter().find(|column| column.name == name).cloned();
         let progress = &mut self.standing.progress;
+        let lost_before = progress.lost.clone();
         let mut renamed = Vec::new();
         for column in &has {
             let before = named(&had, &column.name);
@@ -113,6 +114,12 @@ impl Work<'_> {
         progress.unfilled.sort_unstable();
         progress.unfilled.dedup();
         progress.unfilled.retain(|name| named(&has, name).is_some());
+        if !progress.unfilled.is_empty() {
+            // Before the table has them: of a run that ends in between nobody would learn that they are empty.
+            let lost = std::mem::replace(&mut progress.lost, lost_before);
+            self.note().await?;
+            self.standing.progress.lost = lost;
+        }
         let kept = keep(describes);
         let change = TableChange { columns: has, renamed };
         let now = self.engine.clock.now();

@@ -171,7 +171,9 @@ impl Stage {
         if self.open.is_empty() {
             return Ok(());
         }
-        let open = self.open.remove(pick % self.open.len());
+        // The greatest number is the youngest one.
+        let nth = if pick == u32::MAX as usize { self.open.len() - 1 } else { pick % self.open.len() };
+        let open = self.open.remove(nth);
         let object = self.life.cast.object();
         let before = self.world.truth_and_purged(object).await.0;
         // Nor is a parent looked for that became visible late.

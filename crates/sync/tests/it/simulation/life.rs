@@ -165,9 +165,22 @@ impl Life {
                 let act = act(&mut rng);
                 life.acts.push(act);
             }
+            if rng.u8(..4) == 0 {
+                life.commits_late(&mut rng);
+            }
             life.acts.push(Act::Run(run(&mut rng)));
         }
         life
+    }
+
+    /// A transaction that a scan passes by, and that commits while scans still look back to it.
+    fn commits_late(&mut self, rng: &mut fastrand::Rng) {
+        let plain = |rng: &mut fastrand::Rng| Act::Run(Run { verify: false, meanwhile: Vec::new(), ..run(rng) });
+        self.acts.push(Act::Begin(deeds(rng, 2)));
+        let seconds = self.lag + rng.u64(0..=self.lookback);
+        self.acts.push(Act::Pass(i64::try_from(seconds).unwrap_or_default()));
+        let (one, other) = (plain(rng), plain(rng));
+        self.acts.extend([one, Act::Commit(u32::MAX), other]);
     }
 }
 
