@@ -139,6 +139,8 @@ impl Engine {
         let mapping = found.ok_or_else(|| SyncError::NoMapping { mapping: mapping.to_string() })?;
         let definition = Definition::from_json(mapping.definition.clone())?;
         let run = self.store.start_mapping_run(&mapping, now).await?;
+        // Once more: until now an earlier run may have brought it forward.
+        let mapping = self.store.mapping(mapping.id).await?.unwrap_or(mapping);
         let mut work = Work::new(self, run.clone(), mapping, definition, progress);
         let outcome = work.all(asked).await;
         let settled = work.settle().await;
