@@ -44,7 +44,7 @@ async fn tables(acme: &Acme) -> Tables {
 }
 
 async fn write(tenant: &Tenant, (mapping, run): &(Mapping, Run), rows: Rows) -> StepOutcome {
-    tenant.commit_rows(run, mapping, rows, &Checkpoint::default(), 1, now()).await.unwrap().1
+    crate::object_tables::written(tenant, run, mapping, rows, Checkpoint::default()).await.unwrap()
 }
 
 fn person(rows: &mut Rows, id: &str, email: &str, phone: &str, second: i64) {
