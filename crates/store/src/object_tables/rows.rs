@@ -74,6 +74,16 @@ impl Rows {
         Self { width, ..Self::default() }
     }
 
+    /// The same, with room for so many rows that have so many bytes of text together.
+    pub fn with_capacity(width: usize, rows: usize, text: usize) -> Self {
+        Self {
+            width,
+            cells: Vec::with_capacity(rows * width),
+            text: String::with_capacity(text),
+            records: Vec::with_capacity(rows),
+        }
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.records.len()
@@ -148,6 +158,11 @@ impl Rows {
         self.records.clear();
     }
 
+    /// How much of it is texts, in bytes.
+    pub(super) fn text_size(&self) -> usize {
+        self.text.len()
+    }
+
     pub(super) fn cell(&self, row: usize, column: usize) -> Cell {
         self.cells[row * self.width + column]
     }
@@ -163,7 +178,8 @@ impl Rows {
     /// The rows to write, each record once: a source without order may give two versions of one record, of which the
     /// newer counts, and of two equal ones the later.
     pub(super) fn each_once(&self) -> Vec<usize> {
-        let mut newest: HashMap<&str, usize> = HashMap::with_capacity(self.len());
+        let hash = foldhash::fast::RandomState::default();
+        let mut newest: HashMap<&str, usize, _> = HashMap::with_capacity_and_hasher(self.len(), hash);
         for row in 0..self.len() {
             let place = newest.entry(self.id(row)).or_insert(row);
             if self.records[row].stamp >= self.records[*place].stamp {

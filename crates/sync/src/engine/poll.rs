@@ -79,13 +79,12 @@ impl Work<'_> {
             scan.fix_end(server_time, &self.window());
             saw(scan, &page.records.rows);
             self.show(page.records.rows.len() as u64, Some(page.total_size));
-            let whole = match batch.take() {
-                None => page.records.into(),
-                Some(mut batch) => {
-                    batch.append(page.records.into());
-                    batch
-                }
+            // Copied into memory that the last step has left: a step that grew page by page would be moved and made anew.
+            let mut whole = match batch.take() {
+                Some(batch) => batch,
+                None => Batch::of(self.empty_rows(plan.columns.len())),
             };
+            whole.append(page.records.into());
             if page.is_last || self.is_full(&whole.rows) {
                 let finished = page.is_last && span.is_whole();
                 self.standing.checkpoint = if finished { scan.finished() } else { scan.checkpoint() };

@@ -132,9 +132,18 @@ impl Decoder {
 
     /// An empty batch.
     pub fn decoded(&self) -> Decoded {
+        self.decoded_with(0, 0)
+    }
+
+    /// An empty batch with room for so many rows, as far as so many bytes of JSON can hold them.
+    pub(super) fn decoded_with(&self, rows: usize, json: usize) -> Decoded {
         let kept = vec![None; self.layout.leaves.len()];
+        let width = self.layout.columns.len();
+        // A record has a hundred bytes of attributes, and eight at least for a value with its key.
+        let rows = rows.min(json / (100 + 8 * width));
         Decoded {
-            rows: Rows::new(self.layout.columns.len()),
+            // About half of a page is values.
+            rows: Rows::with_capacity(width, rows, json / 2),
             last: None,
             errors: Vec::new(),
             failed: 0,

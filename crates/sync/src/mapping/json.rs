@@ -13,8 +13,8 @@ use super::decoder::{Child, Decoded, Decoder, Node, Reading};
 impl RecordReader for Decoder {
     type Batch = Decoded;
 
-    fn batch(&self, _expected: usize, _length: usize) -> Decoded {
-        self.decoded()
+    fn batch(&self, expected: usize, length: usize) -> Decoded {
+        self.decoded_with(expected, length)
     }
 
     /// Reads a record. Of the deserializers of JSON it takes those that have the text at hand (`from_str`,
