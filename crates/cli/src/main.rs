@@ -21,7 +21,7 @@ use clap::{Parser, Subcommand};
 use crate::commands::{
     apex, broker, bulk, completions, config as config_command, datacloud, demo, describe, doctor as doctor_command,
     emulate, keys, limits, login as login_command, logout, man, orgs as orgs_command, query, records, request, search,
-    serve, setup as setup_command, sync, token, users, whoami,
+    serve, setup as setup_command, sync, token, users, whoami, worker,
 };
 
 /// The line between software and Salesforce: log in, call, keep a database in step.
@@ -69,6 +69,7 @@ enum Command {
     #[command(subcommand)]
     Sync(sync::Sync),
     Serve(Box<serve::Serve>),
+    Worker(Box<worker::Worker>),
     #[command(subcommand)]
     Config(config_command::Config),
     #[command(subcommand)]
@@ -92,7 +93,9 @@ fn main() -> std::process::ExitCode {
             return 1.into();
         }
     };
-    if let Err(failure) = logging::start(matches!(arguments.command, Command::Serve(_)), runtime.handle()) {
+    if let Err(failure) =
+        logging::start(matches!(arguments.command, Command::Serve(_) | Command::Worker(_)), runtime.handle())
+    {
         return failure.report();
     }
     let outcome = runtime.block_on(async {
@@ -108,6 +111,7 @@ fn main() -> std::process::ExitCode {
             Command::Man(command) => command.run().await,
             Command::Emulate(command) => command.run().await,
             Command::Serve(command) => command.run().await,
+            Command::Worker(command) => command.run().await,
             Command::Config(command) => command.run().await,
             Command::Keys(command) => command.run().await,
             Command::Users(command) => command.run().await,

@@ -6,12 +6,13 @@
 //!
 //! Reading order: [`service`] (what runs), [`router`] (the table of contents), [`caller`] (who asks) with `cookies`,
 //! `secrets` and `passwords`, `extract` and [`problem`] (what comes in, and what goes wrong); then what it does:
-//! `accounts`, `integrations`, `connect`, `contacts` with `imports` and `leads`, `proxy`, `logs`, `alerts`, `personal_data`
+//! `accounts`, `integrations`, `connect`, `contacts` with `imports` and `leads`, `records`, `proxy`, `logs`, `alerts`, `personal_data`
 //! with `retention` and `export`; `pages`, `openapi` and `health` with `readiness`; `guard`, [`limits`] with `wrong_keys`,
-//! and [`telemetry`] around all of it. [`outbound`] is the way out for alerts.
+//! and [`telemetry`] around all of it. [`outbound`] is the way out for alerts and webhooks.
 
 mod accounts;
 mod alerts;
+mod background;
 pub mod caller;
 pub mod client_address;
 mod connect;
@@ -36,6 +37,7 @@ mod personal_data;
 pub mod problem;
 mod proxy;
 mod readiness;
+mod records;
 mod retention;
 pub mod router;
 mod secrets;
@@ -46,5 +48,5 @@ mod wrong_keys;
 pub use accounts::oidc::OpenIdProvider;
 pub use accounts::password_reset::ResetLink;
 pub use problem::Problem;
-pub use router::serve;
-pub use service::{SalesforceApp, Service, Settings};
+pub use router::{serve, work};
+pub use service::{SalesforceApp, Service, Settings, SyncWorker};

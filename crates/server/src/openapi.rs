@@ -21,6 +21,7 @@ use crate::service::Service;
         (name = "connect", description = "Connecting orgs, and taking the connection away"),
         (name = "integrations", description = "What is connected"),
         (name = "contacts", description = "Contacts of orgs, and the leads that are made of them"),
+        (name = "records", description = "What is kept in step: mappings, their records, and webhooks that tell of changes"),
         (name = "alerts", description = "What is wrong, and who is told of it"),
         (name = "accounts", description = "People and their sessions"),
         (name = "team", description = "The members of a business"),

@@ -1,7 +1,6 @@
 //! The table of contents.
 
 use std::net::SocketAddr;
-use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use axum::Router;
@@ -10,7 +9,6 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
-use futures_util::FutureExt;
 use tokio::net::TcpListener;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::TimeoutLayer;
@@ -21,8 +19,10 @@ use utoipa_axum::routes;
 use crate::accounts::oidc::{self, identities};
 use crate::accounts::{account, api_keys, businesses, invitations, password_reset, session, setup, team};
 use crate::alerts::{channels, notifications, rules};
+use crate::background::Background;
 use crate::limits::{Class, rate_limited};
 use crate::problem::Problem;
+use crate::records::{mappings, reading, webhooks};
 use crate::service::Service;
 use crate::{
     connect, contacts, export, guard, health, imports, integrations, leads, logs, openapi, pages, personal_data, proxy,
@@ -38,18 +38,6 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long requests may go on once the service is being stopped.
 const LAST_WORDS: Duration = Duration::from_secs(10);
-/// Until work that has panicked begins again.
-const AFTER_A_PANIC: Duration = Duration::from_secs(5);
-/// How long a batch of an import may take to be written after that, before the import is left to its lease.
-const LAST_BATCH: Duration = Duration::from_secs(5);
-
-/// Work behind the requests. One that panics is told of and begun anew: without it the node would look well and do nothing.
-async fn begun_again(name: &'static str, work: impl AsyncFn()) {
-    while AssertUnwindSafe(work()).catch_unwind().await.is_err() {
-        tracing::error!(work = name, "work in the background panicked, and begins again; see the panic's own message");
-        tokio::time::sleep(AFTER_A_PANIC).await;
-    }
-}
 
 /// The API, with its description. `limited` puts the limit of a class before its routes.
 fn api(limited: impl Fn(OpenApiRouter<Service>, Class) -> OpenApiRouter<Service>) -> OpenApiRouter<Service> {
@@ -90,6 +78,16 @@ fn api(limited: impl Fn(OpenApiRouter<Service>, Class) -> OpenApiRouter<Service>
         .routes(routes!(imports::retry_import))
         .routes(routes!(leads::leads))
         .routes(routes!(leads::lead))
+        .routes(routes!(mappings::mappings))
+        .routes(routes!(reading::records))
+        .routes(routes!(reading::record))
+        .routes(routes!(reading::synced_contacts))
+        .routes(routes!(reading::synced_contact))
+        .routes(routes!(webhooks::record_webhooks, webhooks::create_record_webhook))
+        .routes(routes!(webhooks::record_webhook, webhooks::change_record_webhook, webhooks::delete_record_webhook))
+        .routes(routes!(webhooks::test_record_webhook))
+        .routes(routes!(webhooks::rotate_record_webhook_secret))
+        .routes(routes!(webhooks::rewind_record_webhook))
         .routes(routes!(personal_data::erasures, personal_data::erase))
         .routes(routes!(personal_data::lift_erasure))
         .routes(routes!(personal_data::person))
@@ -194,12 +192,50 @@ pub fn router(service: Service) -> Router {
         .with_state(service)
 }
 
+/// What a node without pages and API answers: how it is.
+fn health_routes(service: Service) -> Router {
+    Router::new()
+        .route("/health/live", get(health::live))
+        .route("/health/ready", get(health::ready))
+        .merge(telemetry::routes())
+        .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, PATIENCE))
+        .layer(from_fn(guard::headers))
+        .with_state(service)
+}
+
+/// Works on what there is, without pages and API, until `stop` resolves. With a listener it answers how it is, and its
+/// metrics.
+///
+/// # Errors
+/// When the listener fails.
+pub async fn work(
+    listener: Option<TcpListener>,
+    service: Service,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    let background = Background::start(&service);
+    let (answering, stopping) = (service.clone(), service.stopping());
+    let mut stopped = stopping.subscribe();
+    let answered = tokio::spawn(async move {
+        let Some(listener) = listener else { return Ok(()) };
+        let routes = health_routes(answering).into_make_service_with_connect_info::<SocketAddr>();
+        let until = async move { drop(stopped.wait_for(|stopping| *stopping).await) };
+        axum::serve(listener, routes).with_graceful_shutdown(until).await
+    });
+    stop.await;
+    service.drain().await;
+    stopping.send_replace(true);
+    background.stop(&service).await;
+    tracing::info!("stopped");
+    answered.await.unwrap_or(Ok(()))
+}
+
 /// The description of the API, as JSON.
 pub fn openapi_json() -> String {
     openapi::Described::new(&api(|routes, _| routes).into_openapi()).json().to_owned()
 }
 
-/// Serves pages and API, and keeps the integrations in step, until `stop` resolves.
+/// Serves pages and API, and keeps the integrations in step if the settings say so, until `stop` resolves.
 ///
 /// # Errors
 /// When the listener fails.
@@ -208,19 +244,9 @@ pub async fn serve(
     service: Service,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
-    let keeper = service.clone();
-    let keeping_up = tokio::spawn(begun_again("syncs", async move || keeper.keep_up().await));
-    let importer = service.clone();
-    let mut importing = tokio::spawn(begun_again("imports", async move || importer.work_imports().await));
-    let sweeper = service.clone();
-    let sweeping = tokio::spawn(begun_again("sweeping", async move || sweeper.sweep_daily().await));
-    let sender = service.clone();
-    let mut alerting = tokio::spawn(begun_again("alerts", async move || sender.work_alerts().await));
-    let watcher = service.clone();
-    let watching = tokio::spawn(begun_again("conditions", async move || watcher.watch_conditions().await));
-    let gathering = tokio::spawn(telemetry::keep_small(service.clone()));
+    let background = Background::start(&service);
     let leaving = service.clone();
-    let (stopping, over) = (service.stopping(), service.stopping());
+    let stopping = service.stopping();
     let mut stopped = stopping.subscribe();
     let router = router(service.clone()).into_make_service_with_connect_info::<SocketAddr>();
     let serving = axum::serve(listener, router).with_graceful_shutdown(async move {
@@ -243,19 +269,6 @@ pub async fn serve(
             Ok(())
         }
     };
-    // A run that is cut off here goes on where it stopped; and so does an import, if it has not been given back in time.
-    keeping_up.abort();
-    service.stopping().send_replace(true);
-    if tokio::time::timeout(LAST_BATCH, &mut importing).await.is_err() {
-        importing.abort();
-    }
-    sweeping.abort();
-    watching.abort();
-    // A message that is cut off is sent again, so that one that is under way is better ended.
-    over.send_replace(true);
-    if tokio::time::timeout(LAST_WORDS, &mut alerting).await.is_err() {
-        alerting.abort();
-    }
-    gathering.abort();
+    background.stop(&service).await;
     served
 }

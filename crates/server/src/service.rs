@@ -1,6 +1,6 @@
 //! What a node of the service has and shares: settings, database, clock, limits, and who is told of changes.
 //!
-//! What it does beside answering is in three parts: `connections` to orgs, `syncs` on schedule, `imports` that wait.
+//! What it does beside answering is in three parts: `connections` to orgs, `syncs` that the queue has, `imports` that wait.
 
 mod connections;
 mod imports;
@@ -18,9 +18,10 @@ use tieline_store::integration_logs::{Event, Level};
 use tieline_store::rate_limits::RateLimits;
 use tieline_store::{Store, Tenant, Uuid};
 use tieline_sync::Window;
-use tokio::sync::{Mutex, Notify, Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use url::Url;
 
+pub use self::syncs::SyncWorker;
 use crate::accounts::oidc::OpenIdProvider;
 use crate::accounts::oidc::provider::Provider;
 use crate::alerts::Noted;
@@ -59,8 +60,12 @@ pub struct Settings {
     pub classes: Classes,
     /// Which proxies are believed when they say who asks.
     pub trusted: Trusted,
-    /// Time between runs.
+    /// Time between runs of what has no pace of its own.
     pub every: Duration,
+    /// How this node works on syncs; none: it leaves them to others.
+    pub syncs: Option<SyncWorker>,
+    /// Whether this node works on imports.
+    pub imports: bool,
     /// How carefully to read.
     pub window: Window,
     /// Plain HTTP orgs on this machine are allowed. The demo needs it; a service that others use must not have it.
@@ -102,6 +107,8 @@ impl Settings {
             classes: Classes::default(),
             trusted: Trusted::default(),
             every: Duration::from_secs(15 * 60),
+            syncs: Some(SyncWorker::default()),
+            imports: true,
             window: Window::default(),
             allow_loopback: false,
             upstream_patience: UPSTREAM_PATIENCE,
@@ -128,8 +135,8 @@ struct Inner {
     provider: Option<Provider>,
     setup_token: OnceLock<Secret>,
     connections: Connections,
-    /// One run at a time: a second one would take the checkpoint from the first.
-    running: Mutex<()>,
+    /// Who this node is among others, for people to read.
+    name: String,
     nudge: Notify,
     imports: Notify,
     limits: Limits,
@@ -183,7 +190,7 @@ impl Service {
             provider,
             setup_token: OnceLock::new(),
             connections: Connections::default(),
-            running: Mutex::new(()),
+            name: format!("{}-{:04x}", std::process::id(), fastrand::u16(..)),
             nudge: Notify::new(),
             changes: watch::Sender::new(0),
             stopping: watch::Sender::new(false),

@@ -75,13 +75,14 @@ impl ContactRow {
 
 impl Tenant {
     /// Inserts and updates. A version older than the one held is left aside, an equal one touches nothing, and nobody
-    /// who was erased comes back. `None`: begin again (see [`Markers::erased`]).
+    /// who was erased comes back. What is written gets the number `change`. `None`: begin again (see [`Markers::erased`]).
     pub(crate) async fn upsert_contacts(
         &self,
         tx: &mut Tx,
         markers: &Markers,
         integration: Uuid,
         contacts: &[ContactRow],
+        change: i64,
         now: Timestamp,
     ) -> Result<Option<StepOutcome>, StoreError> {
         let Some(erased) = markers.erased(tx, self.business(), contacts.iter()).await? else { return Ok(None) };
@@ -89,16 +90,16 @@ impl Tenant {
         let contacts: Vec<&ContactRow> = contacts.iter().filter(|row| !erased.contains(&row.source_id)).collect();
         for chunk in contacts.chunks(CHUNK) {
             let ids: Vec<Uuid> = chunk.iter().map(|_| Uuid::now_v7()).collect();
-            // $1 to $3 are the same for all rows.
+            // $1 to $4 are the same for all rows.
             let mut sql = String::with_capacity(chunk.len() * 120 + 2_000);
             sql.push_str(
-                "INSERT INTO contacts (business_id, integration_id, last_synced_at, created_at, source_type, sync_status,
+                "INSERT INTO contacts (business_id, integration_id, last_synced_at, created_at, change, source_type, sync_status,
                  id, source_id, first_name, last_name, name, email, phone, company, title, source_metadata, source_stamp, deleted) VALUES ",
             );
-            let mut values: Vec<Value> = vec![self.business().into(), integration.into(), now.into()];
+            let mut values: Vec<Value> = vec![self.business().into(), integration.into(), now.into(), change.into()];
             for (contact, id) in chunk.iter().zip(&ids) {
-                sql.push_str(if values.len() == 3 { "(" } else { ", (" });
-                sql.push_str("$1, $2, $3, $3, 'salesforce', 'synced'");
+                sql.push_str(if values.len() == 4 { "(" } else { ", (" });
+                sql.push_str("$1, $2, $3, $3, $4, 'salesforce', 'synced'");
                 let first = values.len();
                 values.push((*id).into());
                 values.extend(contact.values());
@@ -115,7 +116,8 @@ impl Tenant {
                  integration_id = excluded.integration_id, first_name = excluded.first_name, last_name = excluded.last_name,
                  name = excluded.name, email = excluded.email, phone = excluded.phone, company = excluded.company,
                  title = excluded.title, source_metadata = excluded.source_metadata, source_stamp = excluded.source_stamp,
-                 deleted = excluded.deleted, sync_status = 'synced', last_synced_at = excluded.last_synced_at
+                 deleted = excluded.deleted, sync_status = 'synced', last_synced_at = excluded.last_synced_at,
+                 change = excluded.change
                  WHERE excluded.source_stamp >= contacts.source_stamp AND (
                  excluded.source_stamp, excluded.deleted, excluded.source_metadata, excluded.first_name, excluded.last_name,
                  excluded.name, excluded.email, excluded.phone, excluded.company, excluded.title) IS DISTINCT FROM (

@@ -49,7 +49,7 @@ struct Exported {
     left_out: &'static [&'static str],
 }
 
-const TABLES: [Exported; 25] = [
+const TABLES: [Exported; 27] = [
     Exported {
         table: "businesses",
         columns: &[("id", Id), ("name", Text), ("settings", Json), ("created_at", Time)],
@@ -131,7 +131,7 @@ const TABLES: [Exported; 25] = [
             ("last_synced_at", Time),
             ("created_at", Time),
         ],
-        left_out: &[],
+        left_out: &["change"],
     },
     Exported {
         table: "leads",
@@ -207,7 +207,7 @@ const TABLES: [Exported; 25] = [
             ("scan_id", Text),
             ("scan_until", Time),
         ],
-        left_out: &["fence"],
+        left_out: &["fence", "changes"],
     },
     Exported {
         table: "alert_channels",
@@ -321,6 +321,57 @@ const TABLES: [Exported; 25] = [
         left_out: &[],
     },
     Exported {
+        table: "record_webhooks",
+        columns: &[
+            ("id", Id),
+            ("business_id", Id),
+            ("mapping_id", Id),
+            ("shown", Text),
+            ("fields", Json),
+            ("include_records", Bool),
+            ("enabled", Bool),
+            ("disabled_reason", Text),
+            ("last_success_at", Time),
+            ("last_failure_at", Time),
+            ("last_error", Text),
+            ("created_at", Time),
+            ("updated_at", Time),
+        ],
+        // Places in a feed of this database, and who sends.
+        left_out: &[
+            "setting",
+            "position_change",
+            "position_id",
+            "sending_change",
+            "sending_id",
+            "rewinds",
+            "attempts",
+            "next_attempt_at",
+            "fence",
+            "leased_until",
+        ],
+    },
+    Exported {
+        table: "sync_work",
+        columns: &[
+            ("id", Id),
+            ("business_id", Id),
+            ("kind", Text),
+            ("integration_id", Id),
+            ("mapping_id", Id),
+            ("pace", Text),
+            ("priority", Int),
+            ("due_at", Time),
+            ("retry_at", Time),
+            ("failures", Int),
+            ("started_at", Time),
+            ("ended_at", Time),
+            ("outcome", Text),
+            ("error", Text),
+        ],
+        left_out: &["requested", "taken", "served", "ready_at", "owner", "leased_until", "fence"],
+    },
+    Exported {
         table: "runs",
         columns: &[
             ("id", Id),
@@ -342,7 +393,7 @@ const TABLES: [Exported; 25] = [
             ("retry_at", Time),
             ("error", Text),
         ],
-        left_out: &["fence"],
+        left_out: &["fence", "last_change"],
     },
     Exported {
         table: "integration_logs",
@@ -421,8 +472,8 @@ const TABLES: [Exported; 25] = [
 ];
 
 /// Tables of tenants of which nothing is exported: keys, tokens, and logins under way.
-const LEFT_OUT: [&str; 5] =
-    ["data_keys", "integration_tokens", "login_attempts", "erasure_keys", "mapping_checkpoints"];
+const LEFT_OUT: [&str; 6] =
+    ["data_keys", "integration_tokens", "login_attempts", "erasure_keys", "mapping_checkpoints", "sync_turns"];
 
 /// Whether anybody has decided about a column. For a test.
 #[doc(hidden)]

@@ -75,6 +75,8 @@ events! {
     CertificateExpiring = "certificate_expiring",
     /// Fields or objects of the org are other than before.
     SchemaChanged = "schema_changed",
+    /// A webhook of changed records was switched off, for its receiver takes nothing.
+    WebhookDisabled = "webhook_disabled",
     /// Settings were changed here.
     ConfigChanged = "config_changed",
 }

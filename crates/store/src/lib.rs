@@ -19,7 +19,8 @@
 //! Reading order: [`open`](Store::open), `sql` (one way to speak to either database), [`tenancy`] (who sees which
 //! rows), `keys` (what seals them) with `rotation` (how keys are changed); then table by table: [`people`],
 //! [`identities`], [`password_resets`], [`invitations`], [`api_keys`], [`integrations`], [`logins`], [`checkpoints`], [`contacts`], [`runs`],
-//! [`integration_tokens`], [`leads`] and [`imports`].
+//! [`integration_tokens`], [`sync_work`] (when what is synced, and by whom), [`leads`] and [`imports`]; [`mappings`] with
+//! [`object_tables`] (any object of an org, in a table of its own), and [`records`] (read and told of).
 //! For people's rights: [`personal_data`], [`retention`], and the export and deletion of a business.
 //! Around them: [`audit`] (who did what), [`integration_logs`] (what happened), [`alerts`] (what is wrong, and who is
 //! told), [`rate_limits`] (how much at once).
@@ -61,11 +62,13 @@ pub mod people;
 pub mod personal_data;
 pub mod pools;
 pub mod rate_limits;
+pub mod records;
 pub mod retention;
 mod rotation;
 pub mod runs;
 mod sealed;
 mod sql;
+pub mod sync_work;
 pub mod tenancy;
 pub mod token_stores;
 pub mod token_table;

@@ -13,6 +13,7 @@ use crate::integrations::{COLUMNS, Credentials, Integration, Status, integration
 use crate::keys::{BusinessLock, Cell, in_use, key_of};
 use crate::open::{Store, Tenant};
 use crate::sql::Tx;
+use crate::sync_work::schedule_contacts;
 
 /// A login to be begun.
 #[derive(Debug)]
@@ -342,6 +343,7 @@ impl Tenant {
             .one()
             .await?;
         let kept = integration(&row)?;
+        schedule_contacts(&mut tx, self.business(), target, now).await?;
         let changes = self.resolve(&mut tx, target, &[AlertKind::AuthFailure], now).await?;
         let detail = json!({"organization_id": access.organization_id});
         self.note(&mut tx, Action::ConnectionAuthorized, Some(("integration", target)), detail, now).await?;

@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, SqlSafeStr};
 use crate::error::StoreError;
 
 /// Newest schema that this program knows.
-pub(crate) const NEWEST: i64 = 7;
+pub(crate) const NEWEST: i64 = 9;
 
 /// Number, what it is about, and its statements.
 type Versions = &'static [(i64, &'static str, &'static str)];
@@ -21,6 +21,8 @@ const SQLITE: Versions = &[
     (5, "sign in", include_str!("../migrations/sqlite/0005_sign_in.sql")),
     (6, "mappings", include_str!("../migrations/sqlite/0006_mappings.sql")),
     (7, "mapping progress", include_str!("../migrations/sqlite/0007_mapping_progress.sql")),
+    (8, "sync work", include_str!("../migrations/sqlite/0008_sync_work.sql")),
+    (9, "records", include_str!("../migrations/sqlite/0009_records.sql")),
 ];
 
 const POSTGRES: Versions = &[
@@ -30,6 +32,8 @@ const POSTGRES: Versions = &[
     (5, "sign in", include_str!("../migrations/postgres/0005_sign_in.sql")),
     (6, "mappings", include_str!("../migrations/postgres/0006_mappings.sql")),
     (7, "mapping progress", include_str!("../migrations/postgres/0007_mapping_progress.sql")),
+    (8, "sync work", include_str!("../migrations/postgres/0008_sync_work.sql")),
+    (9, "records", include_str!("../migrations/postgres/0009_records.sql")),
 ];
 
 const TOKENS: Versions = &[(1, "tokens", include_str!("../migrations/tokens/0001_tokens.sql"))];

@@ -125,7 +125,7 @@ impl Tenant {
             .await?;
         tx.query(
             "UPDATE runs SET state = 'failed', finished_at = $1, error = 'interrupted: a later run took over'
-             WHERE integration_id = $2 AND object = $3 AND state = 'running'",
+             WHERE integration_id = $2 AND object = $3 AND mapping_id IS NULL AND state = 'running'",
         )
         .bind(now)
         .bind(integration)
@@ -193,17 +193,34 @@ impl Tenant {
         if held != 1 {
             return Err(StoreError::Fenced { run: run.id.to_string() });
         }
-        let written = self.upsert_contacts(&mut tx, &markers, run.integration_id, step.contacts, now).await?;
+        // As for mappings (`object_tables::step`): the checkpoint's row is held, so that numbers are committed in their order.
+        let change: i64 = tx
+            .query("SELECT changes + 1 AS change FROM checkpoints WHERE integration_id = $1 AND object = $2")
+            .bind(run.integration_id)
+            .bind(run.object.as_str())
+            .value("change")
+            .await?;
+        let written = self.upsert_contacts(&mut tx, &markers, run.integration_id, step.contacts, change, now).await?;
         let Some(outcome) = written else { return Ok(None) };
+        let touched = outcome.inserted + outcome.updated > 0;
+        if touched {
+            tx.query("UPDATE checkpoints SET changes = $1 WHERE integration_id = $2 AND object = $3")
+                .bind(change)
+                .bind(run.integration_id)
+                .bind(run.object.as_str())
+                .execute()
+                .await?;
+        }
         tx.query(
             "UPDATE runs SET rows_read = rows_read + $1, inserted = inserted + $2, updated = updated + $3,
-             deleted = deleted + $4, api_calls = api_calls + $5 WHERE id = $6",
+             deleted = deleted + $4, api_calls = api_calls + $5, last_change = coalesce($6, last_change) WHERE id = $7",
         )
         .bind(step.contacts.len() as i64)
         .bind(outcome.inserted as i64)
         .bind(outcome.updated as i64)
         .bind(outcome.deleted as i64)
         .bind(step.api_calls as i64)
+        .bind(touched.then_some(change))
         .bind(run.id)
         .execute()
         .await?;

@@ -12,7 +12,7 @@ pub(crate) struct SealedColumn {
     pub(crate) row: &'static str,
 }
 
-pub(crate) const SEALED: [SealedColumn; 5] = [
+pub(crate) const SEALED: [SealedColumn; 6] = [
     SealedColumn { table: "integrations", column: "credentials", owner: "id", row: "CAST(id AS text)" },
     SealedColumn {
         table: "integration_tokens",
@@ -23,6 +23,7 @@ pub(crate) const SEALED: [SealedColumn; 5] = [
     SealedColumn { table: "login_attempts", column: "sealed", owner: "integration_id", row: "CAST(id AS text)" },
     SealedColumn { table: "erasure_keys", column: "sealed", owner: "business_id", row: "CAST(business_id AS text)" },
     SealedColumn { table: "alert_channels", column: "setting", owner: "business_id", row: "CAST(id AS text)" },
+    SealedColumn { table: "record_webhooks", column: "setting", owner: "business_id", row: "CAST(id AS text)" },
 ];
 
 pub(crate) fn is_listed(table: &str, column: &str) -> bool {

@@ -27,7 +27,7 @@ const fn tenants(table: &'static str) -> Tenants {
     Tenants { table, business: "business_id", person: None }
 }
 
-const TENANT_TABLES: [Tenants; 27] = [
+const TENANT_TABLES: [Tenants; 30] = [
     Tenants {
         table: "businesses",
         business: "id",
@@ -61,6 +61,10 @@ const TENANT_TABLES: [Tenants; 27] = [
     tenants("mappings"),
     tenants("mapping_checkpoints"),
     tenants("row_errors"),
+    tenants("record_webhooks"),
+    // In this order: a deletion takes turns out before work, as whoever takes work holds them.
+    tenants("sync_work"),
+    tenants("sync_turns"),
     tenants("erasure_keys"),
     tenants("erasures"),
     tenants("erased_persons"),

@@ -1,6 +1,7 @@
 //! What can stop a run.
 
 use tieline_client::ClientError;
+use tieline_client::catalogue::{Remedy, explain};
 use tieline_store::StoreError;
 
 use crate::mapping::MappingError;
@@ -77,6 +78,24 @@ pub enum SyncError {
         /// What the org says.
         reason: String,
     },
+    /// The pages of an answer do not make a whole.
+    #[error("the answer of org `{org}` to a query of `{object}` is not whole: {reason}")]
+    Inconsistent {
+        /// The org.
+        org: String,
+        /// The object.
+        object: String,
+        /// What does not fit.
+        reason: String,
+    },
+    /// Records that change faster than their parts can be read.
+    #[error("org `{org}` changes records while their columns are read, one part after the other: {records}")]
+    NeverStill {
+        /// The org.
+        org: String,
+        /// Their ids.
+        records: String,
+    },
     /// The program is ending.
     #[error("the run was interrupted; the next one goes on where it stopped")]
     Interrupted,
@@ -109,6 +128,12 @@ impl SyncError {
                 "it goes on by itself when older calls are a day old; a larger share can be set".to_owned()
             }
             SyncError::Unsplittable { .. } => "read it by the Bulk API: `method = \"bulk\"` in the mapping".to_owned(),
+            SyncError::Inconsistent { .. } => {
+                "nothing is lost: what it belongs to is read again with the next run".to_owned()
+            }
+            SyncError::NeverStill { .. } => {
+                "it is tried again; fewer columns in the mapping would fit into one query".to_owned()
+            }
             SyncError::Interrupted => "nothing is lost".to_owned(),
             SyncError::NoServerTime { .. } => {
                 "a proxy between here and Salesforce removes the header: let it through".to_owned()
@@ -120,16 +145,22 @@ impl SyncError {
     pub fn is_transient(&self) -> bool {
         match self {
             SyncError::Client(error) => error.is_transient(),
-            SyncError::Store(StoreError::Fenced { .. }) | SyncError::Share { .. } | SyncError::Interrupted => true,
+            SyncError::Store(StoreError::Fenced { .. })
+            | SyncError::Share { .. }
+            | SyncError::NeverStill { .. }
+            | SyncError::Interrupted => true,
             _ => false,
         }
     }
 
-    /// The org's API calls, or our part of them, are spent for now.
+    /// The org has no API calls left, of the day's or of those that are not kept in reserve: it passes within hours, and trying
+    /// again soon is of no use.
     pub fn is_out_of_calls(&self) -> bool {
         match self {
             SyncError::Share { .. } | SyncError::Client(ClientError::Reserve { .. }) => true,
-            SyncError::Client(error) => error.salesforce_code() == Some("REQUEST_LIMIT_EXCEEDED"),
+            SyncError::Client(error) => {
+                explain(error.salesforce_code().unwrap_or_default()).is_some_and(|row| row.remedy == Remedy::WaitLong)
+            }
             _ => false,
         }
     }

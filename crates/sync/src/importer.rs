@@ -13,8 +13,7 @@ use std::time::Duration;
 use futures_util::TryStreamExt;
 use jiff::{SignedDuration, Timestamp};
 use tieline_auth::Clock;
-use tieline_client::catalogue::{Remedy, explain};
-use tieline_client::{ClientError, Connection, id};
+use tieline_client::{Connection, id};
 use tieline_store::{Batch, BatchOutcome, Claim, ContactRow, Fetched, ImportRow, Store, StoreError, Tenant, Uuid};
 
 use crate::contact;
@@ -39,7 +38,7 @@ const IDS: usize = 400;
 /// Before an import is tried again whose org could not be reached.
 const SOON: SignedDuration = SignedDuration::from_secs(60);
 /// The same for an org whose calls for the day are used up: the 24 hours roll on by the quarter of an hour or so.
-const LATER: SignedDuration = SignedDuration::from_mins(15);
+pub const LATER: SignedDuration = SignedDuration::from_mins(15);
 
 /// First characters of every contact's id. Source: Object Reference, "Key prefixes"; fixed for standard objects.
 const PREFIX: &str = "003";
@@ -226,12 +225,7 @@ where
 }
 
 fn pause(error: &SyncError) -> SignedDuration {
-    let code = match error {
-        SyncError::Client(ClientError::Reserve { .. }) => return LATER,
-        SyncError::Client(error) => error.salesforce_code().unwrap_or_default(),
-        _ => return SOON,
-    };
-    if explain(code).is_some_and(|row| row.remedy == Remedy::WaitLong) { LATER } else { SOON }
+    if error.is_out_of_calls() { LATER } else { SOON }
 }
 
 /// Ids as an import should be asked for: with 18 characters, so that two spellings of one contact are one. What is no id

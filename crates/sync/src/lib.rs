@@ -18,8 +18,11 @@
 //! Beside it, for people who choose contacts by hand: [`mod@contact_page`] shows the org's contacts live, and [`importer`]
 //! makes leads of the chosen ones.
 //!
+//! Any object may go into a table of its own: [`mapping`] says what of it goes into which column, and reads its records.
+//! Which run is next, and on which node, decides the queue: [`worker`].
+//!
 //! Reading order: [`scan`] (the arithmetic, without I/O), [`syncer`], [`contact`], [`compare`],
-//! [`integration`], [`mod@contact_page`], [`importer`].
+//! [`integration`], [`mod@contact_page`], [`importer`]; [`mapping`] by itself.
 
 pub mod compare;
 pub mod contact;
@@ -31,6 +34,7 @@ pub mod integration;
 pub mod mapping;
 pub mod scan;
 pub mod syncer;
+pub mod worker;
 
 pub use compare::{Comparison, compare_contacts};
 pub use contact_page::{ContactPage, ContactPageError, ContactRequest, OrgContact, contact_page};
@@ -38,3 +42,4 @@ pub use error::SyncError;
 pub use importer::{Ended, Importer, Worked};
 pub use scan::Window;
 pub use syncer::{Progress, Report, Syncer};
+pub use worker::{Job, Outcome, RunWork, Steps, Worker, WorkerSettings};

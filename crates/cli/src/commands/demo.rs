@@ -163,7 +163,7 @@ async fn change_for_ever(connection: Connection, service: Service) {
         match change(&connection, turn, &mut newest).await {
             Ok(what) => {
                 say!("  in the org: {what}");
-                service.nudge();
+                service.sync_soon().await;
             }
             Err(error) => note!("the demo could not change its org: {error}"),
         }

@@ -27,6 +27,7 @@ pub(crate) mod sync;
 pub(crate) mod token;
 pub(crate) mod users;
 pub(crate) mod whoami;
+pub(crate) mod worker;
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -16,6 +16,7 @@ use tieline_sync::integration;
 use tokio::net::TcpListener;
 use url::Url;
 
+use crate::commands::worker::Syncs;
 use crate::commands::{stopped, sync};
 use crate::config::{File, open_id};
 use crate::failure::Failure;
@@ -48,9 +49,11 @@ pub(crate) struct Serve {
     /// Where people reach it: https://… [default: APP_URL, NEXT_PUBLIC_APP_URL, or the address on loopback]
     #[arg(long, value_name = "URL")]
     public_url: Option<String>,
-    /// Seconds between sync runs [default: 900]
-    #[arg(long, value_name = "SECONDS")]
-    every: Option<u64>,
+    #[command(flatten)]
+    syncs: Syncs,
+    /// Leave syncs and imports to nodes of `tieline worker`
+    #[arg(long)]
+    no_worker: bool,
     /// Allow orgs on this machine over plain HTTP, such as a local one
     #[arg(long)]
     allow_loopback: bool,
@@ -97,7 +100,9 @@ impl Serve {
             open_id,
             app,
             redirect_uri,
-            every: Duration::from_secs(self.every.or_else(|| file.number("serve", "every")).unwrap_or(900)),
+            every: self.syncs.every(&file),
+            syncs: (!self.no_worker).then(|| self.syncs.worker()),
+            imports: !self.no_worker,
             window: self.care.window_with(&file),
             allow_loopback: self.allow_loopback || file.truth("serve", "allow_loopback"),
             classes: classes(&file)?,
@@ -234,7 +239,7 @@ pub(crate) fn public_url(argument: Option<&str>, file: &File) -> Result<Option<U
 /// What a crash would write of this process's memory holds keys and tokens. A limit of zero keeps the kernel from writing a
 /// file; that the process is not dumpable keeps it from handing the memory to a program that collects cores, which no limit
 /// does (core(5)), and other processes of the same user from reading it (ptrace(2)).
-fn leave_no_core() {
+pub(crate) fn leave_no_core() {
     #[cfg(unix)]
     {
         let none = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
@@ -326,7 +331,7 @@ pub(crate) fn outbound(file: &File) -> Result<Outbound, Failure> {
     }
 }
 
-fn variable(name: &str) -> Option<String> {
+pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.trim().is_empty())
 }
 

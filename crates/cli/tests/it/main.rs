@@ -48,3 +48,4 @@ mod setup_terminal;
 mod telemetry;
 mod transcripts;
 mod users;
+mod workers;

@@ -56,6 +56,19 @@ impl Plan {
         Self { address, variables, arguments, within: Vec::new() }
     }
 
+    /// A worker on that database, beside whoever serves it; at its address it tells how it is.
+    pub(crate) fn worker(org: &Org, database: &str, lease: u32) -> Self {
+        let mut plan = Self::new(org, database);
+        let lease = lease.to_string();
+        let arguments = ["worker", "--listen", &plan.address, "--allow-loopback", "--every", "100000"];
+        plan.arguments = arguments
+            .into_iter()
+            .chain(["--sync-lease", &lease, "--database-url", database])
+            .map(str::to_owned)
+            .collect();
+        plan
+    }
+
     pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
         self.variables.insert(name.to_owned(), value.to_owned());
         self
@@ -86,7 +99,8 @@ impl Plan {
         let mut stdout = BufReader::new(process.stdout.take().unwrap());
         let mut line = String::new();
         stdout.read_line(&mut line).unwrap();
-        let ready = line.trim() == format!("tieline is ready at http://{}", self.address);
+        let ready = line.trim() == format!("tieline is ready at http://{}", self.address)
+            || line.starts_with("tieline works, ") && line.contains(&self.address);
         let mut node =
             Node { process, url: format!("http://{}", self.address), stdout: Some(stdout), stderr: Some(stderr) };
         if !ready {

@@ -161,6 +161,29 @@ pub(crate) struct TestOutcome {
     retryable: bool,
 }
 
+impl TestOutcome {
+    /// Why it was not taken.
+    pub(crate) fn reason(&self) -> Option<&str> {
+        self.reason.as_deref()
+    }
+}
+
+impl From<Outcome> for TestOutcome {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Delivered { status } => {
+                Self { delivered: true, status: Some(status), reason: None, retryable: false }
+            }
+            Outcome::Retry { reason, .. } => {
+                Self { delivered: false, status: None, reason: Some(reason), retryable: true }
+            }
+            Outcome::Failed { reason } | Outcome::Disable { reason } => {
+                Self { delivered: false, status: None, reason: Some(reason), retryable: false }
+            }
+        }
+    }
+}
+
 fn gone() -> Problem {
     Problem::not_found("alert channel")
 }
@@ -193,18 +216,23 @@ async fn checked(
                 return Err(misplaced("to"));
             }
             let Some(url) = url else { return Ok(None) };
-            let text = url.0.expose();
-            if text.chars().count() > LONGEST_URL {
-                return Err(Problem::invalid(format!("the URL is longer than {LONGEST_URL} characters"), ""));
-            }
-            let checked = service.ways().sender.check(text).await;
-            checked.map_err(|refused| Problem::invalid(refused.to_string(), refused.hint()))?;
-            Ok(Some(Secret::new(text)))
+            checked_url(service, url).await.map(Some)
         }
     }
 }
 
-fn signing_secret() -> Result<Secret, Problem> {
+/// The URL, if something may be sent there.
+pub(crate) async fn checked_url(service: &Service, url: &SecretText) -> Result<Secret, Problem> {
+    let text = url.0.expose();
+    if text.chars().count() > LONGEST_URL {
+        return Err(Problem::invalid(format!("the URL is longer than {LONGEST_URL} characters"), ""));
+    }
+    let checked = service.ways().sender.check(text).await;
+    checked.map_err(|refused| Problem::invalid(refused.to_string(), refused.hint()))?;
+    Ok(Secret::new(text))
+}
+
+pub(crate) fn signing_secret() -> Result<Secret, Problem> {
     let (_, text) = SigningSecret::generate().map_err(|e| Problem::internal("no secret could be made", &e))?;
     Ok(text)
 }
@@ -327,17 +355,7 @@ pub(crate) async fn test_channel(
     let setting = Setting::read(&channel, &sealed)?;
     let payload = message::test(&channel, service.now());
     let outcome = service.send_once(&channel, &setting, &message::id(Uuid::now_v7()), &payload).await;
-    let outcome = match outcome {
-        Outcome::Delivered { status } => {
-            TestOutcome { delivered: true, status: Some(status), reason: None, retryable: false }
-        }
-        Outcome::Retry { reason, .. } => {
-            TestOutcome { delivered: false, status: None, reason: Some(reason), retryable: true }
-        }
-        Outcome::Failed { reason } | Outcome::Disable { reason } => {
-            TestOutcome { delivered: false, status: None, reason: Some(reason), retryable: false }
-        }
-    };
+    let outcome = TestOutcome::from(outcome);
     caller.tenant.note_alert_channel(id, outcome.reason.as_deref(), service.now()).await?;
     Ok(Json(outcome))
 }

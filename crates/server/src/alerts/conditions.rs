@@ -126,6 +126,9 @@ impl Service {
     }
 
     async fn look_at(&self, tenant: &Tenant, integration: Integration) {
+        if let Err(error) = tenant.settle_record_webhooks(integration.id, self.now()).await {
+            tracing::error!(%error, "could not look after an integration's webhooks");
+        }
         let end = integration.config["certificate"]["not_after"].as_str().and_then(|text| text.parse().ok());
         if let Some(end) = end
             && let Err(error) = tenant.note_certificate(integration.id, end, self.now()).await

@@ -13,6 +13,7 @@ mod sending;
 mod setting;
 
 pub(crate) use conditions::Noted;
+pub(crate) use setting::{Setting, shown};
 
 use serde::{Deserialize, Serialize};
 use tieline_store::alerts::AlertKind;
@@ -33,6 +34,8 @@ pub(crate) enum KindName {
     ApiBudget,
     /// The certificate of the app's key ends soon.
     CertificateExpiry,
+    /// A webhook of changed records was switched off, for its receiver takes nothing.
+    WebhookFailure,
 }
 
 impl From<KindName> for AlertKind {
@@ -42,11 +45,12 @@ impl From<KindName> for AlertKind {
             KindName::SyncFailure => AlertKind::SyncFailure,
             KindName::ApiBudget => AlertKind::ApiBudget,
             KindName::CertificateExpiry => AlertKind::CertificateExpiry,
+            KindName::WebhookFailure => AlertKind::WebhookFailure,
         }
     }
 }
 
 /// 409: there are as many as there may be.
-fn full(what: &str, most: u32) -> Problem {
+pub(crate) fn full(what: &str, most: u32) -> Problem {
     Problem::conflict("limit_reached", format!("there are {most} {what} already"), "delete one that is not needed")
 }

@@ -3,8 +3,8 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use tieline_auth::Secret;
-use tieline_store::StoreError;
 use tieline_store::alerts::{AlertChannel, ChannelKind};
+use tieline_store::{StoreError, Uuid};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 /// How long messages are still signed with the secret before, too, so that a receiver has time to learn the new one.
@@ -12,7 +12,7 @@ const EXCHANGE: SignedDuration = SignedDuration::from_hours(24);
 
 /// All of where a channel leads, in clear. It prints nothing.
 #[derive(Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
-pub(super) struct Setting {
+pub(crate) struct Setting {
     /// URL of a webhook, or address of a person.
     to: String,
     /// What a webhook is signed with, the newest first.
@@ -29,36 +29,38 @@ struct Kept {
 
 impl Setting {
     /// Leads there, signed with this secret, if it is signed.
-    pub(super) fn new(to: &str, secret: Option<&Secret>) -> Self {
+    pub(crate) fn new(to: &str, secret: Option<&Secret>) -> Self {
         let kept = secret.map(|secret| Kept { secret: secret.expose().to_owned(), until: None });
         Self { to: to.to_owned(), secrets: kept.into_iter().collect() }
     }
 
     /// What was sealed.
-    pub(super) fn read(channel: &AlertChannel, bytes: &[u8]) -> Result<Self, StoreError> {
-        serde_json::from_slice(bytes).map_err(|_| StoreError::Sealed {
-            table: "alert_channels",
-            row: channel.id.to_string(),
-            reason: "it is not the JSON that was sealed",
-        })
+    pub(crate) fn read(channel: &AlertChannel, bytes: &[u8]) -> Result<Self, StoreError> {
+        Self::of("alert_channels", channel.id, bytes)
     }
 
-    pub(super) fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
+    /// The same of a row of this table.
+    pub(crate) fn of(table: &'static str, row: Uuid, bytes: &[u8]) -> Result<Self, StoreError> {
+        let reason = "it is not the JSON that was sealed";
+        serde_json::from_slice(bytes).map_err(|_| StoreError::Sealed { table, row: row.to_string(), reason })
+    }
+
+    pub(crate) fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
         Zeroizing::new(serde_json::to_vec(self).unwrap_or_default())
     }
 
-    pub(super) fn to(&self) -> Secret {
+    pub(crate) fn to(&self) -> Secret {
         Secret::new(self.to.as_str())
     }
 
     /// The same, leading elsewhere.
-    pub(super) fn lead_to(&mut self, to: &str) {
+    pub(crate) fn lead_to(&mut self, to: &str) {
         self.to.zeroize();
         to.clone_into(&mut self.to);
     }
 
     /// Signs with this secret from now on, and for a day with the one before, too.
-    pub(super) fn rotate(&mut self, secret: &Secret, now: Timestamp) {
+    pub(crate) fn rotate(&mut self, secret: &Secret, now: Timestamp) {
         self.secrets.retain(|kept| kept.until.is_none());
         for kept in &mut self.secrets {
             kept.until = Some(now.saturating_add(EXCHANGE).unwrap_or(now).as_second());
@@ -67,14 +69,14 @@ impl Setting {
     }
 
     /// What a message is signed with now.
-    pub(super) fn secrets(&self, now: Timestamp) -> Vec<Secret> {
+    pub(crate) fn secrets(&self, now: Timestamp) -> Vec<Secret> {
         let good = self.secrets.iter().filter(|kept| kept.until.is_none_or(|until| now.as_second() < until));
         good.map(|kept| Secret::new(kept.secret.as_str())).collect()
     }
 }
 
 /// What may be shown of where a channel leads: a webhook's host, a mail's address.
-pub(super) fn shown(kind: ChannelKind, to: &str) -> String {
+pub(crate) fn shown(kind: ChannelKind, to: &str) -> String {
     match kind {
         ChannelKind::Email => to.to_owned(),
         ChannelKind::Webhook | ChannelKind::Slack => {

@@ -251,7 +251,7 @@ pub(crate) struct Sent {
     csrf: String,
 }
 
-/// Runs now and goes back to the page; without script this is all there is to it. A long run goes on after the
+/// Asks for runs and goes back to the page; without script this is all there is to it. A long run goes on after the
 /// answer.
 pub(crate) async fn sync_now(
     page: Result<PageCaller, Redirect>,
@@ -267,9 +267,7 @@ pub(crate) async fn sync_now(
     if let Ok(signed_in) = caller.signed_in() {
         check_csrf(signed_in, &sent.csrf)?;
     }
-    let tenant = caller.tenant;
-    let run = tokio::spawn(async move { service.run_all_of(&tenant).await });
-    let _ = tokio::time::timeout(Duration::from_secs(5), run).await;
+    service.sync_now(&caller.tenant, Duration::from_secs(5)).await;
     Ok(Redirect::to("/").into_response())
 }
 

@@ -19,8 +19,12 @@ const RATE_LIMITED: &str = "tieline_rate_limited_total";
 const IMPORTS: &str = "tieline_imports_total";
 const IMPORT_ROWS: &str = "tieline_import_rows_total";
 const SYNC_RUNS: &str = "tieline_sync_runs_total";
+const SYNCS_WAITING: &str = "tieline_sync_queue_waiting";
+const SYNCS_RUNNING: &str = "tieline_sync_queue_running";
+const SYNCS_OLDEST: &str = "tieline_sync_queue_oldest_seconds";
 const NOTIFICATIONS: &str = "tieline_notifications_total";
 const ALERT_DELIVERIES: &str = "tieline_alert_deliveries_total";
+const RECORD_DELIVERIES: &str = "tieline_record_deliveries_total";
 const CONNECTIONS: &str = "tieline_database_connections";
 const CONNECTIONS_IDLE: &str = "tieline_database_connections_idle";
 const CONNECTIONS_LIMIT: &str = "tieline_database_connections_limit";
@@ -48,7 +52,10 @@ pub(super) fn describe() {
     describe_counter!(RATE_LIMITED, Unit::Count, "Requests refused for their number, by class of limit");
     describe_counter!(IMPORTS, Unit::Count, "Imports that ended, by outcome");
     describe_counter!(IMPORT_ROWS, Unit::Count, "Rows of imports, by outcome");
-    describe_counter!(SYNC_RUNS, Unit::Count, "Sync runs, by outcome: done, failed, or fenced (another node does it)");
+    describe_counter!(SYNC_RUNS, Unit::Count, "Sync runs that ended on this node, by outcome");
+    describe_gauge!(SYNCS_WAITING, Unit::Count, "Sync runs that are due or asked for, of all nodes");
+    describe_gauge!(SYNCS_RUNNING, Unit::Count, "Sync runs that a worker is at, of all nodes");
+    describe_gauge!(SYNCS_OLDEST, Unit::Seconds, "How long the oldest of those that are due has waited");
     describe_counter!(NOTIFICATIONS, Unit::Count, "Notifications raised and resolved on this node, by kind");
     describe_counter!(ALERT_DELIVERIES, Unit::Count, "Attempts at messages of alerts, by kind of channel and outcome");
     describe_gauge!(CONNECTIONS, Unit::Count, "Open connections to the database, by pool");
@@ -62,7 +69,7 @@ pub(super) fn describe() {
     describe_counter!(TOKEN_EVENTS, Unit::Count, "What happened to orgs' tokens, by event");
     counter!(LOGINS_BEGUN).increment(0);
     counter!(LOGINS_FINISHED).increment(0);
-    for outcome in ["done", "failed", "fenced"] {
+    for outcome in ["done", "failed", "paused_quota", "fenced", "gone", "taken_over", "given_back"] {
         counter!(SYNC_RUNS, "outcome" => outcome).increment(0);
     }
     for outcome in ["delivered", "put_off", "given_up"] {
@@ -136,7 +143,8 @@ pub fn import_rows(outcome: &'static str, rows: u64) {
     counter!(IMPORT_ROWS, "outcome" => outcome).increment(rows);
 }
 
-/// A sync run ended: `done`, `failed`, `fenced`.
+/// A sync run ended: `done`, `failed`, `paused_quota`, `fenced` (a run begun by hand has its checkpoint), `gone`, `taken_over` (by
+/// another worker), `given_back`.
 pub(crate) fn sync_run(outcome: &'static str) {
     counter!(SYNC_RUNS, "outcome" => outcome).increment(1);
 }
@@ -147,9 +155,22 @@ pub(crate) fn alert_delivery(channel: &'static str, outcome: &'static str) {
     counter!(ALERT_DELIVERIES, "channel" => channel, "outcome" => outcome).increment(1);
 }
 
+/// An attempt at a webhook of changed records ended: `delivered`, `put_off`, `given_up`.
+pub(crate) fn record_delivery(outcome: &'static str) {
+    counter!(RECORD_DELIVERIES, "outcome" => outcome).increment(1);
+}
+
 /// Spans were sent: `sent`, `refused` (by the receiver), `failed` (it was not reached).
 pub(super) fn trace_export(outcome: &'static str) {
     counter!(TRACE_EXPORTS, "outcome" => outcome).increment(1);
+}
+
+/// How the queue of sync runs stands.
+pub(super) fn sync_queue(state: &tieline_store::sync_work::QueueState, now: jiff::Timestamp) {
+    let count = |n: i64| u32::try_from(n).unwrap_or(u32::MAX);
+    gauge!(SYNCS_WAITING).set(count(state.waiting));
+    gauge!(SYNCS_RUNNING).set(count(state.running));
+    gauge!(SYNCS_OLDEST).set(state.oldest.map_or(0.0, |since| now.duration_since(since).as_secs_f64().max(0.0)));
 }
 
 /// What can be read at any time, read now.

@@ -77,6 +77,9 @@ pub(crate) fn routes() -> Router<Service> {
     Router::new().route("/metrics", get(scrape))
 }
 
+/// How long the database may take to say how the queue stands.
+const QUEUE_PATIENCE: Duration = Duration::from_secs(1);
+
 /// Gathers samples until dropped.
 pub(crate) async fn keep_small(service: Service) {
     let Some(metrics) = &service.settings().metrics else { return };
@@ -94,6 +97,11 @@ async fn scrape(State(service): State<Service>, request: Request) -> Response {
         return problem.into_response();
     }
     measures::read_now(service.store());
+    // A database that does not answer leaves the last ones standing: all else is to be seen just then.
+    let now = service.now();
+    if let Ok(Ok(state)) = tokio::time::timeout(QUEUE_PATIENCE, service.store().queue_state(now)).await {
+        measures::sync_queue(&state, now);
+    }
     ([(header::CONTENT_TYPE, TEXT_FORMAT)], metrics.render()).into_response()
 }
 

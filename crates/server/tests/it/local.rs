@@ -67,6 +67,8 @@ async fn a_login_that_fails_shows_on_the_page_and_a_loopback_org_is_refused_unle
         br#"{"SF_CLIENT_ID":"3MVG9","SF_REFRESH_TOKEN":"planted-refresh-token","SF_LOGIN_URL":"http://127.0.0.1:9"}"#;
     let now = "2026-06-01T12:00:00Z".parse().unwrap();
     service.store().own().save_integration("acme <b>", &Credentials::new(login.to_vec()), now).await.unwrap();
+    let worker = service.clone();
+    tokio::spawn(async move { worker.work_syncs().await });
     let (response, _) = ask(&service, "POST", "/sync", &[]).await;
     assert_eq!(response.status(), StatusCode::SEE_OTHER);
     let (_, page) = ask(&service, "GET", "/", &[]).await;

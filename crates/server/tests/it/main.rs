@@ -23,6 +23,7 @@ mod outbound;
 mod password_reset;
 mod personal_data;
 mod proxy;
+mod records;
 mod schemathesis;
 mod telemetry;
 mod world;

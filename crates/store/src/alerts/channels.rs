@@ -124,7 +124,7 @@ impl Tenant {
     }
 
     /// Whether a business has as many as it may. One at a time asks.
-    pub(super) async fn is_full(&self, tx: &mut Tx, count: &'static str, most: u32) -> Result<bool, StoreError> {
+    pub(crate) async fn is_full(&self, tx: &mut Tx, count: &'static str, most: u32) -> Result<bool, StoreError> {
         tx.query("SELECT id FROM businesses WHERE id = $1 FOR NO KEY UPDATE").bind(self.business()).optional().await?;
         let there: i64 = tx.query(count).bind(self.business()).value("n").await?;
         Ok(there >= i64::from(most))

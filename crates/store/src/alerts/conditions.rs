@@ -154,6 +154,31 @@ impl Tenant {
         Ok(())
     }
 
+    /// Tells that a webhook of an integration's records was switched off, in a transaction that holds the integration.
+    pub(crate) async fn raise_webhook_failure(
+        &self,
+        tx: &mut Tx,
+        integration: Uuid,
+        leads_to: &str,
+        reason: &str,
+        now: Timestamp,
+    ) -> Result<Changes, StoreError> {
+        let hint = "see to the receiver, then switch the webhook on: PATCH /api/webhooks/{id} {\"enabled\": true}; it goes on where it stopped";
+        let alarm = Alarm {
+            kind: AlertKind::WebhookFailure,
+            integration,
+            measure: 0,
+            severity: Severity::Error,
+            title: format!("the webhook to `{leads_to}` was switched off"),
+            detail: reason.to_owned(),
+            hint: hint.to_owned(),
+        };
+        let changes = self.weigh(tx, &alarm, now).await?;
+        let (event, detail) = (Event::WebhookDisabled, json!({"detail": reason, "hint": hint}));
+        write_log(tx, self.business(), Some(integration), event, Level::Error, &alarm.title, detail, now).await?;
+        Ok(changes)
+    }
+
     /// The integration held, with its name; none, if there is none in use.
     async fn look_at(&self, doing: &'static str, id: Uuid) -> Result<Option<(Tx, String)>, StoreError> {
         let mut tx = self.write(doing).await?;

@@ -46,12 +46,19 @@ pub enum AlertKind {
     ApiBudget,
     /// The certificate of the app's key ends soon.
     CertificateExpiry,
+    /// A webhook of changed records was switched off, for its receiver takes nothing.
+    WebhookFailure,
 }
 
 impl AlertKind {
     /// All of them.
-    pub const ALL: [AlertKind; 4] =
-        [AlertKind::AuthFailure, AlertKind::SyncFailure, AlertKind::ApiBudget, AlertKind::CertificateExpiry];
+    pub const ALL: [AlertKind; 5] = [
+        AlertKind::AuthFailure,
+        AlertKind::SyncFailure,
+        AlertKind::ApiBudget,
+        AlertKind::CertificateExpiry,
+        AlertKind::WebhookFailure,
+    ];
 
     /// Its name in the database and in the API.
     pub fn name(self) -> &'static str {
@@ -60,6 +67,7 @@ impl AlertKind {
             AlertKind::SyncFailure => "sync_failure",
             AlertKind::ApiBudget => "api_budget",
             AlertKind::CertificateExpiry => "certificate_expiry",
+            AlertKind::WebhookFailure => "webhook_failure",
         }
     }
 

@@ -189,6 +189,18 @@ actions! {
     AlertUpdated = "alert.updated",
     /// It was deleted.
     AlertDeleted = "alert.deleted",
+    /// A webhook of changed records was made.
+    RecordWebhookCreated = "record_webhook.created",
+    /// It changed.
+    RecordWebhookUpdated = "record_webhook.updated",
+    /// Somebody has set its position.
+    RecordWebhookRewound = "record_webhook.rewound",
+    /// The service has switched it off.
+    RecordWebhookDisabled = "record_webhook.disabled",
+    /// Its signing secret was replaced.
+    RecordWebhookKeyRotated = "record_webhook.key_rotated",
+    /// It was deleted.
+    RecordWebhookDeleted = "record_webhook.deleted",
     /// Somebody has seen a notification.
     AlertAcknowledged = "alert.acknowledged",
     /// The secret that signs webhooks was replaced.

@@ -117,7 +117,7 @@ pub struct NewMapping<'a> {
     pub definition: &'a Value,
 }
 
-const SELECT: &str =
+pub(crate) const SELECT: &str =
     "SELECT m.*, c.through, c.scan_stamp, c.scan_id, c.scan_until, c.verified_through, c.progress FROM mappings AS m
     JOIN mapping_checkpoints AS c ON c.mapping_id = m.id";
 
@@ -266,7 +266,7 @@ impl Tenant {
     }
 }
 
-fn mapping(row: &Row) -> Result<Mapping, StoreError> {
+pub(crate) fn mapping(row: &Row) -> Result<Mapping, StoreError> {
     let columns: Value = row.get("columns")?;
     let unreadable = |e: Box<dyn std::error::Error + Send + Sync>| {
         StoreError::doing("reading the mapping")(sqlx::Error::ColumnDecode { index: "columns".to_owned(), source: e })

@@ -71,6 +71,16 @@ impl Tenant {
         rows.iter().map(|row| row.get("id")).collect()
     }
 
+    /// How many records the table has, those that are gone too.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn count_rows(&self, mapping: &Mapping) -> Result<u64, StoreError> {
+        let mut tx = self.read("counting rows").await?;
+        let n: i64 = tx.query(format!("SELECT count(*) AS n FROM {}", quoted(mapping))).value("n").await?;
+        Ok(u64::try_from(n).unwrap_or_default())
+    }
+
     /// How many records the table shows as there.
     ///
     /// # Errors

@@ -28,17 +28,21 @@ fn type_of(kind: ColumnKind, postgres: bool) -> &'static str {
 pub(crate) fn create(table: &ObjectTable, business: Uuid, postgres: bool) -> Vec<String> {
     let name = quoted(table.name());
     // Ids are compared by byte, as the org and SQLite do it.
-    let (id, time) = if postgres { ("text COLLATE \"C\"", "timestamptz") } else { ("text", "text") };
+    let (id, time, change) =
+        if postgres { ("text COLLATE \"C\"", "timestamptz", "bigint") } else { ("text", "text", "integer") };
     let mut sql = format!("CREATE TABLE {name} (\"id\" {id} PRIMARY KEY NOT NULL");
     for column in table.columns() {
         let _ = write!(sql, ", {} {}", quoted(&column.name), type_of(column.kind, postgres));
     }
-    let _ = write!(sql, ", \"_stamp\" {time}, \"_deleted\" text, \"_master_id\" {id}, \"_synced_at\" {time} NOT NULL)");
+    let _ = write!(
+        sql,
+        ", \"_stamp\" {time}, \"_deleted\" text, \"_master_id\" {id}, \"_synced_at\" {time} NOT NULL, \"_change\" {change} NOT NULL)"
+    );
     if !postgres {
         sql.push_str(" STRICT");
     }
-    // For whoever reads what has changed since.
-    let index = format!("CREATE INDEX {} ON {name} (\"_synced_at\", \"id\")", index_name(table.name()));
+    // For whoever reads what has changed since: the cursor of the feed.
+    let index = format!("CREATE INDEX {} ON {name} (\"_change\", \"id\")", index_name(table.name()));
     let mut statements = vec![sql, index];
     if postgres {
         statements.extend([
@@ -87,5 +91,5 @@ pub(crate) fn drop_table(table: &str) -> String {
 fn index_name(table: &str) -> String {
     let digest = crate::digest::Digest::of(table);
     let short: String = digest.as_bytes().iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-    quoted(&format!("{}_since_{short}", &table[..table.len().min(40)]))
+    quoted(&format!("{}_feed_{short}", &table[..table.len().min(40)]))
 }

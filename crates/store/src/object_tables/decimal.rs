@@ -79,7 +79,7 @@ fn parts(text: &str) -> Option<(bool, Vec<u8>, i64)> {
 }
 
 /// The number as a double, if that keeps every digit of it. A double keeps fifteen.
-pub(super) fn exact(text: &str) -> Option<f64> {
+pub(crate) fn exact(text: &str) -> Option<f64> {
     let (_, digits, _) = parts(text)?;
     let significant = digits.iter().skip_while(|digit| **digit == 0).count();
     let trailing = digits.iter().rev().take_while(|digit| **digit == 0).count();
@@ -87,6 +87,21 @@ pub(super) fn exact(text: &str) -> Option<f64> {
         return None;
     }
     text.parse().ok().filter(|number: &f64| number.is_finite())
+}
+
+/// The number in plain digits: no exponent, no sign of plus, no zeros that say nothing.
+pub(crate) fn plain(text: &str) -> Option<String> {
+    let (negative, digits, point) = parts(text)?;
+    // Digits before the point; all of them are behind it where it is not positive.
+    let whole = usize::try_from(point).unwrap_or(0).min(digits.len());
+    let zeros = usize::try_from(-point).unwrap_or(0);
+    let text = |digits: &[u8]| digits.iter().map(|digit| char::from(b'0' + digit)).collect::<String>();
+    let (before, behind) = (text(&digits[..whole]), "0".repeat(zeros) + &text(&digits[whole..]));
+    let (before, behind) = (before.trim_start_matches('0'), behind.trim_end_matches('0'));
+    let before = if before.is_empty() { "0" } else { before };
+    let sign = if negative && !(before == "0" && behind.is_empty()) { "-" } else { "" };
+    let dot = if behind.is_empty() { "" } else { "." };
+    Some(format!("{sign}{before}{dot}{behind}"))
 }
 
 #[cfg(test)]
@@ -119,6 +134,22 @@ mod tests {
         for text in ["", "-", ".", "1,5", "NaN", "1e", "1e999999999", "0x10", "1 "] {
             assert!(!encode(text, &mut Vec::new()), "{text}");
         }
+    }
+
+    #[test]
+    fn plain_digits_say_the_same_number() {
+        for (text, expected) in [
+            ("007.50", "7.5"),
+            ("-.5", "-0.5"),
+            ("1.5E3", "1500"),
+            ("12e-4", "0.0012"),
+            ("+10", "10"),
+            ("0e5", "0"),
+            ("-0.0", "0"),
+        ] {
+            assert_eq!(plain(text).as_deref(), Some(expected), "{text}");
+        }
+        assert_eq!(plain("x"), None);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Tables for objects of an org, made while the program runs: one for each mapping that asks for one of its own.
 //!
-//! A table has the record's `id` as its key, a typed column for each mapped field, and four columns of ours, which begin
+//! A table has the record's `id` as its key, a typed column for each mapped field, and five columns of ours, which begin
 //! with an underscore as no mapped column may:
 //!
 //! | column | holds |
@@ -9,6 +9,11 @@
 //! | `_deleted` | null for a record that is there; else how it went: `deleted`, `merged`, `erased` or `hidden` |
 //! | `_master_id` | of a merged record: the one that stayed |
 //! | `_synced_at` | when this version was written here |
+//! | `_change` | number of the step that wrote it: what has a greater one was committed later |
+//!
+//! `_change` is what readers follow, for clocks jump. It is taken from the mapping's checkpoint (`changes`), whose row a step
+//! holds until its commit: a reader that sees a number sees all rows with smaller ones, and none with a smaller one comes
+//! later.
 //!
 //! Rows come in batches ([`Rows`]), many thousand a second, so they take another way into either database than the
 //! statements of the rest of this crate: PostgreSQL is given each column as one array, SQLite one prepared statement
@@ -18,7 +23,7 @@
 //! `written` (values as texts), `step` (rows, checkpoint and counters as one transaction).
 
 mod ddl;
-mod decimal;
+pub(crate) mod decimal;
 mod postgres;
 pub mod rows;
 mod sqlite;
@@ -34,3 +39,4 @@ pub use written::{date, moment, time};
 pub(crate) use ddl::{alter, create, drop_table};
 pub(crate) use sqlite::BulkWriter;
 pub(crate) use step::commit;
+pub(crate) use table::quoted;

@@ -12,7 +12,7 @@ use sqlx::{Arguments, Encode, Postgres, Type};
 use super::decimal;
 use super::rows::{Cell, Rows};
 use super::step::Kind;
-use super::table::{ColumnKind, ObjectTable, quoted};
+use super::table::{ColumnKind, NOT_COMPARED, OURS, ObjectTable, quoted};
 use crate::error::StoreError;
 use crate::runs::StepOutcome;
 use crate::sql::Tx;
@@ -172,14 +172,13 @@ pub(super) fn upsert(table: &ObjectTable) -> String {
     let kinds = kinds(table);
     let given: Vec<String> =
         kinds.iter().enumerate().map(|(n, kind)| format!("${}::{}[]", n + 1, oids(*kind).2)).collect();
-    let written = kinds.len() + 1;
-    // All but the last, which is when it was written, is compared.
-    let compared = &columns[1..columns.len() - 1];
+    let (written, change) = (kinds.len() + 1, kinds.len() + 2);
+    let compared = &columns[1..columns.len() - NOT_COMPARED];
     let list = |prefix: &str| compared.iter().map(|c| format!("{prefix}.{c}")).collect::<Vec<_>>().join(", ");
     let set: Vec<String> = columns[1..].iter().map(|c| format!("{c} = excluded.{c}")).collect();
     format!(
         "WITH put AS (
-             INSERT INTO {name} AS t ({all}) SELECT g.*, ${written} FROM unnest({arrays}) AS g
+             INSERT INTO {name} AS t ({all}) SELECT g.*, ${written}, ${change} FROM unnest({arrays}) AS g
              ON CONFLICT (\"id\") DO UPDATE SET {set}
              WHERE coalesce(excluded.\"_stamp\" >= t.\"_stamp\", true) AND ({new}) IS DISTINCT FROM ({old})
              RETURNING xmax = 0 AS fresh, \"_deleted\" IS NOT NULL AS gone)
@@ -200,23 +199,24 @@ pub(super) fn update(table: &ObjectTable, marks: bool) -> String {
     let kinds = kinds(table);
     let given: Vec<String> =
         kinds.iter().enumerate().map(|(n, kind)| format!("${}::{}[]", n + 1, oids(*kind).2)).collect();
-    // Behind the id stand the mapped columns, then stamp, deletion, master and time.
-    let last = columns.len() - 4;
+    // Behind the id stand the mapped columns, then stamp, deletion, master, time and number.
+    let last = columns.len() - OURS.len();
     let changed =
         if marks { [&columns[1..last], &columns[last + 1..last + 3]].concat() } else { columns[1..last].to_vec() };
     let list = |prefix: &str| changed.iter().map(|c| format!("{prefix}.{c}")).collect::<Vec<_>>().join(", ");
     let set: Vec<String> = changed.iter().map(|c| format!("{c} = g.{c}")).collect();
     format!(
         "WITH put AS (
-             UPDATE {name} AS t SET {set}, \"_synced_at\" = ${written} FROM unnest({arrays}) AS g ({given})
+             UPDATE {name} AS t SET {set}, \"_synced_at\" = ${written}, \"_change\" = ${change} FROM unnest({arrays}) AS g ({given})
              WHERE t.\"id\" = g.\"id\" AND coalesce(g.\"_stamp\" >= t.\"_stamp\", true)
                  AND ROW({new}) IS DISTINCT FROM ROW({old})
              RETURNING t.\"_deleted\" IS NOT NULL AS gone)
          SELECT 0::bigint AS inserted, count(*) AS updated, count(*) FILTER (WHERE gone) AS deleted FROM put",
         set = set.join(", "),
         written = kinds.len() + 1,
+        change = kinds.len() + 2,
         arrays = given.join(", "),
-        given = columns[..columns.len() - 1].join(", "),
+        given = columns[..columns.len() - NOT_COMPARED].join(", "),
         new = list("g"),
         old = list("t"),
     )
@@ -228,13 +228,14 @@ fn kinds(table: &ObjectTable) -> Vec<ColumnKind> {
     std::iter::once(ColumnKind::Text).chain(own).chain(ours).collect()
 }
 
-/// Writes a batch within a transaction.
+/// Writes a batch within a transaction, as the change of that number.
 pub(super) async fn write(
     tx: &mut Tx,
     kind: Kind,
     table: &ObjectTable,
     rows: &Rows,
     now: jiff::Timestamp,
+    change: i64,
 ) -> Result<StepOutcome, StoreError> {
     if kind == Kind::Nothing {
         return Ok(StepOutcome::default());
@@ -250,6 +251,7 @@ pub(super) async fn write(
         arguments.add(array).map_err(sqlx::Error::Encode).map_err(StoreError::doing("encoding rows"))?;
     }
     arguments.add(crate::sql::PgTime(now)).map_err(sqlx::Error::Encode).map_err(StoreError::doing("encoding rows"))?;
+    arguments.add(change).map_err(sqlx::Error::Encode).map_err(StoreError::doing("encoding rows"))?;
     let statement = if kind == Kind::Whole { upsert(table) } else { update(table, kind == Kind::Marks) };
     let row = tx.postgres_row(statement, arguments).await?;
     let count = |name: &str| row.get::<i64>(name).map(|n| u64::try_from(n).unwrap_or_default());

@@ -74,11 +74,11 @@ impl Rows {
         Self { width, ..Self::default() }
     }
 
-    /// The same, with room for so many rows that have so many bytes of text together.
+    /// The same, with room for so many rows with so many bytes of text in all.
     pub fn with_capacity(width: usize, rows: usize, text: usize) -> Self {
         Self {
             width,
-            cells: Vec::with_capacity(rows * width),
+            cells: Vec::with_capacity(width * rows),
             text: String::with_capacity(text),
             records: Vec::with_capacity(rows),
         }
@@ -171,7 +171,8 @@ impl Rows {
         &self.text[start..end]
     }
 
-    pub(super) fn master(&self, row: usize) -> Option<&str> {
+    /// The record into which this one went.
+    pub fn master(&self, row: usize) -> Option<&str> {
         self.records[row].master.clone().map(|range| &self.text[range])
     }
 
@@ -225,6 +226,14 @@ impl Row<'_> {
     /// A truth value.
     pub fn bool(&mut self, column: usize, truth: bool) {
         self.rows.cells[self.cells + column] = Cell::Bool(truth);
+    }
+
+    /// A cell of another batch.
+    pub fn copy(&mut self, column: usize, from: &Rows, row: usize, from_column: usize) {
+        match from.cell(row, from_column) {
+            Cell::Text(start, end) => self.text(column, from.slice(start, end)),
+            other => self.rows.cells[self.cells + column] = other,
+        }
     }
 
     /// Nothing, where something stood.

@@ -13,7 +13,7 @@ use rusqlite::{CachedStatement, Connection, Statement, ToSql};
 
 use super::rows::{Cell, Rows};
 use super::step::Kind;
-use super::table::{ColumnKind, ObjectTable, quoted};
+use super::table::{ColumnKind, NOT_COMPARED, OURS, ObjectTable, quoted};
 use super::written::{date, moment, time, write_moment};
 use super::{Deletion, decimal};
 use crate::error::StoreError;
@@ -40,11 +40,13 @@ pub(crate) struct Beside {
 pub(crate) struct Batch {
     /// The first of them must touch one row, or nothing is done.
     pub(crate) before: Vec<Beside>,
+    /// Asks for the number of this change.
+    pub(crate) change: Beside,
     /// With the columns that the rows have.
     pub(crate) table: Arc<ObjectTable>,
     pub(crate) rows: Rows,
     pub(crate) kind: Kind,
-    pub(crate) after: Box<dyn FnOnce(StepOutcome) -> Vec<Beside> + Send>,
+    pub(crate) after: Box<dyn FnOnce(StepOutcome, i64) -> Vec<Beside> + Send>,
     pub(crate) now: Timestamp,
 }
 
@@ -141,12 +143,13 @@ fn write(connection: &mut Connection, batch: Batch) -> rusqlite::Result<Written>
             return Ok((batch.rows, None));
         }
     }
+    let change = number(&transaction, &batch.change)?;
     let outcome = match batch.kind {
-        Kind::Whole => rows(&transaction, &batch.table, &batch.rows, batch.now)?,
-        Kind::Cells | Kind::Marks => cells(&transaction, &batch, batch.kind == Kind::Marks)?,
+        Kind::Whole => rows(&transaction, &batch.table, &batch.rows, batch.now, change)?,
+        Kind::Cells | Kind::Marks => cells(&transaction, &batch, change, batch.kind == Kind::Marks)?,
         Kind::Nothing => StepOutcome::default(),
     };
-    for beside in (batch.after)(outcome) {
+    for beside in (batch.after)(outcome, change) {
         run(&transaction, &beside)?;
     }
     transaction.commit()?;
@@ -155,6 +158,17 @@ fn write(connection: &mut Connection, batch: Batch) -> rusqlite::Result<Written>
 
 /// All of it is the service's own work: which business it is stands in each statement.
 fn run(connection: &Connection, beside: &Beside) -> rusqlite::Result<usize> {
+    prepared(connection, beside)?.raw_execute()
+}
+
+/// The one number that a statement answers.
+fn number(connection: &Connection, beside: &Beside) -> rusqlite::Result<i64> {
+    let mut statement = prepared(connection, beside)?;
+    let mut rows = statement.raw_query();
+    rows.next()?.ok_or(rusqlite::Error::QueryReturnedNoRows)?.get(0)
+}
+
+fn prepared<'c>(connection: &'c Connection, beside: &Beside) -> rusqlite::Result<rusqlite::CachedStatement<'c>> {
     let mut statement = connection.prepare_cached(&for_sqlite(beside.sql, &Scope::System))?;
     // The parameter `$n` has its number by its place of first appearance, and not by its name.
     for (n, value) in beside.values.iter().enumerate() {
@@ -162,15 +176,21 @@ fn run(connection: &Connection, beside: &Beside) -> rusqlite::Result<usize> {
             statement.raw_bind_parameter(index, value.for_rusqlite())?;
         }
     }
-    statement.raw_execute()
+    Ok(statement)
 }
 
 /// New rows by one statement; a row that is there already by another, if it is older or different.
-fn rows(connection: &Connection, table: &ObjectTable, rows: &Rows, now: Timestamp) -> rusqlite::Result<StepOutcome> {
+fn rows(
+    connection: &Connection,
+    table: &ObjectTable,
+    rows: &Rows,
+    now: Timestamp,
+    change: i64,
+) -> rusqlite::Result<StepOutcome> {
     let (insert, update) = statements(table);
     let now = moment(now.as_millisecond());
-    let mut insert = Bound::new(connection.prepare_cached(&insert)?, table, &now, true)?;
-    let mut update = Bound::new(connection.prepare_cached(&update)?, table, &now, true)?;
+    let mut insert = Bound::new(connection.prepare_cached(&insert)?, table, (&now, change), true)?;
+    let mut update = Bound::new(connection.prepare_cached(&update)?, table, (&now, change), true)?;
     let mut outcome = StepOutcome::default();
     for row in rows.each_once() {
         let touched = if insert.run(rows, row)? {
@@ -187,25 +207,26 @@ fn rows(connection: &Connection, table: &ObjectTable, rows: &Rows, now: Timestam
 }
 
 /// Some columns of rows that are there in no newer version.
-fn cells(connection: &Connection, batch: &Batch, marks: bool) -> rusqlite::Result<StepOutcome> {
+fn cells(connection: &Connection, batch: &Batch, change: i64, marks: bool) -> rusqlite::Result<StepOutcome> {
     let table = &batch.table;
     let columns = table.quoted_columns();
-    let last = columns.len() - 4;
+    let last = columns.len() - OURS.len();
     let changed: Vec<usize> = if marks { (1..last).chain([last + 1, last + 2]).collect() } else { (1..last).collect() };
     let set: Vec<String> = changed.iter().map(|n| format!("{} = ?{}", columns[*n], n + 1)).collect();
     let list = |of: &dyn Fn(usize) -> String| changed.iter().map(|n| of(*n)).collect::<Vec<_>>().join(", ");
     let update = format!(
-        "UPDATE main.{} SET {}, \"_synced_at\" = ?{} WHERE \"id\" = ?1 AND coalesce(?{} >= \"_stamp\", true)
+        "UPDATE main.{} SET {}, \"_synced_at\" = ?{}, \"_change\" = ?{} WHERE \"id\" = ?1 AND coalesce(?{} >= \"_stamp\", true)
          AND ({}) IS NOT ({})",
         quoted(table.name()),
         set.join(", "),
+        columns.len() - 1,
         columns.len(),
         last + 1,
         list(&|n| format!("?{}", n + 1)),
         list(&|n| columns[n].clone()),
     );
     let now = moment(batch.now.as_millisecond());
-    let mut update = Bound::new(connection.prepare_cached(&update)?, table, &now, marks)?;
+    let mut update = Bound::new(connection.prepare_cached(&update)?, table, (&now, change), marks)?;
     let mut outcome = StepOutcome::default();
     for row in batch.rows.each_once() {
         let updated = update.run(&batch.rows, row)?;
@@ -232,10 +253,12 @@ impl<'c, 't> Bound<'c, 't> {
     fn new(
         mut statement: CachedStatement<'c>,
         table: &'t ObjectTable,
-        now: &str,
+        (now, change): (&str, i64),
         marks: bool,
     ) -> rusqlite::Result<Self> {
-        statement.raw_bind_parameter(table.columns().len() + 5, now)?;
+        let last = 1 + table.columns().len() + OURS.len();
+        statement.raw_bind_parameter(last - 1, now)?;
+        statement.raw_bind_parameter(last, change)?;
         Ok(Self { statement, table, marks, marked: true, text: String::with_capacity(24) })
     }
 
@@ -287,8 +310,8 @@ fn statements(table: &ObjectTable) -> (String, String) {
         places.join(", ")
     );
     let set: Vec<String> = columns[1..].iter().zip(&places[1..]).map(|(c, p)| format!("{c} = {p}")).collect();
-    let compared = 1..last - 1;
-    let stamp = &places[last - 4];
+    let compared = 1..last - NOT_COMPARED;
+    let stamp = &places[last - OURS.len()];
     let update = format!(
         "UPDATE main.{name} SET {} WHERE \"id\" = ?1 AND coalesce({stamp} >= \"_stamp\", true)
          AND ({}) IS NOT ({})",

@@ -65,24 +65,48 @@ fn stand(run: &Run, mapping: &Mapping, step: &MappingStep<'_>) -> Beside {
     }
 }
 
-fn count(run: &Run, step: &MappingStep<'_>) -> impl FnOnce(StepOutcome) -> Beside + Send + use<> {
-    let (id, spent) = (run.id, step.spent);
+/// The number that this step's rows get, if it changes any. The checkpoint's row is held from its move to the commit: the
+/// next step waits for it, so that numbers are committed in their order, and one that came to nothing is taken again by
+/// the next.
+fn next_change(mapping: &Mapping) -> Beside {
+    Beside {
+        sql: "SELECT changes + 1 AS change FROM mapping_checkpoints WHERE mapping_id = $1",
+        values: vec![mapping.id.into()],
+    }
+}
+
+/// What is written behind the rows: the run's counters, and the number, if a row has it.
+fn count(
+    run: &Run,
+    mapping: &Mapping,
+    step: &MappingStep<'_>,
+) -> impl FnOnce(StepOutcome, i64) -> Vec<Beside> + Send + use<> {
+    let (run, mapping, spent) = (run.id, mapping.id, step.spent);
     let number = |n: u64| Value::from(i64::try_from(n).unwrap_or(i64::MAX));
-    move |outcome| Beside {
-        sql: "UPDATE runs SET rows_read = rows_read + $1, inserted = inserted + $2, updated = updated + $3,
-              deleted = deleted + $4, api_calls = api_calls + $5, bytes = bytes + $6, drift_found = drift_found + $7,
-              failed_cells = failed_cells + $8 WHERE id = $9",
-        values: vec![
-            number(spent.read),
-            number(outcome.inserted),
-            number(outcome.updated),
-            number(outcome.deleted),
-            number(spent.api_calls),
-            number(spent.bytes),
-            number(spent.drift_found),
-            number(spent.failed_cells),
-            id.into(),
-        ],
+    move |outcome, change| {
+        let touched = outcome.inserted + outcome.updated > 0;
+        let counters = Beside {
+            sql: "UPDATE runs SET rows_read = rows_read + $1, inserted = inserted + $2, updated = updated + $3,
+                  deleted = deleted + $4, api_calls = api_calls + $5, bytes = bytes + $6, drift_found = drift_found + $7,
+                  failed_cells = failed_cells + $8, last_change = coalesce($9, last_change) WHERE id = $10",
+            values: vec![
+                number(spent.read),
+                number(outcome.inserted),
+                number(outcome.updated),
+                number(outcome.deleted),
+                number(spent.api_calls),
+                number(spent.bytes),
+                number(spent.drift_found),
+                number(spent.failed_cells),
+                touched.then_some(change).into(),
+                run.into(),
+            ],
+        };
+        let taken = Beside {
+            sql: "UPDATE mapping_checkpoints SET changes = $1 WHERE mapping_id = $2",
+            values: vec![change.into(), mapping.into()],
+        };
+        std::iter::once(counters).chain(touched.then_some(taken)).collect()
     }
 }
 
@@ -126,7 +150,8 @@ pub(crate) async fn commit(
     now: Timestamp,
 ) -> Result<(Rows, StepOutcome), StoreError> {
     let fenced = || StoreError::Fenced { run: run.id.to_string() };
-    let (stand, count, errors) = (stand(run, mapping, &step), count(run, &step), errors(run, mapping, &step, now));
+    let (stand, count, errors) =
+        (stand(run, mapping, &step), count(run, mapping, &step), errors(run, mapping, &step, now));
     let (table, kind) = match step.change {
         _ if step.rows.is_empty() || step.change.is_nothing() => (mapping.table.clone(), Kind::Nothing),
         Change::Rows => (mapping.table.clone(), Kind::Whole),
@@ -137,8 +162,9 @@ pub(crate) async fn commit(
         Database::Sqlite { writer, bulk, .. } => {
             // Whoever holds it is the one that writes.
             let turn = writer.acquire().await.map_err(StoreError::doing("writing rows"))?;
-            let after = Box::new(move |outcome| errors.into_iter().chain([count(outcome)]).collect());
-            let batch = Batch { before: vec![stand], table, rows: step.rows, kind, after, now };
+            let after = Box::new(move |outcome, change| errors.into_iter().chain(count(outcome, change)).collect());
+            let before = vec![stand];
+            let batch = Batch { before, change: next_change(mapping), table, rows: step.rows, kind, after, now };
             let (rows, outcome) = bulk.write(batch).await?;
             drop(turn);
             (rows, outcome.ok_or_else(fenced)?)
@@ -149,14 +175,19 @@ pub(crate) async fn commit(
             if tx.query(stand.sql).bind_all(stand.values).execute().await? != 1 {
                 return Err(fenced());
             }
-            let outcome = postgres::write(&mut tx, kind, &table, &step.rows, now).await?;
-            for statement in errors.into_iter().chain([count(outcome)]) {
+            let next = next_change(mapping);
+            let change = tx.query(next.sql).bind_all(next.values).value("change").await?;
+            let outcome = postgres::write(&mut tx, kind, &table, &step.rows, now, change).await?;
+            for statement in errors.into_iter().chain(count(outcome, change)) {
                 tx.query(statement.sql).bind_all(statement.values).execute().await?;
             }
             tx.commit().await?;
             (step.rows, outcome)
         }
     };
+    if outcome.inserted + outcome.updated > 0 {
+        tenant.store().records().ring();
+    }
     rows.clear();
     Ok((rows, outcome))
 }

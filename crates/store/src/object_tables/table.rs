@@ -135,7 +135,7 @@ impl ObjectTable {
         Self { name: self.name.clone(), columns: columns.iter().map(|n| self.columns[*n].clone()).collect() }
     }
 
-    /// Name and columns as SQL has them: `"accounts"`, and `"id", …, "_synced_at"` with ours around.
+    /// Name and columns as SQL has them: `"accounts"`, and `"id", …, "_change"` with ours around.
     pub(super) fn quoted_columns(&self) -> Vec<String> {
         let own = self.columns.iter().map(|column| quoted(&column.name));
         std::iter::once(quoted("id")).chain(own).chain(OURS.map(quoted)).collect()
@@ -143,10 +143,13 @@ impl ObjectTable {
 }
 
 /// Our columns behind the mapped ones, in the order in which they are written.
-pub(super) const OURS: [&str; 4] = ["_stamp", "_deleted", "_master_id", "_synced_at"];
+pub(super) const OURS: [&str; 5] = ["_stamp", "_deleted", "_master_id", "_synced_at", "_change"];
+
+/// Those at the end that say when a row was written, and not what it is: they are not compared.
+pub(super) const NOT_COMPARED: usize = 2;
 
 /// A name that was checked, as an identifier of SQL.
-pub(super) fn quoted(name: &str) -> String {
+pub(crate) fn quoted(name: &str) -> String {
     format!("\"{name}\"")
 }
 

@@ -14,6 +14,7 @@ use crate::alerts::AlertSignals;
 use crate::audit::Actor;
 use crate::error::StoreError;
 use crate::keys::Keys;
+use crate::records::RecordSignals;
 use crate::sql::{Access, Database, Scope, Tx};
 
 /// The business that a database with one owner belongs to.
@@ -35,6 +36,7 @@ struct Inner {
     keys: Keys,
     place: Place,
     alerts: AlertSignals,
+    records: RecordSignals,
 }
 
 #[derive(Debug)]
@@ -95,8 +97,7 @@ impl Store {
     }
 
     async fn sqlite(path: &Path, database: Database, keys: Keys) -> Result<Self, StoreError> {
-        Self::opened(Inner { database, keys, place: Place::File(path.to_owned()), alerts: AlertSignals::default() })
-            .await
+        Self::opened(database, keys, Place::File(path.to_owned())).await
     }
 
     /// Connects to PostgreSQL (14 or later) by `postgres://user:password@host/database`, and brings its schema up to
@@ -110,7 +111,7 @@ impl Store {
     pub async fn connect(url: &str, ring: Keyring) -> Result<Self, StoreError> {
         let (database, place) = postgres::prepared(url).await?;
         let keys = Keys::new(ring, Vec::new());
-        Self::opened(Inner { database, keys, place: Place::Server(place), alerts: AlertSignals::default() }).await
+        Self::opened(database, keys, Place::Server(place)).await
     }
 
     /// Opens either kind (a path, or a URL of PostgreSQL) with data keys that keep other times: for tests of what a
@@ -123,16 +124,16 @@ impl Store {
         let keys = Keys::with(opened, Vec::new());
         if place.starts_with("postgres:") {
             let (database, place) = postgres::prepared(place).await?;
-            let alerts = AlertSignals::default();
-            return Self::opened(Inner { database, keys, place: Place::Server(place), alerts }).await;
+            return Self::opened(database, keys, Place::Server(place)).await;
         }
         let path = Path::new(place);
         let prepared = sqlite::prepared(path).await?;
         Self::sqlite(path, prepared.database, keys).await
     }
 
-    async fn opened(inner: Inner) -> Result<Self, StoreError> {
-        let store = Self(Arc::new(inner));
+    async fn opened(database: Database, keys: Keys, place: Place) -> Result<Self, StoreError> {
+        let (alerts, records) = (AlertSignals::default(), RecordSignals::default());
+        let store = Self(Arc::new(Inner { database, keys, place, alerts, records }));
         store.check_keys().await?;
         let mut tx = store.write("preparing the database").await?;
         tx.query("INSERT INTO businesses (id, name, created_at) VALUES ($1, 'own', $2) ON CONFLICT DO NOTHING")
@@ -185,6 +186,11 @@ impl Store {
     /// What this process has changed of alerts, and the bell for whoever sends them.
     pub fn alerts(&self) -> &AlertSignals {
         &self.0.alerts
+    }
+
+    /// The bell for whoever sends webhooks of changed records.
+    pub fn records(&self) -> &RecordSignals {
+        &self.0.records
     }
 
     /// A writing transaction of the service itself.

@@ -68,7 +68,8 @@ pub(super) async fn prepared(path: &Path) -> Result<Prepared, StoreError> {
     };
     let options = options.create_if_missing(false);
     let writer = pool(1).connect_with(options.clone()).await.map_err(failed)?;
-    let reader = pool(READERS).connect_with(options).await.map_err(failed)?;
+    // Those that read have no page to keep until it is written: SQLite's own 2 MB, four times.
+    let reader = pool(READERS).connect_with(options.pragma("cache_size", "-2000")).await.map_err(failed)?;
     Ok(Prepared {
         database: Database::Sqlite { writer, reader, bulk: BulkWriter::new(path.to_owned()) },
         holds_credentials: sealed > 0,

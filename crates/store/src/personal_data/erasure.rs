@@ -14,8 +14,14 @@ use crate::pages::{Cursor, Page};
 use crate::sql::{Row, Tx, Value};
 
 /// Columns with words for people, which may quote a person: they are emptied where they do.
-const WORDS: [(&str, &str); 4] =
-    [("imports", "error"), ("imports", "idempotency_key"), ("runs", "error"), ("integrations", "status_reason")];
+const WORDS: [(&str, &str); 6] = [
+    ("imports", "error"),
+    ("imports", "idempotency_key"),
+    ("runs", "error"),
+    ("integrations", "status_reason"),
+    ("record_webhooks", "last_error"),
+    ("record_webhooks", "disabled_reason"),
+];
 
 /// Rows of one statement.
 const CHUNK: usize = 500;

@@ -4,6 +4,8 @@ use std::pin::Pin;
 
 use serde_json::json;
 use tieline_store::audit::{Action, Actor, AuditEntry, AuditFilter, Entry};
+use tieline_store::mappings::Mapping;
+use tieline_store::records::{NewRecordWebhook, Rewind, WebhookChange};
 use tieline_store::{
     Connected, Credentials, Digest, Integration, Invited, NewAccess, NewApiKey, NewUser, Role, Session, StoreError,
     Tenant, Uuid,
@@ -32,6 +34,8 @@ struct Scene {
     import: Uuid,
     failed_import: Uuid,
     session: Session,
+    mapping: Mapping,
+    webhook: Uuid,
 }
 
 const ADDRESS: &str = "192.0.2.7";
@@ -58,7 +62,21 @@ async fn scene(db: &Db) -> Scene {
     let key = tenant.create_api_key(&new, now()).await.unwrap().id;
     let session = session(owner.id);
     db.store.begin_session(Digest::of("s"), &session, "password").await.unwrap();
-    Scene { owner: owner.id, member, tenant, integration, key, invitation, import, failed_import, session }
+    let mapping = crate::object_tables::mapped(&tenant, integration.id, "accounts", &[]).await;
+    let webhook = crate::records::webhook(&tenant, &mapping, false).await.id;
+    Scene {
+        owner: owner.id,
+        member,
+        tenant,
+        integration,
+        key,
+        invitation,
+        import,
+        failed_import,
+        session,
+        mapping,
+        webhook,
+    }
 }
 
 fn session(user_id: Uuid) -> Session {
@@ -107,6 +125,18 @@ fn changes<'a>(db: &'a Db, s: &'a Scene) -> Vec<(&'static str, Begin<'a>)> {
         change!("import.created", async { t.create_import(&asked(id, &ids(3..5)), now()).await }),
         change!("import.cancelled", t.cancel_import(s.import, now())),
         change!("import.retried", t.retry_import(s.failed_import, now())),
+        change!("record_webhook.created", async {
+            let (shown, setting) = ("hooks.example", b"x".as_slice());
+            let new = NewRecordWebhook { shown, setting, fields: None, include_records: false, from_beginning: false };
+            t.create_record_webhook(&s.mapping, &new, 100, now()).await
+        }),
+        change!("record_webhook.updated", async {
+            let change = WebhookChange { include_records: Some(true), ..WebhookChange::default() };
+            t.update_record_webhook(s.webhook, &change, now()).await
+        }),
+        change!("record_webhook.rewound", t.rewind_record_webhook(s.webhook, &Rewind::Beginning, now())),
+        change!("record_webhook.key_rotated", t.rotate_record_webhook_secret(s.webhook, b"y", now())),
+        change!("record_webhook.deleted", t.delete_record_webhook(s.webhook, now())),
         change!("connection.revoked", t.end_all_access(now())),
         change!("connection.disconnected", async {
             let now_there = t.integration(id).await?.unwrap();
@@ -208,6 +238,7 @@ async fn rows(db: &Db) -> Vec<String> {
         ("login_attempts", "id"),
         ("imports", "id, state"),
         ("import_rows", "import_id, position"),
+        ("record_webhooks", "id, include_records, rewinds, position_change, fence"),
         ("audit_chains", "business_id, head_position"),
     ] {
         let columns: Vec<_> = columns.split(", ").map(|c| format!("coalesce(cast({c} AS text), '')")).collect();

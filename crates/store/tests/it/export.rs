@@ -75,8 +75,9 @@ async fn all_of_a_business_is_exported_and_nothing_secret(db: Db) {
     crate::deletion::fill(&db, &tenant).await;
     let exported = lines(&tenant).await;
     for table in tenancy::tables_of_tenants().chain(["users"]) {
-        let is_secret = ["data_keys", "integration_tokens", "login_attempts", "erasure_keys", "mapping_checkpoints"]
-            .contains(&table);
+        let is_secret =
+            ["data_keys", "integration_tokens", "login_attempts", "erasure_keys", "mapping_checkpoints", "sync_turns"]
+                .contains(&table);
         assert_eq!(exported.contains_key(table), !is_secret, "{table}");
     }
     assert_eq!(exported["users"][0]["email"], "owner@example.com");
@@ -99,6 +100,7 @@ async fn all_of_a_business_is_exported_and_nothing_secret(db: Db) {
         ("login_attempts", "sealed"),
         ("data_keys", "wrapped"),
         ("erasure_keys", "sealed"),
+        ("record_webhooks", "setting"),
         ("api_keys", "key_hash"),
         ("invitations", "token_hash"),
     ] {

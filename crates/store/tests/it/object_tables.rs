@@ -33,12 +33,12 @@ pub(crate) async fn mapped(tenant: &Tenant, integration: Uuid, table: &str, colu
     tenant.create_mapping(integration, &new, now()).await.unwrap()
 }
 
-fn checkpoint(second: i64) -> Checkpoint {
+pub(crate) fn checkpoint(second: i64) -> Checkpoint {
     let position = Position { stamp: Timestamp::from_second(second).unwrap(), id: "x".to_owned() };
     Checkpoint { through: None, scan: Some((position, Timestamp::from_second(second + 1).unwrap())) }
 }
 
-fn named(rows: &mut Rows, id: &str, stamp: Option<i64>, name: &str) {
+pub(crate) fn named(rows: &mut Rows, id: &str, stamp: Option<i64>, name: &str) {
     let mut row = rows.row();
     row.text(0, name);
     row.end(id, stamp.map(|second| second * 1_000), None, None);
@@ -58,7 +58,7 @@ async fn change(
     tenant.commit_rows(run, mapping, step, now()).await.map(|(_, outcome)| outcome)
 }
 
-async fn written(
+pub(crate) async fn written(
     tenant: &Tenant,
     run: &Run,
     mapping: &Mapping,
@@ -73,7 +73,7 @@ async fn commit(tenant: &Tenant, run: &Run, mapping: &Mapping, rows: Rows) -> (u
     (outcome.inserted, outcome.updated, outcome.deleted)
 }
 
-const NAMES: [(&str, ColumnKind); 1] = [("name", ColumnKind::Text)];
+pub(crate) const NAMES: [(&str, ColumnKind); 1] = [("name", ColumnKind::Text)];
 
 async fn every_kind_of_value_is_kept_as_it_is(db: Db) {
     let (tenant, integration) = (db.store.own(), db.integration().await);
@@ -138,7 +138,7 @@ async fn every_kind_of_value_is_kept_as_it_is(db: Db) {
         assert_eq!(
             db.raw.texts(kinds).await,
             [
-                "text text bigint numeric boolean date timestamp with time zone time without time zone jsonb timestamp with time zone text text timestamp with time zone"
+                "text text bigint numeric boolean date timestamp with time zone time without time zone jsonb timestamp with time zone text text timestamp with time zone bigint"
             ]
         );
     }
@@ -272,7 +272,7 @@ async fn a_table_is_its_businesss_own(db: Db) {
         let theirs = mappings[1].table.name();
         assert_eq!(own.sql(&format!("SELECT * FROM {theirs}")).await.unwrap(), 0);
         assert_eq!(own.sql(&format!("DELETE FROM {theirs}")).await.unwrap(), 0);
-        let insert = format!("INSERT INTO {theirs} (id, _synced_at) VALUES ('x', now())");
+        let insert = format!("INSERT INTO {theirs} (id, _synced_at, _change) VALUES ('x', now(), 1)");
         assert!(own.sql(&insert).await.is_err());
     }
     assert!(other.delete_mapping(&mappings[1]).await.unwrap());

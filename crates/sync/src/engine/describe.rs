@@ -14,9 +14,10 @@ use tieline_store::mappings::{Mapping, MappingState, NewMapping, TableChange};
 use tieline_store::object_tables::Column;
 use tieline_store::{Tenant, Uuid};
 
+use super::pages::Reading;
 use super::work::Work;
 use crate::error::SyncError;
-use crate::mapping::{Decoder, Definition, Describes, Flaw, MappingError, Plan};
+use crate::mapping::{Definition, Describes, Flaw, MappingError, Plan};
 
 /// Makes a mapping and its table, after holding it against the org.
 ///
@@ -77,8 +78,8 @@ impl Work<'_> {
                 Err(error) => return Err(error.into()),
             }
         };
-        self.decoder = Decoder::new(&plan);
         self.plan = Arc::new(plan);
+        self.reading = Reading::new(self.plan.clone(), self.engine.care.longest_query);
         Ok(())
     }
 

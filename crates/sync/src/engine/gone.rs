@@ -6,18 +6,16 @@
 use std::collections::HashSet;
 
 use jiff::{SignedDuration, Timestamp};
-use tieline_client::{ClientError, soql};
+use tieline_client::ClientError;
 use tieline_store::object_tables::{Deletion, Rows};
 
-use super::poll::select;
+use super::pages::{IDS, among};
 use super::work::{Batch, Kind, Work};
 use crate::error::SyncError;
 use crate::scan::before;
 
 /// How far back the log goes. Source: REST API Developer Guide, "Get Deleted".
 const LOG: SignedDuration = SignedDuration::from_hours(15 * 24);
-/// Ids of one query: with 400 of them and the longest list of fields it is still one.
-const IDS: usize = 400;
 /// The log's windows are more than a minute long.
 const SHORTEST: SignedDuration = SignedDuration::from_mins(2);
 /// Ids of the log that are held in memory at most.
@@ -121,14 +119,11 @@ impl Work<'_> {
 
     /// These records, as far as the org shows them.
     pub(super) async fn fetch(&mut self, ids: &[String]) -> Result<Batch, SyncError> {
-        let plan = self.plan.clone();
-        let list: Vec<String> = ids.iter().map(|id| soql::text(id)).collect();
-        let condition = format!("Id IN ({})", list.join(","));
-        let soql = select(&plan, &plan.object, [Some(condition)], "Id");
-        let mut pages = self.engine.connection.query_pages_by(&soql, super::poll::ALL, self.decoder.clone());
-        let mut found = Batch::of(Rows::new(plan.columns.len()));
+        let reading = self.reading.clone();
+        let mut pages = self.pages(&reading, [Some(among(ids))], "Id");
+        let mut found = Batch::of(Rows::new(self.plan.columns.len()));
         while let Some(page) = self.next(&mut pages).await? {
-            found.append(page.records.into());
+            found.append(page.batch);
         }
         Ok(found)
     }

@@ -8,7 +8,7 @@ use tieline_store::mappings::Job;
 use super::poll::is_too_slow;
 use super::work::{Kind, Work};
 use crate::error::SyncError;
-use crate::mapping::Method;
+use crate::mapping::{Decoder, Method};
 use crate::scan::before;
 
 impl Work<'_> {
@@ -47,7 +47,7 @@ impl Work<'_> {
     async fn bulk_is_better(&mut self) -> Result<bool, SyncError> {
         match self.definition.method {
             // Nor does the Bulk API answer addresses and places as a whole.
-            _ if !self.plan.rest_only.is_empty() => return Ok(false),
+            _ if !self.plan.rest_only.is_empty() || self.reading.is_divided() => return Ok(false),
             Method::Rest => return Ok(false),
             Method::Bulk => return Ok(true),
             Method::Auto => {}
@@ -99,7 +99,7 @@ impl Work<'_> {
         let outcome = match query.wait(&wait).await {
             Ok(info) => {
                 self.show(0, Some(info.number_records_processed));
-                self.read_rows(&query).await
+                self.read_rows(&query, info.number_records_processed).await
             }
             Err(error) => Err(error.into()),
         };
@@ -131,9 +131,9 @@ impl Work<'_> {
         }
     }
 
-    async fn read_rows(&mut self, job: &QueryJob) -> Result<(), SyncError> {
+    async fn read_rows(&mut self, job: &QueryJob, promised: u64) -> Result<(), SyncError> {
         let mut rows = job.rows();
-        let decoder = self.decoder.clone();
+        let decoder = Decoder::new(&self.plan);
         let width = self.plan.columns.len();
         let mut batch = decoder.decoded();
         let mut csv = None;
@@ -157,7 +157,14 @@ impl Work<'_> {
         }
         self.show(batch.rows.len() as u64, None);
         self.commit(Kind::Rows, batch.into(), 0).await?;
-        self.settle().await
+        self.settle().await?;
+        // A page that came in the place of another has as many rows, but not as many different ones.
+        let here = self.engine.store.count_rows(&self.mapping).await?;
+        if here < promised {
+            let reason = format!("it has {promised} records, and {here} different ones are here");
+            return Err(self.unreadable(job, &reason).into());
+        }
+        Ok(())
     }
 
     fn unreadable(&self, job: &QueryJob, reason: &str) -> ClientError {

@@ -16,6 +16,7 @@ mod bisect;
 mod describe;
 mod gone;
 mod load;
+mod pages;
 mod parents;
 mod poll;
 mod quota;

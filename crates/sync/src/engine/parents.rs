@@ -2,7 +2,7 @@
 
 use tieline_client::soql;
 
-use super::poll::{is_too_slow, select};
+use super::poll::is_too_slow;
 use super::work::{Kind, Work};
 use crate::error::SyncError;
 use crate::scan::before;
@@ -21,8 +21,8 @@ impl Work<'_> {
         for stamp in stamps {
             let condition = format!("{stamp} >= {}", soql::datetime(from));
             let since = plan.cursor.as_deref().and_then(|cursor| self.since(cursor));
-            let soql = select(&plan, &plan.object, [Some(condition), since], "Id");
-            let mut pages = self.engine.connection.query_pages_by(&soql, super::poll::ALL, self.decoder.clone());
+            let reading = self.reading.clone();
+            let mut pages = self.pages(&reading, [Some(condition), since], "Id");
             loop {
                 let page = match self.next(&mut pages).await {
                     Ok(Some(page)) => page,
@@ -38,9 +38,9 @@ impl Work<'_> {
                 let org = || self.engine.connection.org().to_owned();
                 let server_time = page.server_time.ok_or_else(|| SyncError::NoServerTime { org: org() })?;
                 reached.get_or_insert(before(server_time, window.lag));
-                if !page.records.rows.is_empty() {
-                    self.show(page.records.rows.len() as u64, None);
-                    self.commit(Kind::Rows, page.records.into(), 0).await?;
+                if !page.batch.rows.is_empty() {
+                    self.show(page.batch.rows.len() as u64, None);
+                    self.commit(Kind::Rows, page.batch, 0).await?;
                 }
             }
         }

@@ -1,18 +1,13 @@
 //! What has changed since the checkpoint, in the order of the object's cursor.
 
 use jiff::Timestamp;
-use tieline_client::rest::query::QueryOptions;
 use tieline_client::{ClientError, soql};
 use tieline_store::object_tables::Rows;
 
 use super::bisect::Span;
 use super::work::{Batch, Kind, Work};
 use crate::error::SyncError;
-use crate::mapping::{Decoded, Decoder};
 use crate::scan::{Scan, before};
-
-/// Deleted and archived records too.
-pub(super) const ALL: QueryOptions = QueryOptions { deleted_too: true, tooling: false, batch_size: None };
 
 impl Work<'_> {
     /// A scan that an earlier run left unfinished, then a new one.
@@ -58,16 +53,22 @@ impl Work<'_> {
         let plan = self.plan.clone();
         let Some(cursor) = plan.cursor.as_deref() else { return Ok(()) };
         let conditions = [self.since(cursor), scan.condition(cursor), span.condition(cursor)];
-        let soql = select(&plan, &plan.object, conditions, &format!("{cursor}, Id"));
-        let mut pages = self.pages(&soql);
+        let reading = self.reading.clone();
+        let mut pages = self.pages(&reading, conditions, &format!("{cursor}, Id"));
         let mut batch: Option<Batch> = None;
+        let begun = scan.clone();
         loop {
             let page = match self.next(&mut pages).await {
                 Ok(Some(page)) => page,
                 Ok(None) => return Ok(()),
                 Err(error) => {
-                    // What came before it is kept.
-                    if let Some(batch) = batch.take() {
+                    // What came before it is kept. If a page was lost, nobody knows which: all of it is read again.
+                    let lost = matches!(error, SyncError::Inconsistent { .. });
+                    if lost {
+                        *scan = begun;
+                        self.standing.checkpoint = scan.checkpoint();
+                        self.commit(Kind::Rows, batch.take().unwrap_or_default(), 0).await?;
+                    } else if let Some(batch) = batch.take() {
                         self.standing.checkpoint = scan.checkpoint();
                         self.commit(Kind::Rows, batch, 0).await?;
                     }
@@ -77,14 +78,14 @@ impl Work<'_> {
             let org = || self.engine.connection.org().to_owned();
             let server_time = page.server_time.ok_or_else(|| SyncError::NoServerTime { org: org() })?;
             scan.fix_end(server_time, &self.window());
-            saw(scan, &page.records.rows);
-            self.show(page.records.rows.len() as u64, Some(page.total_size));
+            saw(scan, &page.batch.rows);
+            self.show(page.batch.rows.len() as u64, Some(page.total_size));
             // Copied into memory that the last step has left: a step that grew page by page would be moved and made anew.
             let mut whole = match batch.take() {
                 Some(batch) => batch,
                 None => Batch::of(self.empty_rows(plan.columns.len())),
             };
-            whole.append(page.records.into());
+            reading.reuse(whole.append(page.batch));
             if page.is_last || self.is_full(&whole.rows) {
                 let finished = page.is_last && span.is_whole();
                 self.standing.checkpoint = if finished { scan.finished() } else { scan.checkpoint() };
@@ -105,13 +106,13 @@ impl Work<'_> {
         let mut span = Span::until(to);
         loop {
             let conditions = [scan.condition(cursor), span.condition(cursor), Some(ends(cursor, to))];
-            let soql = select(&plan, &plan.object, conditions, &format!("{cursor}, Id"));
-            let mut pages = self.pages(&soql);
+            let reading = self.reading.clone();
+            let mut pages = self.pages(&reading, conditions, &format!("{cursor}, Id"));
             let asked = loop {
                 match self.next(&mut pages).await {
                     Ok(Some(page)) => {
-                        saw(&mut scan, &page.records.rows);
-                        self.commit(Kind::Rows, page.records.into(), 0).await?;
+                        saw(&mut scan, &page.batch.rows);
+                        self.commit(Kind::Rows, page.batch, 0).await?;
                         self.settle().await?;
                         let outcome = self.take_outcome();
                         self.drift += outcome.inserted + outcome.updated;
@@ -150,31 +151,6 @@ impl Work<'_> {
         let care = &self.engine.care;
         rows.len() >= care.step_rows || rows.size() >= care.step_bytes
     }
-
-    pub(super) fn pages(&self, soql: &str) -> tieline_client::PagesBy<Decoder> {
-        self.engine.connection.query_pages_by(soql, ALL, self.decoder.clone())
-    }
-
-    /// The next page, if the org's calls are still ours.
-    pub(super) async fn next(
-        &mut self,
-        pages: &mut tieline_client::PagesBy<Decoder>,
-    ) -> Result<Option<tieline_client::PageOf<Decoded>>, SyncError> {
-        self.check_share()?;
-        Ok(pages.next().await?)
-    }
-}
-
-/// The query for these conditions.
-pub(super) fn select(
-    plan: &crate::mapping::Plan,
-    object: &str,
-    conditions: impl IntoIterator<Item = Option<String>>,
-    order: &str,
-) -> String {
-    let conditions: Vec<String> = conditions.into_iter().flatten().collect();
-    let condition = if conditions.is_empty() { String::new() } else { format!(" WHERE {}", conditions.join(" AND ")) };
-    format!("SELECT {} FROM {object}{condition} ORDER BY {order}", plan.select_list())
 }
 
 pub(super) fn ends(cursor: &str, at: Timestamp) -> String {

@@ -12,10 +12,10 @@ use tieline_store::mappings::{Version, Walk, WalkKind};
 use tieline_store::object_tables::Rows;
 
 use super::bisect::{id_of, number};
-use super::poll::{ALL, is_too_slow, select};
+use super::pages::{Pages, Reading};
+use super::poll::is_too_slow;
 use super::work::{Kind, Work};
 use crate::error::SyncError;
-use crate::mapping::{Decoder, Plan};
 
 /// Ids of the table that are looked at in one go.
 const AT_ONCE: u32 = 10_000;
@@ -69,6 +69,7 @@ impl Work<'_> {
         self.settle().await?;
         let columns: Arc<[usize]> = self.walked_columns(kind).into();
         let plan = Arc::new(if kind == WalkKind::Reload { (*self.plan).clone() } else { self.plan.part(&columns) });
+        let reading = Reading::new(plan.clone(), self.engine.care.longest_query);
         let resumed = self.standing.progress.walk.as_ref().is_some_and(|walk| walk.kind == kind);
         if !resumed {
             let began = self.org_time().await?;
@@ -85,8 +86,8 @@ impl Work<'_> {
                 (!after.is_empty()).then(|| format!("Id > {}", soql::text(&after))),
                 until.map(|until| format!("Id <= {}", soql::text(&id_of(until)))),
             ];
-            let soql = select(&plan, &plan.object, bounds, "Id");
-            match self.walk_query(&soql, &plan, &columns, until.map(id_of), limit).await {
+            let mut pages = self.pages(&reading, bounds, "Id");
+            match self.walk_query(&mut pages, &columns, until.map(id_of), limit).await {
                 Ok(()) => match until {
                     None => break,
                     Some(reached) => {
@@ -108,7 +109,14 @@ impl Work<'_> {
                     }
                     until = Some(low + length);
                 }
-                Err(error) => return Err(error),
+                Err(error) => {
+                    if matches!(error, SyncError::Inconsistent { .. }) {
+                        self.settle().await?;
+                        self.walk_under_way().after = after;
+                        self.note().await?;
+                    }
+                    return Err(error);
+                }
             }
         }
         self.end_walk(kind).await
@@ -122,34 +130,32 @@ impl Work<'_> {
 
     async fn walk_query(
         &mut self,
-        soql: &str,
-        plan: &Arc<Plan>,
+        pages: &mut Pages,
         columns: &Arc<[usize]>,
         until: Option<String>,
         limit: u64,
     ) -> Result<(), SyncError> {
         let kind = self.walk_under_way().kind;
-        let mut pages = self.engine.connection.query_pages_by(soql, ALL, Decoder::new(plan));
-        while let Some(page) = self.next(&mut pages).await? {
-            let rows = page.records.rows.len();
+        while let Some(page) = self.next(pages).await? {
+            let rows = page.batch.rows.len();
             self.show(rows as u64, Some(page.total_size));
             let after = self.walk_under_way().after.clone();
             let last = match rows.checked_sub(1) {
                 _ if page.is_last => until.clone(),
-                Some(row) => Some(page.records.rows.id(row).to_owned()),
+                Some(row) => Some(page.batch.rows.id(row).to_owned()),
                 None => Some(after.clone()),
             };
             if matches!(kind, WalkKind::Compare | WalkKind::Reload) {
-                self.compare(&page.records.rows, &after, last.as_deref(), limit).await?;
+                self.compare(&page.batch.rows, &after, last.as_deref(), limit).await?;
             }
             let walk = self.walk_under_way();
             walk.seen += rows as u64;
             walk.after = last.unwrap_or(after);
             match kind {
                 WalkKind::Compare => {}
-                WalkKind::Reload => self.commit(Kind::Rows, page.records.into(), 0).await?,
+                WalkKind::Reload => self.commit(Kind::Rows, page.batch, 0).await?,
                 WalkKind::Fill | WalkKind::Refresh => {
-                    self.commit(Kind::Cells(columns.clone()), page.records.into(), 0).await?;
+                    self.commit(Kind::Cells(columns.clone()), page.batch, 0).await?;
                 }
             }
             if page.is_last {

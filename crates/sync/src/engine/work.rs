@@ -9,9 +9,10 @@ use tieline_store::object_tables::{Change, Rows};
 use tieline_store::{Run, StepOutcome, StoreError};
 use tokio::task::JoinHandle;
 
+use super::pages::Reading;
 use super::{Asked, Engine, MappingReport};
 use crate::error::SyncError;
-use crate::mapping::{CellError, Decoded, Decoder, Definition, MOST_ERRORS, Plan};
+use crate::mapping::{CellError, Decoded, Definition, MOST_ERRORS, Plan};
 use crate::syncer::Progress;
 
 /// What a step does to the table, with its columns.
@@ -35,8 +36,15 @@ impl Batch {
         Self { rows, ..Self::default() }
     }
 
-    pub(super) fn append(&mut self, other: Self) {
-        self.rows.append(&other.rows);
+    /// Takes all of another batch but its memory, which comes back.
+    pub(super) fn append(&mut self, mut other: Self) -> Rows {
+        let rows = std::mem::take(&mut other.rows);
+        self.rows.append(&rows);
+        self.take_errors(other);
+        rows
+    }
+
+    pub(super) fn take_errors(&mut self, other: Self) {
         let room = MOST_ERRORS.saturating_sub(self.errors.len());
         self.errors.extend(other.errors.into_iter().take(room));
         self.failed += other.failed;
@@ -55,7 +63,8 @@ pub(super) struct Work<'e> {
     pub(super) run: Run,
     pub(super) mapping: Arc<Mapping>,
     pub(super) plan: Arc<Plan>,
-    pub(super) decoder: Decoder,
+    /// How its columns are read.
+    pub(super) reading: Reading,
     pub(super) standing: Standing,
     pub(super) asked: Asked,
     /// As somebody wrote the mapping.
@@ -88,15 +97,15 @@ impl<'e> Work<'e> {
         definition: Definition,
         progress: &'e mut (dyn FnMut(Progress) + Send),
     ) -> Self {
-        let plan = Plan::default();
+        let plan = Arc::new(Plan::default());
         let (calls, bytes) = (engine.connection.api_calls(), engine.connection.bytes_read());
         Self {
             engine,
             run,
             standing: mapping.standing.clone(),
             mapping: Arc::new(mapping),
-            decoder: Decoder::new(&plan),
-            plan: Arc::new(plan),
+            reading: Reading::new(plan.clone(), engine.care.longest_query),
+            plan,
             definition,
             asked: Asked::default(),
             replicates: false,

@@ -2,7 +2,8 @@
 
 use tieline_client::bulk::Row;
 
-use super::decoder::{Decoded, Decoder, Reading};
+use super::decoder::{Decoded, Decoder};
+use super::reading::Reading;
 
 /// Reads rows whose columns come in the order of one header.
 #[derive(Debug, Clone)]
@@ -65,14 +66,100 @@ impl CsvDecoder {
     }
 
     fn values<'v>(&self, values: impl Iterator<Item = &'v str>, into: &mut Decoded) -> Result<(), CsvError> {
+        let (errors, failed) = (into.errors.len(), into.failed);
+        let read = self.read(values, into);
+        if read.is_err() {
+            into.errors.truncate(errors);
+            into.failed = failed;
+        }
+        read.map_err(CsvError::Row)
+    }
+
+    fn read<'v>(&self, values: impl Iterator<Item = &'v str>, into: &mut Decoded) -> Result<(), String> {
         let mut reading = Reading::begin(&self.decoder.layout, into);
         for (field, value) in self.fields.iter().zip(values) {
             if let Some(leaf) = field
                 && !value.is_empty()
             {
-                reading.text(*leaf, value).map_err(CsvError::Row)?;
+                reading.text(*leaf, value)?;
             }
         }
-        reading.end().map_err(CsvError::Row)
+        reading.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use tieline_client::rest::describe::Describe;
+    use tieline_store::object_tables::Deletion;
+
+    use super::*;
+    use crate::mapping::{Definition, Describes, Plan};
+
+    fn plan() -> Plan {
+        let field = |name: &str, kind: &str| json!({"name": name, "type": kind, "filterable": true, "sortable": true});
+        let describe: Describe = serde_json::from_value(json!({"name": "Thing__c", "queryable": true, "fields": [
+            field("Id", "id"), field("SystemModstamp", "datetime"), field("IsDeleted", "boolean"),
+            field("Name", "string"), field("Price__c", "currency"), field("On__c", "boolean"), field("Day__c", "date"),
+        ]}))
+        .unwrap();
+        let describes: Describes = [describe].into_iter().collect();
+        Plan::new(&Definition::all_of("things", "Thing__c"), &describes).unwrap()
+    }
+
+    const HEADER: [&str; 8] = ["Day__c", "Name", "more", "Id", "IsDeleted", "SystemModstamp", "Price__c", "On__c"];
+
+    #[test]
+    fn a_row_is_the_same_as_a_record() {
+        let plan = plan();
+        let csv = Decoder::new(&plan).csv(&HEADER).unwrap();
+        let mut decoded = csv.decoded();
+        let rows = [
+            [
+                "2024-02-29",
+                "NA",
+                "x",
+                "a01000000000001AAA",
+                "false",
+                "2024-01-02T03:04:05.000Z",
+                "1234567890123456.78",
+                "true",
+            ],
+            ["", "", "", "a01000000000002AAA", "true", "2024-01-02T03:04:06.000Z", "", ""],
+            ["soon", "NULL", "", "a01000000000003AAA", "false", "2024-01-02T03:04:07.000Z", "1,5", "yes"],
+        ];
+        for row in rows {
+            csv.values(row.into_iter(), &mut decoded).unwrap();
+        }
+        let shown = |row: usize| {
+            let cell = |name: &str| {
+                let n = plan.columns.iter().position(|column| column.name == name).unwrap();
+                decoded.rows.json(row, n, plan.columns[n].kind)
+            };
+            json!([cell("name"), cell("price"), cell("on"), cell("day")])
+        };
+        assert_eq!(shown(0), json!(["NA", "1234567890123456.78", true, "2024-02-29"]));
+        assert_eq!(shown(1), json!([null, null, null, null]));
+        assert_eq!(shown(2), json!(["NULL", null, null, null]));
+        assert_eq!((decoded.failed, decoded.rows.deleted(1)), (3, Some(Deletion::Deleted)));
+        assert_eq!(decoded.last.unwrap().id, "a01000000000003AAA");
+    }
+
+    #[test]
+    fn what_the_plan_needs_must_be_there() {
+        let decoder = Decoder::new(&plan());
+        let error = decoder.csv(&HEADER[2..]).unwrap_err();
+        assert_eq!(error.to_string(), "the results have no column Name, Day__c");
+        let csv = decoder.csv(&HEADER).unwrap();
+        let mut decoded = csv.decoded();
+        for wrong in [
+            ["", "a", "", "", "false", "2024-01-02T03:04:05.000Z", "", ""],
+            ["", "a", "", "a01", "false", "yesterday", "", ""],
+            ["soon", "a", "", "a01", "", "2024-01-02T03:04:05.000Z", "", ""],
+        ] {
+            assert!(matches!(csv.values(wrong.into_iter(), &mut decoded), Err(CsvError::Row(_))), "{wrong:?}");
+        }
+        assert!(decoded.rows.is_empty() && decoded.errors.is_empty() && decoded.failed == 0, "nothing of them stays");
     }
 }

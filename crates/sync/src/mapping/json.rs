@@ -8,13 +8,16 @@ use tieline_client::RecordReader;
 use tieline_store::object_tables::ColumnKind;
 
 use super::cell::{self, Cell};
-use super::decoder::{Child, Decoded, Decoder, Node, Reading};
+use super::decoder::{Decoded, Decoder};
+use super::layout::{Child, Node};
+use super::reading::Reading;
 
 impl RecordReader for Decoder {
     type Batch = Decoded;
 
     fn batch(&self, expected: usize, length: usize) -> Decoded {
-        self.decoded_with(expected, length)
+        // A record has at least an id, and of a page about half is keys and what stands between values.
+        self.with_room(expected.min(length / 32), length / 2)
     }
 
     /// Reads a record. Of the deserializers of JSON it takes those that have the text at hand (`from_str`,

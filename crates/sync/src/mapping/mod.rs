@@ -23,7 +23,7 @@
 //!
 //! Reading order: `definition`, `column`, `transform`, `template`, `schedule` (what is written), `form` (from TOML and
 //! JSON), `describes` and `resolve` (what the org has), `naming`, `compile` and `plan` (what follows), `cell`, `chain`,
-//! `phone` and `moment` (values), `decoder`, `json` and `csv` (records), `preview`.
+//! `steps`, `phone` and `moment` (values), `decoder`, `layout`, `reading`, `json` and `csv` (records), `preview`.
 
 mod cell;
 mod chain;
@@ -36,13 +36,17 @@ mod describes;
 mod error;
 mod form;
 mod json;
+mod layout;
 mod moment;
 mod naming;
 mod nearest;
 mod phone;
 mod plan;
+mod preview;
+mod reading;
 mod resolve;
 mod schedule;
+mod steps;
 mod template;
 mod transform;
 
@@ -53,5 +57,6 @@ pub use definition::{Definition, Method};
 pub use describes::Describes;
 pub use error::{Flaw, MappingError};
 pub use plan::{Parent, Plan};
+pub use preview::{MOST_PREVIEWED, Preview, PreviewCell, PreviewRow, preview};
 pub use schedule::Schedule;
 pub use transform::{Marks, Otherwise, Transform};

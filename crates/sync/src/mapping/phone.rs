@@ -10,7 +10,9 @@ use super::chain::Reason;
 /// The region of a code such as `DE`.
 pub(super) fn region(code: &str) -> Result<Region, String> {
     let wrong = || format!("`{code}` is no region: it is a country's two letters, such as `DE`");
-    code.to_ascii_uppercase().parse().map_err(|_| wrong())
+    // Any two letters can be parsed; regions are those that have a country code.
+    let region: Result<Region, _> = code.to_ascii_uppercase().parse();
+    region.ok().filter(|region| PHONE_NUMBER_UTIL.get_country_code_for_region(*region).is_some()).ok_or_else(wrong)
 }
 
 /// Appends the number in the form E.164: `+4930123456`. `code`: where a number without a country is from.

@@ -193,6 +193,20 @@ fn errors_are_counted_beyond_those_that_are_kept() {
 }
 
 #[test]
+fn memory_that_is_used_again_keeps_nothing_of_what_was_in_it() {
+    let plan = columns(json!(["LastName"]));
+    let decoder = Decoder::new(&plan);
+    for (text, width) in [(r#","LastName":"a""#, 1), ("", 1), ("", 2)] {
+        let mut decoded = decoder.batch(1, 100);
+        decoder.record(&mut decoded, &mut serde_json::Deserializer::from_str(&record(text))).unwrap();
+        assert_eq!((decoded.rows.len(), decoded.rows.width()), (1, 1));
+        assert_eq!(decoded.rows.text(0, 0), text.contains('a').then_some("a"));
+        decoder.reuse(if width == 1 { decoded.rows } else { tieline_store::object_tables::Rows::new(width) });
+    }
+    assert_eq!(decoder.decoded().rows.width(), 1, "rows of another table are not taken");
+}
+
+#[test]
 fn deletions_say_how_a_record_went() {
     let plan = columns(json!(["LastName"]));
     let of = |deleted: bool, master: &str, archived: bool| {

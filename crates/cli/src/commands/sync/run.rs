@@ -182,8 +182,9 @@ fn mapping_summary(report: &MappingReport) -> output::Table {
 /// One pass with a bar.
 pub(crate) async fn pass(syncer: &Syncer, what: &'static str) -> Result<Report, Failure> {
     let bar = output::progress_bar(what);
+    let owner = format!("sync run, {}", std::process::id());
     let report = syncer
-        .run(&mut |progress| {
+        .run_by_hand(&owner, &mut |progress| {
             bar.set_length(progress.total);
             bar.set_position(progress.read);
         })

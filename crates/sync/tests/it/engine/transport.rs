@@ -1,0 +1,221 @@
+//! What the org does to queries and jobs on the way: T7, T23 to T27.
+
+use serde_json::json;
+use tieline_store::mappings::MappingState;
+use tieline_sync::SyncError;
+use tieline_sync::mapping::{Definition, Method};
+
+use super::world::{World, all_of};
+use crate::database::Db;
+
+on_both!(
+    t7_a_job_without_order_moves_the_checkpoint_only_at_its_end,
+    t23_pages_that_end_early_repeat_or_are_skipped_are_never_a_result,
+    t24_a_job_is_waited_for_found_again_and_begun_anew,
+    t25_a_forgotten_place_is_found_by_the_key,
+    t26_queries_that_take_too_long_are_divided_to_the_end,
+    t21_columns_that_do_not_fit_into_one_query_are_of_one_version,
+    t26_many_of_one_second_are_divided_by_id,
+    t27_without_calls_the_run_is_paused_where_it_stands,
+    t27_a_share_of_the_calls_is_left_to_others,
+);
+
+fn by_bulk() -> Definition {
+    Definition { method: Method::Bulk, ..all_of("Account") }
+}
+
+/// Accounts over most of a year, a third of them on one day.
+async fn spread(world: &World, count: usize) -> Vec<String> {
+    let ids = world.accounts((0..count).map(|n| format!("account {n}"))).await;
+    let day = |n: usize| if n.is_multiple_of(3) { 1 } else { n % 40 * 5 };
+    for chosen in 0..=200 {
+        let of_day = ids.iter().enumerate().filter(|(n, _)| day(*n) == chosen).map(|(_, id)| id.clone());
+        for (second, ids) in of_day.collect::<Vec<_>>().chunks(7).enumerate() {
+            let at = 1_748_000_000 + chosen as i64 * 86_400 + second as i64;
+            let at = jiff::Timestamp::from_second(at).unwrap().to_string();
+            let touch = json!({"object": "Account", "ids": ids, "system_modstamp": at});
+            world.control(reqwest::Method::POST, "records/touch", touch).await;
+        }
+    }
+    ids
+}
+
+async fn t7_a_job_without_order_moves_the_checkpoint_only_at_its_end(db: Db) {
+    let world = World::with(db, &by_bulk()).await;
+    spread(&world, 300).await;
+    world.limits(json!({"bulk_shuffle_seed": 7})).await;
+    world.at(300).await;
+    // A page of the results, not the first, is refused for good.
+    world.limits(json!({"bulk_page_rows": 100})).await;
+    let refusal = json!([{"message": "no", "errorCode": "UNKNOWN_EXCEPTION"}]);
+    let fault = json!({"path": "/services/data/v67.0/jobs/query/", "method": "GET", "query": "locator=", "nth": 2, "times": 0,
+        "status": 400, "body": refusal});
+    world.fault(fault).await;
+    let error = world.sync().await.unwrap_err();
+    let standing = world.mapping().await.standing;
+    assert_eq!(standing.checkpoint.through, None, "{error}");
+    let job = standing.progress.job.clone().expect("the job is kept");
+    assert!(!world.rows().await.is_empty(), "what came is written");
+    world.control(reqwest::Method::DELETE, "faults", json!({})).await;
+    world.sync().await.unwrap();
+    world.assert_in_step().await;
+    assert_eq!(world.rows().await.len(), 300);
+    let standing = world.mapping().await.standing;
+    assert_eq!(standing.progress.job, None);
+    assert!(standing.checkpoint.through.unwrap() >= job.until);
+}
+
+async fn t23_pages_that_end_early_repeat_or_are_skipped_are_never_a_result(db: Db) {
+    let mut world = World::bare(db).await;
+    world.accounts((0..7_000).map(|n| format!("account {n}"))).await;
+    world.limits(json!({"bulk_page_rows": 2_000})).await;
+    world.at(300).await;
+    for (of, method) in [("query", Method::Rest), ("bulk", Method::Bulk)] {
+        world.mapping = world.map(&Definition { name: of.to_owned(), method, ..all_of("Account") }).await.id;
+        for trick in ["empty", "end", "repeat", "skip"] {
+            world.control(reqwest::Method::POST, "pages", json!({"of": of, "trick": trick, "nth": 2})).await;
+            let outcome = world.sync().await;
+            let through = world.mapping().await.standing.checkpoint.through;
+            assert!(outcome.is_err() && through.is_none(), "{of} {trick}: {outcome:?}");
+        }
+        world.control(reqwest::Method::DELETE, "pages", json!({})).await;
+        world.sync().await.unwrap();
+        world.assert_in_step().await;
+    }
+}
+
+async fn t21_columns_that_do_not_fit_into_one_query_are_of_one_version(db: Db) {
+    let mut world = World::new(db, "Account").await;
+    world.engine.care.longest_query = 300;
+    let ids = world.accounts((0..2_100).map(|n| format!("account {n}"))).await;
+    world.at(300).await;
+    // While the first page's parts are read, one of its records changes: between the first and the second part.
+    world.fault(json!({"path": "/services/data", "query": "Id IN", "delay_ms": 700})).await;
+    let change = async {
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        let fields = json!({"Name": "both", "Website": "both", "Phone": "both", "BillingCity": "both"});
+        world.write(json!([{"op": "update", "object": "Account", "id": ids[5], "fields": fields}])).await;
+    };
+    let (report, ()) = tokio::join!(world.sync(), change);
+    report.unwrap();
+    let row = world.rows().await.remove(&ids[5]).unwrap();
+    let cells: Vec<_> = ["name", "website", "phone", "billing_city"].iter().map(|name| row[*name] == "both").collect();
+    assert!(cells.iter().all(|both| *both == cells[0]), "{row:?}");
+    world.at(600).await;
+    world.sync().await.unwrap();
+    world.assert_in_step().await;
+}
+
+async fn t24_a_job_is_waited_for_found_again_and_begun_anew(db: Db) {
+    let mut world = World::with(db, &by_bulk()).await;
+    world.accounts((0..40).map(|n| format!("account {n}"))).await;
+    world.at(300).await;
+    // It does not end while it is waited for.
+    world.limits(json!({"bulk_hold": "InProgress"})).await;
+    world.engine.care.job_wait = std::time::Duration::from_millis(50);
+    let error = world.sync().await.unwrap_err();
+    assert!(error.is_transient() || matches!(error, SyncError::Client(_)), "{error}");
+    let first = world.mapping().await.standing.progress.job.expect("the job is kept").id;
+    // The next run finds it, and makes no second one.
+    world.limits(json!({"bulk_hold": null})).await;
+    world.engine.care.job_wait = std::time::Duration::from_secs(20);
+    world.sync().await.unwrap();
+    world.assert_in_step().await;
+    let jobs = world.connection().jobs(tieline_client::bulk::JobKind::Query, 10).await.unwrap();
+    assert!(jobs.iter().all(|job| job.id == first), "{jobs:?}");
+
+    // One that fails is begun anew by pages, if the mapping leaves the choice; results that are gone by another job.
+    let state = json!({"state": "Failed", "message": "InternalServerError"});
+    world.limits(json!({"bulk_hold": "InProgress"})).await;
+    world.engine.care.job_wait = std::time::Duration::from_millis(50);
+    let reload = tieline_sync::engine::Asked { reload: true, ..Default::default() };
+    world.ask(reload).await.unwrap_err();
+    world.control(reqwest::Method::POST, "bulk/jobs", state).await;
+    let error = world.sync().await.unwrap_err();
+    assert!(matches!(error, SyncError::Client(tieline_client::ClientError::JobEnded { .. })), "{error}");
+    assert_eq!(world.mapping().await.standing.progress.job, None, "the next run begins another");
+    world.ask(reload).await.unwrap_err();
+    let held = world.mapping().await.standing.progress.job.unwrap().id;
+    world.control(reqwest::Method::POST, "bulk/expire", json!({"id": held})).await;
+    world.limits(json!({"bulk_hold": null})).await;
+    world.engine.care.job_wait = std::time::Duration::from_secs(20);
+    world.sync().await.unwrap();
+    world.assert_in_step().await;
+}
+
+async fn t25_a_forgotten_place_is_found_by_the_key(db: Db) {
+    let world = World::new(db, "Account").await;
+    world.accounts((0..9_000).map(|n| format!("account {n}"))).await;
+    world.at(300).await;
+    let gone = json!([{"message": "invalid query locator", "errorCode": "INVALID_QUERY_LOCATOR"}]);
+    world.fault(json!({"path": "/services/data/v67.0/query/", "nth": 3, "status": 400, "body": gone})).await;
+    let report = world.sync().await.unwrap();
+    assert!(
+        report.run.rows_read < 9_000 + 4_001,
+        "it went on there, and did not begin again: {}",
+        report.run.rows_read
+    );
+    world.assert_in_step().await;
+}
+
+async fn t26_queries_that_take_too_long_are_divided_to_the_end(db: Db) {
+    let world = World::new(db, "Account").await;
+    spread(&world, 400).await;
+    world.at(300).await;
+    world.limits(json!({"query_timeout_rows": 60})).await;
+    let report = world.sync().await.unwrap();
+    assert_eq!(report.run.inserted, 400);
+    world.assert_in_step().await;
+    // Comparisons and what reads by id are divided, too.
+    let asked = tieline_sync::engine::Asked { compare: true, ..Default::default() };
+    world.ask(asked).await.unwrap();
+    assert_eq!(world.mapping().await.standing.progress.rows, Some(400));
+}
+
+async fn t26_many_of_one_second_are_divided_by_id(db: Db) {
+    let world = World::new(db, "Account").await;
+    world.accounts((0..500).map(|n| format!("account {n}"))).await;
+    world.at(300).await;
+    world.limits(json!({"query_timeout_rows": 40})).await;
+    let report = world.sync().await.unwrap();
+    assert_eq!(report.run.inserted, 500);
+    world.assert_in_step().await;
+}
+
+async fn t27_without_calls_the_run_is_paused_where_it_stands(db: Db) {
+    let world = World::new(db, "Account").await;
+    world.accounts((0..9_000).map(|n| format!("account {n}"))).await;
+    world.at(300).await;
+    let spent = json!([{"message": "TotalRequests Limit exceeded.", "errorCode": "REQUEST_LIMIT_EXCEEDED"}]);
+    world
+        .fault(json!({"path": "/services/data/v67.0/query/", "nth": 2, "times": 0, "status": 403, "body": spent}))
+        .await;
+    let error = world.sync().await.unwrap_err();
+    assert!(error.is_out_of_calls(), "{error}");
+    let mapping = world.mapping().await;
+    assert_eq!(mapping.state, MappingState::PausedQuota);
+    assert!(mapping.standing.progress.retry_at.is_some());
+    let run = world.tenant().mapping_runs(&mapping, 1).await.unwrap().remove(0);
+    assert_eq!((run.state.as_str(), run.retry_at), ("paused_quota", mapping.standing.progress.retry_at));
+    let (position, _) = mapping.standing.checkpoint.scan.expect("it stands at the last page that is written");
+    let rows = world.rows().await;
+    assert!(rows.len() >= 2_000 && rows.contains_key(&position.id));
+    world.control(reqwest::Method::DELETE, "faults", json!({})).await;
+    world.sync().await.unwrap();
+    world.assert_in_step().await;
+    let mapping = world.mapping().await;
+    assert_eq!((mapping.state, mapping.standing.progress.retry_at), (MappingState::Synced, None));
+}
+
+async fn t27_a_share_of_the_calls_is_left_to_others(db: Db) {
+    let mut world = World::new(db, "Account").await;
+    world.accounts((0..9_000).map(|n| format!("account {n}"))).await;
+    world.at(300).await;
+    world.limits(json!({"api_requests_used": 12_100, "daily_api_requests": 15_000})).await;
+    let error = world.sync().await.unwrap_err();
+    assert!(matches!(error, SyncError::Share { .. }), "{error}");
+    assert_eq!(world.state().await, MappingState::PausedQuota);
+    world.engine.care.share.total = 100.0;
+    world.sync().await.unwrap();
+    world.assert_in_step().await;
+}
