@@ -7,8 +7,10 @@
 //!   `ORG`.
 //! - `tieline-bench fixture`: an org that answers from memory, for the cases of `client`; it prints its URLs, and serves until
 //!   its input ends.
+//! - `tieline-bench fixture sync`: the same for the cases of `sync`: it answers what the run of a mapping asks for, too.
 //! - `tieline-bench client CASE [one-thread]`, `tieline-bench floor CASE [threads]`: one case, against the fixture whose URL is in the
 //!   variable `ORG`.
+//! - `tieline-bench sync postgres|sqlite`: the thinnest program that keeps contacts in the database that `DATABASE` names.
 //! - `tieline-bench service …`: load for the service that the variable `SERVICE` names; see `service`.
 
 mod client;
@@ -19,6 +21,7 @@ mod fixture;
 mod floor;
 mod measure;
 mod service;
+mod sync;
 mod tokens;
 
 use anyhow::Context;
@@ -30,7 +33,7 @@ fn main() -> anyhow::Result<()> {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     // The rest runs on what `#[tokio::main]` makes.
     let mut runtime = match arguments[..] {
-        ["client", _, "one-thread"] | ["floor", _] => Builder::new_current_thread(),
+        ["client", _, "one-thread"] | ["floor", _] | ["sync", _] => Builder::new_current_thread(),
         _ => Builder::new_multi_thread(),
     };
     runtime.enable_all().build()?.block_on(run(&arguments))
@@ -46,14 +49,16 @@ async fn run(arguments: &[&str]) -> anyhow::Result<()> {
         ["datacloud", case, where_to] => datacloud::run(case, where_to).await,
         ["tokens", case] => tokens::run(case).await,
         ["fixture"] => fixture::run().await,
+        ["fixture", "sync"] => fixture::run_mapped().await,
+        ["sync", case] => sync::run(case).await,
         ["client", case] => client::run(case, "tieline").await,
         ["client", case, "one-thread"] => client::run(case, "tieline, one thread").await,
         ["floor", case] => floor::run(case, "floor").await,
         ["service", ref rest @ ..] => service::run(rest).await,
         ["floor", case, "threads"] => floor::run(case, "floor, several threads").await,
         _ => anyhow::bail!(
-            "usage: tieline-bench org [datacloud] | tokens CASE | datacloud CASE direct|tenant | fixture | \
-             client CASE [one-thread] | floor CASE [threads] | service …"
+            "usage: tieline-bench org [datacloud] | tokens CASE | datacloud CASE direct|tenant | fixture [sync] | \
+             client CASE [one-thread] | floor CASE [threads] | sync postgres|sqlite | service …"
         ),
     }
 }

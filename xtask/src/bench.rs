@@ -3,6 +3,7 @@
 mod client;
 mod postgres;
 mod service;
+mod sync;
 mod targets;
 
 use std::collections::BTreeMap;
@@ -42,11 +43,12 @@ pub(crate) fn run(root: &Path, options: &BenchOptions) -> Result<()> {
         "lambda" => lambda(root, options.runs)?,
         "datacloud" => datacloud(root, options.runs)?,
         "service" => service::run(root, options)?,
+        "sync" => sync::run(root, options.runs)?,
         other => bail!(
-            "there is no benchmark {other:?}\nhint: the benchmarks are: client, tokens, lambda, datacloud, service"
+            "there is no benchmark {other:?}\nhint: the benchmarks are: client, tokens, lambda, datacloud, service, sync"
         ),
     };
-    if options.name == "client" && !options.json {
+    if matches!(options.name.as_str(), "client" | "sync") && !options.json {
         found.print_with_targets();
     } else {
         found.print(&options.name, options.json);

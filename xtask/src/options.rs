@@ -99,6 +99,8 @@ Benchmarks:
   tokens     Finding a token, signing an assertion, and a thousand that ask at once: beside jsforce and simple-salesforce
   lambda     The extension as it is shipped, and functions in Node with it and without, in frozen environments
   datacloud  The same queries from the same Hyper, beside Python
+  sync       200,000 and 1,000,000 contacts into SQLite and PostgreSQL, and a poll that finds nothing new: beside
+             simple-salesforce with COPY and with sqlite3, and which targets are met
   service    Routes of `tieline serve` and an import of 100,000 contacts, on SQLite and PostgreSQL, beside a small service on
              Node, and leads that are written one by one
 

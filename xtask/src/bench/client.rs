@@ -197,7 +197,7 @@ fn started(who: &str, command: &mut Command, times: u32, found: &mut Measurement
 }
 
 /// CPU time of the processes that this one started and that have ended.
-fn cpu_of_children() -> Result<Duration> {
+pub(super) fn cpu_of_children() -> Result<Duration> {
     let stat = std::fs::read_to_string("/proc/self/stat").context("this benchmark needs Linux")?;
     // Fields are counted after the program's name, which is in parentheses and may hold anything.
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();

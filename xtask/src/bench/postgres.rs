@@ -33,6 +33,13 @@ impl Postgres {
         Ok(server)
     }
 
+    /// A new database's URL.
+    pub(super) fn database(&self, name: &str) -> Result<String> {
+        let server = self.url.trim_end_matches("/postgres");
+        self.run("createdb", &["--maintenance-db", &self.url, name])?;
+        Ok(format!("{server}/{name}"))
+    }
+
     fn data(&self) -> String {
         self.folder.join("data").display().to_string()
     }

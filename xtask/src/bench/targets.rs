@@ -1,13 +1,15 @@
-//! What the client is to be, and the table that tells whether it is.
+//! What the client and the sync are to be, and the table that tells whether it is.
 
 use super::client::FIRST_QUERY;
+use super::sync::{POLL_POSTGRES, POLL_SQLITE};
 use super::{Measurements, median, readable};
 
 const CPU: &str = "cpu_us";
 const WALL: &str = "wall_s";
 const PEAK: &str = "peak_mb";
+const CALLS: &str = "calls";
 /// Who does the same work in another language.
-const PEERS: [&str; 2] = ["jsforce", "simple-salesforce"];
+const PEERS: [&str; 4] = ["jsforce", "simple-salesforce", "simple-salesforce + COPY", "simple-salesforce + sqlite3"];
 /// Whose measurements are held against the targets.
 const JUDGED: [&str; 2] = ["tieline", "tieline query"];
 
@@ -20,11 +22,23 @@ enum Bound {
     Of(&'static str, f64),
     /// So many megabytes.
     Megabytes(f64),
+    /// So many microseconds for each row.
+    Microseconds(f64),
+    /// So many API calls.
+    Calls(f64),
 }
 
-use Bound::{Megabytes, Of, OfBestPeer};
+use Bound::{Calls, Megabytes, Microseconds, Of, OfBestPeer};
 
-const TARGETS: [(&str, &str, Bound); 15] = [
+/// Sixty per cent of the floor's rows in a second.
+const SIXTY_PER_CENT: Bound = Of("floor", 1.0 / 0.6);
+/// CPU time of a row: 0.6 s for 200,000 into PostgreSQL, and 0.9 s into SQLite.
+const INTO_POSTGRES: Bound = Microseconds(3.0);
+const INTO_SQLITE: Bound = Microseconds(4.5);
+/// A run's memory, however many rows there are.
+const MEMORY: Bound = Megabytes(64.0);
+
+const TARGETS: [(&str, &str, Bound); 33] = [
     ("query", CPU, OfBestPeer(1.0 / 5.0)),
     ("query", CPU, Of("floor", 1.3)),
     ("query", PEAK, Megabytes(25.0)),
@@ -40,6 +54,24 @@ const TARGETS: [(&str, &str, Bound); 15] = [
     ("50 callers", CPU, OfBestPeer(1.0 / 10.0)),
     (FIRST_QUERY, CPU, Of("jsforce", 1.0 / 40.0)),
     (FIRST_QUERY, WALL, Of("jsforce", 1.0 / 40.0)),
+    ("200,000 by REST into PostgreSQL", CPU, INTO_POSTGRES),
+    ("200,000 by REST into PostgreSQL", WALL, SIXTY_PER_CENT),
+    ("200,000 by REST into PostgreSQL", PEAK, MEMORY),
+    ("200,000 by REST into SQLite", CPU, INTO_SQLITE),
+    ("200,000 by REST into SQLite", WALL, SIXTY_PER_CENT),
+    ("200,000 by REST into SQLite", PEAK, MEMORY),
+    ("1,000,000 by REST into PostgreSQL", CPU, INTO_POSTGRES),
+    ("1,000,000 by REST into PostgreSQL", WALL, SIXTY_PER_CENT),
+    ("1,000,000 by REST into PostgreSQL", PEAK, MEMORY),
+    ("1,000,000 by REST into SQLite", CPU, INTO_SQLITE),
+    ("1,000,000 by REST into SQLite", WALL, SIXTY_PER_CENT),
+    ("1,000,000 by REST into SQLite", PEAK, MEMORY),
+    ("1,000,000 by Bulk into PostgreSQL", CPU, INTO_POSTGRES),
+    ("1,000,000 by Bulk into PostgreSQL", PEAK, MEMORY),
+    ("1,000,000 by Bulk into SQLite", CPU, INTO_SQLITE),
+    ("1,000,000 by Bulk into SQLite", PEAK, MEMORY),
+    (POLL_POSTGRES, CALLS, Calls(1.0)),
+    (POLL_SQLITE, CALLS, Calls(1.0)),
 ];
 
 impl Measurements {
@@ -91,6 +123,8 @@ impl Measurements {
             let what = if *unit == WALL { "wall time " } else { "" };
             let (wanted, share, is) = match *bound {
                 Megabytes(most) => (format!("{most} MB"), ours / most, format!("{} MB", readable(ours.round()))),
+                Microseconds(most) => (microseconds(most), ours / most, microseconds(ours)),
+                Calls(most) => (format!("{most} API call"), ours / most, readable(ours)),
                 Of(other, most) => {
                     let ratio = ours / self.median_of(case, other, unit)?;
                     (format!("{} of {other}", fraction(most)), ratio / most, fraction(ratio))

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 pub(crate) use node::bench_modules;
+pub(crate) use python::bench_python;
 
 use crate::steps::say;
 

@@ -34,6 +34,20 @@ pub(super) fn find_or_install(root: &Path) -> Result<Vec<(&'static str, OsString
     Ok(vec![("TIELINE_TEST_PYTHON", python.into_os_string())])
 }
 
+/// What scripts read contacts and write to PostgreSQL with.
+const PACKAGES_OF_PEER: [&str; 3] = ["simple-salesforce==1.12.10", "requests==2.34.2", "psycopg[binary]==3.3.9"];
+
+/// Makes the python of the benchmark `sync` ready.
+pub(crate) fn bench_python(root: &Path) -> Result<PathBuf> {
+    let folder = parts_folder(root).join("bench-python");
+    let python = folder.join("bin/python");
+    if !is_stamped(&folder, &PACKAGES_OF_PEER.join(" ")) {
+        say(&format!("bench: installing {} into target/parts/bench-python", PACKAGES_OF_PEER.join(" ")));
+        environment_with(root, &folder, &PACKAGES_OF_PEER, "bench-python.log")?;
+    }
+    Ok(python)
+}
+
 /// A stand-in for AWS: secrets, parameters, keys, tables, stacks. It checks no signatures.
 const MOTO: &str = "moto[server]==5.2.5";
 

@@ -166,6 +166,11 @@ impl Rows {
         self.records.clear();
     }
 
+    /// How much of it is texts, in bytes.
+    pub(super) fn text_size(&self) -> usize {
+        self.text.len()
+    }
+
     pub(super) fn cell(&self, row: usize, column: usize) -> Cell {
         self.cells[row * self.width + column]
     }
@@ -182,7 +187,8 @@ impl Rows {
     /// The rows to write, each record once: a source without order may give two versions of one record, of which the
     /// newer counts, and of two equal ones the later.
     pub(super) fn each_once(&self) -> Vec<usize> {
-        let mut newest: HashMap<&str, usize> = HashMap::with_capacity(self.len());
+        let hash = foldhash::fast::RandomState::default();
+        let mut newest: HashMap<&str, usize, _> = HashMap::with_capacity_and_hasher(self.len(), hash);
         for row in 0..self.len() {
             let place = newest.entry(self.id(row)).or_insert(row);
             if self.records[row].stamp >= self.records[*place].stamp {

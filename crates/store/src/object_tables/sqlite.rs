@@ -9,12 +9,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{Connection, Statement, ToSql};
+use rusqlite::{CachedStatement, Connection, Statement, ToSql};
 
 use super::rows::{Cell, Rows};
 use super::step::Kind;
 use super::table::{ColumnKind, NOT_COMPARED, OURS, ObjectTable, quoted};
-use super::written::{date, moment, time};
+use super::written::{date, moment, time, write_moment};
 use super::{Deletion, decimal};
 use crate::error::StoreError;
 use crate::runs::StepOutcome;
@@ -193,18 +193,16 @@ fn rows(
     change: i64,
 ) -> rusqlite::Result<StepOutcome> {
     let (insert, update) = statements(table);
-    let (mut insert, mut update) = (connection.prepare_cached(&insert)?, connection.prepare_cached(&update)?);
+    let now = moment(now.as_millisecond());
+    let mut insert = Bound::new(connection.prepare_cached(&insert)?, table, (&now, change), true)?;
+    let mut update = Bound::new(connection.prepare_cached(&update)?, table, (&now, change), true)?;
     let mut outcome = StepOutcome::default();
-    let mut scratch = Scratch { now: moment(now.as_millisecond()), stamp: String::new(), change };
     for row in rows.each_once() {
-        scratch.stamp = rows.stamp(row).map(moment).unwrap_or_default();
-        bind(&mut insert, table, rows, row, &scratch, true)?;
-        let touched = if insert.raw_execute()? == 1 {
+        let touched = if insert.run(rows, row)? {
             outcome.inserted += 1;
             true
         } else {
-            bind(&mut update, table, rows, row, &scratch, true)?;
-            let updated = update.raw_execute()? == 1;
+            let updated = update.run(rows, row)?;
             outcome.updated += u64::from(updated);
             updated
         };
@@ -232,23 +230,78 @@ fn cells(connection: &Connection, batch: &Batch, change: i64, marks: bool) -> ru
         list(&|n| format!("?{}", n + 1)),
         list(&|n| columns[n].clone()),
     );
-    let mut update = connection.prepare_cached(&update)?;
+    let now = moment(batch.now.as_millisecond());
+    let mut update = Bound::new(connection.prepare_cached(&update)?, table, (&now, change), marks)?;
     let mut outcome = StepOutcome::default();
-    let mut scratch = Scratch { now: moment(batch.now.as_millisecond()), stamp: String::new(), change };
     for row in batch.rows.each_once() {
-        scratch.stamp = batch.rows.stamp(row).map(moment).unwrap_or_default();
-        bind(&mut update, table, &batch.rows, row, &scratch, marks)?;
-        let updated = update.raw_execute()? == 1;
+        let updated = update.run(&batch.rows, row)?;
         outcome.updated += u64::from(updated);
         outcome.deleted += u64::from(updated && batch.rows.deleted(row).is_some());
     }
     Ok(outcome)
 }
 
-struct Scratch {
-    now: String,
-    stamp: String,
-    change: i64,
+/// A statement that is run for one row after the other. SQLite keeps what was bound until something else is: what is the
+/// same in all rows is bound once.
+struct Bound<'c, 't> {
+    statement: CachedStatement<'c>,
+    table: &'t ObjectTable,
+    /// It has places for how a record went.
+    marks: bool,
+    /// Something else than nothing stands there.
+    marked: bool,
+    /// Room for a moment.
+    text: String,
+}
+
+impl<'c, 't> Bound<'c, 't> {
+    fn new(
+        mut statement: CachedStatement<'c>,
+        table: &'t ObjectTable,
+        (now, change): (&str, i64),
+        marks: bool,
+    ) -> rusqlite::Result<Self> {
+        let last = 1 + table.columns().len() + OURS.len();
+        statement.raw_bind_parameter(last - 1, now)?;
+        statement.raw_bind_parameter(last, change)?;
+        Ok(Self { statement, table, marks, marked: true, text: String::with_capacity(24) })
+    }
+
+    /// Whether it touched the row.
+    fn run(&mut self, rows: &Rows, row: usize) -> rusqlite::Result<bool> {
+        let Self { statement, table, text, .. } = self;
+        statement.raw_bind_parameter(1, rows.id(row))?;
+        let mut place = 1;
+        for (n, column) in table.columns().iter().enumerate() {
+            place += 1;
+            match (rows.cell(row, n), column.kind) {
+                (Cell::Null, _) => statement.raw_bind_parameter(place, rusqlite::types::Null)?,
+                (Cell::Text(start, end), ColumnKind::Number) => bind_number(statement, place, rows.slice(start, end))?,
+                (Cell::Text(start, end), _) => statement.raw_bind_parameter(place, rows.slice(start, end))?,
+                (Cell::Int(days), ColumnKind::Date) => statement.raw_bind_parameter(place, date(days))?,
+                (Cell::Int(at), ColumnKind::DateTime) => {
+                    statement.raw_bind_parameter(place, moment_in(text, at))?;
+                }
+                (Cell::Int(at), ColumnKind::Time) => statement.raw_bind_parameter(place, time(at))?,
+                (Cell::Int(number), _) => statement.raw_bind_parameter(place, number)?,
+                (Cell::Bool(truth), _) => statement.raw_bind_parameter(place, truth)?,
+            }
+        }
+        statement.raw_bind_parameter(place + 1, rows.stamp(row).map(|at| moment_in(text, at)))?;
+        let marked = rows.deleted(row).is_some() || rows.master(row).is_some();
+        if self.marks && (marked || self.marked) {
+            statement.raw_bind_parameter(place + 2, rows.deleted(row).map(Deletion::name))?;
+            statement.raw_bind_parameter(place + 3, rows.master(row))?;
+            self.marked = marked;
+        }
+        Ok(statement.raw_execute()? == 1)
+    }
+}
+
+fn moment_in(text: &mut String, at: i64) -> &str {
+    text.clear();
+    write_moment(at, text);
+    text
 }
 
 fn statements(table: &ObjectTable) -> (String, String) {
@@ -274,38 +327,6 @@ fn statements(table: &ObjectTable) -> (String, String) {
     (insert, update)
 }
 
-fn bind(
-    statement: &mut Statement<'_>,
-    table: &ObjectTable,
-    rows: &Rows,
-    row: usize,
-    scratch: &Scratch,
-    marks: bool,
-) -> rusqlite::Result<()> {
-    statement.raw_bind_parameter(1, rows.id(row))?;
-    let mut place = 1;
-    for (n, column) in table.columns().iter().enumerate() {
-        place += 1;
-        match (rows.cell(row, n), column.kind) {
-            (Cell::Null, _) => statement.raw_bind_parameter(place, rusqlite::types::Null)?,
-            (Cell::Text(start, end), ColumnKind::Number) => bind_number(statement, place, rows.slice(start, end))?,
-            (Cell::Text(start, end), _) => statement.raw_bind_parameter(place, rows.slice(start, end))?,
-            (Cell::Int(days), ColumnKind::Date) => statement.raw_bind_parameter(place, date(days))?,
-            (Cell::Int(at), ColumnKind::DateTime) => statement.raw_bind_parameter(place, moment(at))?,
-            (Cell::Int(at), ColumnKind::Time) => statement.raw_bind_parameter(place, time(at))?,
-            (Cell::Int(number), _) => statement.raw_bind_parameter(place, number)?,
-            (Cell::Bool(truth), _) => statement.raw_bind_parameter(place, truth)?,
-        }
-    }
-    statement.raw_bind_parameter(place + 1, rows.stamp(row).map(|_| scratch.stamp.as_str()))?;
-    if marks {
-        statement.raw_bind_parameter(place + 2, rows.deleted(row).map(Deletion::name))?;
-        statement.raw_bind_parameter(place + 3, rows.master(row))?;
-    }
-    statement.raw_bind_parameter(place + 4, scratch.now.as_str())?;
-    statement.raw_bind_parameter(place + 5, scratch.change)
-}
-
 /// A number as one where that is exact, and as its digits where it is not.
 fn bind_number(statement: &mut Statement<'_>, place: usize, digits: &str) -> rusqlite::Result<()> {
     if let Ok(number) = digits.parse::<i64>() {
@@ -326,15 +347,15 @@ fn failed(source: rusqlite::Error) -> StoreError {
 }
 
 /// A value of a statement beside the rows.
-struct Bound<'v>(&'v Value);
+struct Given<'v>(&'v Value);
 
 impl Value {
     fn for_rusqlite(&self) -> impl ToSql + '_ {
-        Bound(self)
+        Given(self)
     }
 }
 
-impl ToSql for Bound<'_> {
+impl ToSql for Given<'_> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         let owned = |text: String| ToSqlOutput::Owned(rusqlite::types::Value::Text(text));
         let null = ToSqlOutput::Borrowed(ValueRef::Null);

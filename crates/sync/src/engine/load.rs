@@ -159,9 +159,8 @@ impl Work<'_> {
         let width = self.plan.columns.len();
         let mut batch = decoder.decoded();
         let mut csv = None;
-        loop {
-            self.check_share()?;
-            let Some(row) = rows.next().await? else { break };
+        self.check_share()?;
+        while let Some(row) = rows.next().await? {
             let csv = match &csv {
                 Some(csv) => csv,
                 None => {
@@ -175,6 +174,7 @@ impl Work<'_> {
             };
             csv.row(row, &mut batch).map_err(|reason| self.unreadable(job, &reason.to_string()))?;
             if self.is_full(&batch.rows) {
+                self.check_share()?;
                 self.show(batch.rows.len() as u64, None);
                 let full = std::mem::replace(&mut batch, decoder.decoded());
                 self.commit(Kind::Rows, full.into(), 0).await?;

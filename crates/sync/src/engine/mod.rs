@@ -104,7 +104,7 @@ impl Default for EngineCare {
             share: Share::default(),
             retry_after: hour,
             step_rows: 20_000,
-            step_bytes: 8 << 20,
+            step_bytes: 4 << 20,
             longest_query: 90_000,
             gone_at_least: 50,
         }

@@ -51,6 +51,11 @@ impl Reading {
         Self { plan, parts }
     }
 
+    /// Takes back the rows of a page, for the next one to be read into their memory.
+    pub(super) fn reuse(&self, rows: Rows) {
+        self.parts[0].decoder.reuse(rows);
+    }
+
     /// It takes more than one query.
     pub(super) fn is_divided(&self) -> bool {
         self.parts.len() > 1

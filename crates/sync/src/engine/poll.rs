@@ -96,13 +96,12 @@ impl Work<'_> {
             scan.fix_end(server_time, &self.window());
             saw(scan, &page.batch.rows);
             self.show(page.batch.rows.len() as u64, Some(page.total_size));
-            let whole = match batch.take() {
-                None => page.batch,
-                Some(mut batch) => {
-                    batch.append(page.batch);
-                    batch
-                }
+            // Copied into memory that the last step has left: a step that grew page by page would be moved and made anew.
+            let mut whole = match batch.take() {
+                Some(batch) => batch,
+                None => Batch::of(self.empty_rows(plan.columns.len())),
             };
+            reading.reuse(whole.append(page.batch));
             if page.is_last || self.is_full(&whole.rows) {
                 if page.is_last && span.is_whole() {
                     self.finish(scan);

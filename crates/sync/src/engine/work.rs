@@ -35,9 +35,12 @@ impl Batch {
         Self { rows, ..Self::default() }
     }
 
-    pub(super) fn append(&mut self, other: Self) {
-        self.rows.append(&other.rows);
+    /// Takes all of another batch but its memory, which comes back.
+    pub(super) fn append(&mut self, mut other: Self) -> Rows {
+        let rows = std::mem::take(&mut other.rows);
+        self.rows.append(&rows);
         self.take_errors(other);
+        rows
     }
 
     pub(super) fn take_errors(&mut self, other: Self) {
