@@ -35,8 +35,9 @@ impl Work<'_> {
         if log.known_from > from {
             self.hole(from, log.known_from);
         }
-        // Where the log says nothing, the comparison tells what is gone as far as all changes are visible.
-        let covered = log.covered.or(self.proof).unwrap_or(from);
+        // Where the log says nothing though it was asked, the comparison tells what is gone as far as all changes are visible.
+        let compared = self.proof.filter(|_| log.asked);
+        let covered = log.covered.or(compared).unwrap_or(from);
         let deletes_through = &mut self.standing.progress.deletes_through;
         if !self.unproven {
             *deletes_through = Some(deletes_through.map_or(covered, |known| known.max(covered)));

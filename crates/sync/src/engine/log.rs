@@ -24,8 +24,10 @@ pub(super) struct Log {
     behind: Timestamp,
     /// All deletes from here on were told.
     pub(super) known_from: Timestamp,
-    /// All deletes before this are visible; none if the org did not say.
+    /// All deletes before this were told; none if the org told of nothing.
     pub(super) covered: Option<Timestamp>,
+    /// The org was asked; there is nothing to ask for within two minutes.
+    pub(super) asked: bool,
 }
 
 impl Log {
@@ -34,7 +36,7 @@ impl Log {
         let end = minute(now);
         // A window must lie within the reach until it arrives there.
         let from = minute(from.max(end - REACH + SHORTEST));
-        Self { from, to: end, end, refused: None, behind: end, known_from: from, covered: None }
+        Self { from, to: end, end, refused: None, behind: end, known_from: from, covered: None, asked: false }
     }
 
     /// All that there is.
@@ -50,13 +52,13 @@ impl Log {
             if length < SHORTEST {
                 return Ok(None);
             }
+            self.asked = true;
             let asked = work.engine.connection.deleted(&work.plan.object, self.from, self.to).await;
             match asked {
                 Ok(deleted) => {
                     self.known_from = self.known_from.max(deleted.earliest_date_available);
-                    if self.to == self.end {
-                        self.covered = Some(deleted.latest_date_covered.min(self.end));
-                    }
+                    // Windows may come from the end to the beginning.
+                    self.covered = self.covered.max(Some(deleted.latest_date_covered.min(self.to)));
                     match self.refused {
                         Some(refused) if self.from.duration_since(refused) > NEAR => {
                             (self.from, self.to) = (between(refused, self.from), self.from);

@@ -9,6 +9,9 @@ use super::work::{Batch, Kind, Work};
 use crate::error::SyncError;
 use crate::scan::{Scan, before};
 
+/// Answers in one scan whose pages do not make a whole.
+const MOST_BROKEN: u32 = 3;
+
 impl Work<'_> {
     /// A scan that an earlier run left unfinished, then a new one.
     pub(super) async fn poll(&mut self) -> Result<(), SyncError> {
@@ -34,6 +37,7 @@ impl Work<'_> {
     /// Reads from the scan's position to its end, in spans as large as the org is able to answer.
     async fn scan(&mut self, scan: &mut Scan) -> Result<(), SyncError> {
         let mut span = Span::whole();
+        let mut broken = 0;
         loop {
             let from = scan.clone();
             match self.ask(scan, &span).await {
@@ -51,6 +55,11 @@ impl Work<'_> {
                 // The org has closed the cursor on the way; what was read by then is kept.
                 Err(SyncError::Client(error))
                     if error.salesforce_code() == Some("INVALID_QUERY_LOCATOR") && *scan != from => {}
+                // The scan stands where this query began.
+                Err(SyncError::Inconsistent { reason, .. }) if broken + 1 < MOST_BROKEN => {
+                    tracing::warn!(mapping = %self.mapping.name, reason, "the pages of an answer are no whole; they are asked for again");
+                    broken += 1;
+                }
                 Err(error) => return Err(error),
             }
         }

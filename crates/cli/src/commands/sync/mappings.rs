@@ -14,13 +14,15 @@ use crate::failure::Failure;
 use crate::output::{self, count, hint};
 use crate::settings::Database;
 
-/// Make, check, see and delete mappings: which object goes into which table
+/// Make, check, see, pause and delete mappings: which object goes into which table
 #[derive(Subcommand)]
 pub(crate) enum Mappings {
     List(List),
     Add(Add),
     Check(Check),
     Show(Show),
+    Pause(Pause),
+    Resume(Resume),
     Delete(Delete),
 }
 
@@ -85,6 +87,42 @@ pub(crate) struct Show {
     database: Database,
 }
 
+/// Pause a mapping: it is not read until somebody resumes it
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  tieline sync mappings pause accounts --reason 'the org is being migrated'
+
+A run under way can write no more; what it has written stays.")]
+pub(crate) struct Pause {
+    /// Name of the mapping
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// Why, for whoever sees it
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    #[command(flatten)]
+    database: Database,
+}
+
+/// Have a paused mapping go on
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  tieline sync mappings resume accounts
+  tieline sync mappings resume accounts --allow-gone
+
+A comparison that finds much of a table gone pauses its mapping. If the records are really gone, --allow-gone lets the next
+comparison say so; if the user may no longer see them, give the right back first.")]
+pub(crate) struct Resume {
+    /// Name of the mapping
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// What the next comparison finds gone is gone, however much it is
+    #[arg(long)]
+    allow_gone: bool,
+    #[command(flatten)]
+    database: Database,
+}
+
 /// Delete a mapping, with its table and all rows in it
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
@@ -109,6 +147,8 @@ impl Mappings {
             Mappings::Add(command) => command.run().await,
             Mappings::Check(command) => command.run().await,
             Mappings::Show(command) => command.run().await,
+            Mappings::Pause(command) => command.run().await,
+            Mappings::Resume(command) => command.run().await,
             Mappings::Delete(command) => command.run().await,
         }
     }
@@ -236,6 +276,37 @@ impl Show {
         let mapping = mapping_named(&store.own(), &self.name).await;
         store.close().await;
         say!("{}", serde_json::to_string_pretty(&mapping?.definition).unwrap_or_default());
+        Ok(())
+    }
+}
+
+impl Pause {
+    async fn run(self) -> Result<(), Failure> {
+        let store = self.database.open_existing().await?;
+        let tenant = store.own();
+        let mapping = mapping_named(&tenant, &self.name).await?;
+        let now = SystemClock::default().now();
+        let paused = tenant.pause_mapping(&mapping, self.reason.as_deref(), now).await?;
+        store.close().await;
+        match paused {
+            true => say!("The mapping `{}` is paused.", mapping.name),
+            false => say!("The mapping `{}` was paused already.", mapping.name),
+        }
+        Ok(())
+    }
+}
+
+impl Resume {
+    async fn run(self) -> Result<(), Failure> {
+        let store = self.database.open_existing().await?;
+        let tenant = store.own();
+        let mapping = mapping_named(&tenant, &self.name).await?;
+        let resumed = tenant.resume_mapping(&mapping, self.allow_gone, SystemClock::default().now()).await?;
+        store.close().await;
+        match resumed {
+            true => say!("The mapping `{}` goes on with its next run.", mapping.name),
+            false => say!("The mapping `{}` is not paused.", mapping.name),
+        }
         Ok(())
     }
 }
