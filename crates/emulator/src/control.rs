@@ -144,6 +144,8 @@ struct Limits {
     #[serde(default, deserialize_with = "null_counts")]
     query_timeout_rows: Option<Option<u64>>,
     #[serde(default, deserialize_with = "null_counts")]
+    query_page_rows: Option<Option<usize>>,
+    #[serde(default, deserialize_with = "null_counts")]
     recycle_bin_days: Option<Option<i64>>,
     #[serde(default, deserialize_with = "null_counts")]
     archive_after_days: Option<Option<i64>>,
@@ -175,6 +177,9 @@ async fn limits(State(shared): State<Shared>, Json(body): Json<Map<String, Value
                 limits.recycle_bin_days,
                 limits.archive_after_days,
             );
+            if let Some(rows) = limits.query_page_rows {
+                org.keeping.page_rows = rows;
+            }
             if let Some(seconds) = limits.session_timeout_seconds {
                 org.grants.session_timeout = SignedDuration::from_secs(seconds);
             }

@@ -52,9 +52,10 @@ impl Background {
         let alerting = tokio::spawn(begun_again("alerts", async move || sender.work_alerts().await));
         let teller = service.clone();
         let telling = tokio::spawn(begun_again("records", async move || teller.work_records().await));
-        let [sweeper, watcher, counter] = [(); 3].map(|()| service.clone());
+        let [sweeper, watcher, counter, matcher] = [(); 4].map(|()| service.clone());
         let others = vec![
             tokio::spawn(begun_again("sweeping", async move || sweeper.sweep_daily().await)),
+            tokio::spawn(begun_again("duplicates", async move || matcher.match_all().await)),
             tokio::spawn(begun_again("conditions", async move || watcher.watch_conditions().await)),
             tokio::spawn(begun_again("counters", async move || counter.sweep_counters().await)),
             tokio::spawn(telemetry::keep_small(service.clone())),

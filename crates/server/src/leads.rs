@@ -51,6 +51,8 @@ pub(crate) struct LeadView {
     /// `synced`, `pending` or `error`.
     #[schema(value_type = String, example = "synced")]
     sync_status: SyncStatus,
+    /// The lead that it has become a part of.
+    merged_into: Option<Uuid>,
     /// When this version came.
     #[schema(value_type = String, format = DateTime)]
     last_synced_at: Timestamp,
@@ -81,6 +83,7 @@ impl From<Lead> for LeadView {
             custom_fields: l.custom_fields,
             campaign: l.campaign,
             sync_status: l.sync_status,
+            merged_into: l.merged_into,
             last_synced_at: l.last_synced_at,
             created_at: l.created_at,
             updated_at: l.updated_at,

@@ -18,6 +18,7 @@ pub mod client_address;
 mod connect;
 mod contacts;
 mod cookies;
+mod duplicates;
 mod export;
 mod extract;
 mod guard;

@@ -22,6 +22,7 @@ use crate::service::Service;
         (name = "integrations", description = "What is connected"),
         (name = "contacts", description = "Contacts of orgs, and the leads that are made of them"),
         (name = "records", description = "What is kept in step: mappings, their records, and webhooks that tell of changes"),
+        (name = "duplicates", description = "Contacts and leads that may be one person"),
         (name = "alerts", description = "What is wrong, and who is told of it"),
         (name = "accounts", description = "People and their sessions"),
         (name = "team", description = "The members of a business"),

@@ -127,12 +127,14 @@ pub(crate) struct RemovedView {
     messages: u64,
     /// Open invitations to the address.
     invitations: u64,
+    /// Records in tables of mappings: they keep their id, and nothing else.
+    object_rows: u64,
 }
 
 impl From<Removed> for RemovedView {
     fn from(removed: Removed) -> Self {
-        let Removed { contacts, leads, import_rows, logs, messages, invitations } = removed;
-        Self { contacts, leads, import_rows, logs, messages, invitations }
+        let Removed { contacts, leads, import_rows, logs, messages, invitations, object_rows } = removed;
+        Self { contacts, leads, import_rows, logs, messages, invitations, object_rows }
     }
 }
 
@@ -197,12 +199,15 @@ pub(crate) struct PersonView {
     /// Open invitations to the address.
     #[schema(value_type = Vec<Object>)]
     invitations: Vec<Value>,
+    /// Records of mappings: `{"table": …, "row": {…}}`.
+    #[schema(value_type = Vec<Object>)]
+    objects: Vec<Value>,
 }
 
 impl From<PersonData> for PersonView {
     fn from(data: PersonData) -> Self {
-        let PersonData { contacts, leads, import_rows, logs, invitations } = data;
-        Self { contacts, leads, import_rows, logs, invitations }
+        let PersonData { contacts, leads, import_rows, logs, invitations, objects } = data;
+        Self { contacts, leads, import_rows, logs, invitations, objects }
     }
 }
 

@@ -20,6 +20,7 @@ use crate::accounts::oidc::{self, identities};
 use crate::accounts::{account, api_keys, businesses, invitations, password_reset, session, setup, team};
 use crate::alerts::{channels, notifications, rules};
 use crate::background::Background;
+use crate::duplicates::{pairs, passes, rules as match_rules};
 use crate::limits::{Class, rate_limited};
 use crate::problem::Problem;
 use crate::records::{mappings, reading, webhooks};
@@ -88,6 +89,13 @@ fn api(limited: impl Fn(OpenApiRouter<Service>, Class) -> OpenApiRouter<Service>
         .routes(routes!(webhooks::test_record_webhook))
         .routes(routes!(webhooks::rotate_record_webhook_secret))
         .routes(routes!(webhooks::rewind_record_webhook))
+        .routes(routes!(pairs::duplicates))
+        .routes(routes!(pairs::duplicate))
+        .routes(routes!(pairs::dismiss_duplicate))
+        .routes(routes!(pairs::merge_duplicate))
+        .routes(routes!(pairs::undo_duplicate))
+        .routes(routes!(passes::scan_duplicates))
+        .routes(routes!(match_rules::match_rules, match_rules::change_match_rules))
         .routes(routes!(personal_data::erasures, personal_data::erase))
         .routes(routes!(personal_data::lift_erasure))
         .routes(routes!(personal_data::person))

@@ -6,6 +6,7 @@ use futures_util::{Stream, stream};
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use crate::duplicates::{Subject, taken_fields};
 use crate::error::StoreError;
 use crate::open::Tenant;
 use crate::personal_data::Markers;
@@ -58,6 +59,20 @@ pub struct Contact {
 }
 
 impl ContactRow {
+    fn set(&mut self, name: &str, to: Option<String>) {
+        let field = match name {
+            "first_name" => &mut self.first_name,
+            "last_name" => &mut self.last_name,
+            "name" => &mut self.name,
+            "email" => &mut self.email,
+            "phone" => &mut self.phone,
+            "company" => &mut self.company,
+            "title" => &mut self.title,
+            _ => return,
+        };
+        *field = to;
+    }
+
     /// The columns from `source_id` to `title`.
     pub(crate) fn values(&self) -> [Value; 8] {
         [
@@ -117,7 +132,7 @@ impl Tenant {
                  name = excluded.name, email = excluded.email, phone = excluded.phone, company = excluded.company,
                  title = excluded.title, source_metadata = excluded.source_metadata, source_stamp = excluded.source_stamp,
                  deleted = excluded.deleted, sync_status = 'synced', last_synced_at = excluded.last_synced_at,
-                 change = excluded.change
+                 change = excluded.change, matched = false
                  WHERE excluded.source_stamp >= contacts.source_stamp AND (
                  excluded.source_stamp, excluded.deleted, excluded.source_metadata, excluded.first_name, excluded.last_name,
                  excluded.name, excluded.email, excluded.phone, excluded.company, excluded.title) IS DISTINCT FROM (
@@ -139,13 +154,13 @@ impl Tenant {
         Ok(Some(outcome))
     }
 
-    /// Contacts that are not deleted.
+    /// Contacts that are not deleted, and no parts of others.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn count_contacts(&self) -> Result<i64, StoreError> {
         let mut tx = self.read("counting the contacts").await?;
-        tx.query("SELECT count(*) AS n FROM contacts WHERE business_id = $1 AND NOT deleted")
+        tx.query("SELECT count(*) AS n FROM contacts WHERE business_id = $1 AND NOT deleted AND merged_into IS NULL")
             .bind(self.business())
             .value("n")
             .await
@@ -180,7 +195,8 @@ impl Tenant {
         rows.iter().map(contact).collect()
     }
 
-    /// The contacts that changed here last, newest first, tombstones included.
+    /// The contacts that changed here last, newest first, tombstones included, without those that have become parts of
+    /// others, each with the fields that a merge has taken of them.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -188,14 +204,22 @@ impl Tenant {
         let mut tx = self.read("reading the contacts").await?;
         let rows = tx
             .query(
-                "SELECT * FROM contacts WHERE business_id = $1
+                "SELECT * FROM contacts WHERE business_id = $1 AND merged_into IS NULL
                  ORDER BY last_synced_at DESC, source_stamp DESC, source_id LIMIT $2",
             )
             .bind(self.business())
             .bind(limit)
             .all()
             .await?;
-        rows.iter().map(contact).collect()
+        let mut contacts = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let mut contact = contact(row)?;
+            for (name, field) in taken_fields(&mut tx, self.business(), Subject::Contact, row).await? {
+                contact.row.set(&name, field);
+            }
+            contacts.push(contact);
+        }
+        Ok(contacts)
     }
 }
 

@@ -15,6 +15,7 @@ use crate::audit::Action;
 use crate::error::StoreError;
 use crate::open::Tenant;
 use crate::sql::{Row, Tx};
+use crate::{object_tables, personal_data};
 
 /// Bytes of one piece of the stream.
 const PIECE: usize = 64 * 1024;
@@ -49,7 +50,7 @@ struct Exported {
     left_out: &'static [&'static str],
 }
 
-const TABLES: [Exported; 27] = [
+const TABLES: [Exported; 29] = [
     Exported {
         table: "businesses",
         columns: &[("id", Id), ("name", Text), ("settings", Json), ("created_at", Time)],
@@ -130,8 +131,10 @@ const TABLES: [Exported; 27] = [
             ("sync_status", Text),
             ("last_synced_at", Time),
             ("created_at", Time),
+            ("merged_into", Id),
+            ("merged_fields", Json),
         ],
-        left_out: &["change"],
+        left_out: &["change", "matched"],
     },
     Exported {
         table: "leads",
@@ -157,8 +160,43 @@ const TABLES: [Exported; 27] = [
             ("last_synced_at", Time),
             ("created_at", Time),
             ("updated_at", Time),
+            ("merged_into", Id),
+            ("merged_fields", Json),
         ],
-        left_out: &["search_text"],
+        left_out: &["search_text", "matched"],
+    },
+    Exported {
+        table: "match_rules",
+        columns: &[
+            ("business_id", Id),
+            ("rules", Json),
+            ("default_region", Text),
+            ("provider_rules", Bool),
+            ("updated_at", Time),
+        ],
+        left_out: &["rescan"],
+    },
+    Exported {
+        table: "duplicates",
+        columns: &[
+            ("id", Id),
+            ("business_id", Id),
+            ("contact_a", Id),
+            ("contact_b", Id),
+            ("lead_a", Id),
+            ("lead_b", Id),
+            ("rule", Text),
+            ("agreed", Json),
+            ("state", Text),
+            ("kept_id", Id),
+            ("merged_id", Id),
+            ("fields", Json),
+            ("cause", Id),
+            ("decided_by", Text),
+            ("decided_at", Time),
+            ("created_at", Time),
+        ],
+        left_out: &["before", "after"],
     },
     Exported {
         table: "imports",
@@ -471,9 +509,17 @@ const TABLES: [Exported; 27] = [
     },
 ];
 
-/// Tables of tenants of which nothing is exported: keys, tokens, and logins under way.
-const LEFT_OUT: [&str; 6] =
-    ["data_keys", "integration_tokens", "login_attempts", "erasure_keys", "mapping_checkpoints", "sync_turns"];
+/// Tables of tenants of which nothing is exported: keys, tokens, logins under way, turns in the queue, and digests that follow
+/// from rows.
+const LEFT_OUT: [&str; 7] = [
+    "data_keys",
+    "integration_tokens",
+    "login_attempts",
+    "erasure_keys",
+    "mapping_checkpoints",
+    "sync_turns",
+    "match_keys",
+];
 
 /// Whether anybody has decided about a column. For a test.
 #[doc(hidden)]
@@ -506,7 +552,8 @@ pub(crate) fn as_json(table: &str, row: &Row) -> Result<Value, StoreError> {
 }
 
 impl Tenant {
-    /// All rows of the business as lines of JSON, `{"table":…,"row":…}`, as they were at one moment. Some 64 kB at a time
+    /// All rows of the business as lines of JSON, `{"table":…,"row":…}`, as they were at one moment; those of mappings behind
+    /// the others, under the names of their tables. Some 64 kB at a time
     /// are in memory. That it was asked for stands in the audit log before the first line.
     ///
     /// A reader that takes no piece for a minute gets an error, and so does one whose database fails: what ends without
@@ -554,6 +601,20 @@ async fn write_all(tx: &mut Tx, business: Uuid, to: &Pieces) -> Result<(), Store
         while let Some(row) = rows.next().await {
             let row = as_json(table, &row?)?;
             piece.extend_from_slice(format!("{{\"table\":\"{table}\",\"row\":{row}}}\n").as_bytes());
+            if piece.len() >= PIECE {
+                let full = std::mem::replace(&mut piece, Vec::with_capacity(PIECE + 4_096));
+                if !sent(to, full).await? {
+                    return Ok(());
+                }
+            }
+        }
+    }
+    for table in personal_data::tables(tx, business).await? {
+        let sql = object_tables::select(&table, tx.is_postgres());
+        let mut rows = tx.query(sql).stream()?;
+        while let Some(row) = rows.next().await {
+            let row = object_tables::as_json(&table, &row?)?;
+            piece.extend_from_slice(format!("{{\"table\":\"{}\",\"row\":{row}}}\n", table.name()).as_bytes());
             if piece.len() >= PIECE {
                 let full = std::mem::replace(&mut piece, Vec::with_capacity(PIECE + 4_096));
                 if !sent(to, full).await? {

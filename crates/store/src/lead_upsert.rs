@@ -27,7 +27,8 @@ const CHANGE: &str = " ON CONFLICT (business_id, source_type, source_id) DO UPDA
     name = excluded.name, email = excluded.email, phone = excluded.phone, company = excluded.company,
     title = excluded.title, source_metadata = excluded.source_metadata, source_stamp = excluded.source_stamp,
     tags = excluded.tags, campaign = excluded.campaign, search_text = excluded.search_text, sync_status = 'synced',
-    last_synced_at = excluded.last_synced_at, updated_at = excluded.updated_at";
+    last_synced_at = excluded.last_synced_at, updated_at = excluded.updated_at,
+    matched = false";
 
 /// What became of each source id.
 pub(crate) type Outcomes = HashMap<String, (RowOutcome, Uuid)>;
@@ -112,7 +113,9 @@ fn fresh(source_id: &str, now: Timestamp) -> Lead {
         last_synced_at: now,
         created_at: now,
         updated_at: now,
+        merged_into: None,
         source_stamp: None,
+        merged_fields: None,
     }
 }
 

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::duplicates::{self, Subject};
 use crate::error::StoreError;
 use crate::open::Tenant;
 use crate::pages::{Cursor, Page};
@@ -110,9 +111,14 @@ pub struct Lead {
     pub created_at: Timestamp,
     /// When it last changed here.
     pub updated_at: Timestamp,
+    /// The lead that it has become a part of.
+    pub merged_into: Option<Uuid>,
     /// The source's stamp of this version.
     #[serde(skip)]
     pub(crate) source_stamp: Option<Timestamp>,
+    /// Which fields are shown of which other lead.
+    #[serde(skip)]
+    pub(crate) merged_fields: Option<serde_json::Value>,
 }
 
 /// Which leads are meant; what is none of these is not asked for.
@@ -155,7 +161,8 @@ fn containing(text: &str) -> String {
 }
 
 impl Tenant {
-    /// A page of the leads that a filter means, newest first: at most `limit`, from behind the cursor.
+    /// A page of the leads that a filter means, newest first: at most `limit`, from behind the cursor. One that has become
+    /// a part of another is found as that one.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -165,7 +172,7 @@ impl Tenant {
         cursor: Option<Cursor>,
         limit: u32,
     ) -> Result<Page<Lead>, StoreError> {
-        let mut sql = "SELECT * FROM leads WHERE business_id = $1".to_owned();
+        let mut sql = "SELECT * FROM leads WHERE business_id = $1 AND merged_into IS NULL".to_owned();
         let mut values: Vec<Value> = vec![self.business().into()];
         let mut also = |condition: &dyn Fn(usize) -> String, more: Vec<Value>| {
             sql.push_str(" AND ");
@@ -181,7 +188,14 @@ impl Tenant {
         if let Some(text) = filter.text {
             // PostgreSQL takes no NUL, and no text has one.
             let pattern = containing(&text.replace('\0', "\n"));
-            also(&|n| format!("search_text LIKE ${n} ESCAPE '\\'"), vec![pattern.into()]);
+            let like = |n: usize| format!("search_text LIKE ${n} ESCAPE '\\'");
+            let part = |n: usize| {
+                format!(
+                    "SELECT merged_into FROM leads WHERE business_id = $1 AND merged_into IS NOT NULL AND {}",
+                    like(n)
+                )
+            };
+            also(&|n| format!("({} OR id IN ({}))", like(n), part(n)), vec![pattern.into()]);
         }
         if let Some(Cursor { at, id }) = cursor {
             also(&|n| format!("(created_at, id) < (${n}, ${})", n + 1), vec![at.into(), id.into()]);
@@ -191,6 +205,7 @@ impl Tenant {
         let mut tx = self.read("listing the leads").await?;
         let rows = tx.query(sql).bind_all(values).all().await?;
         let leads = rows.iter().map(lead).collect::<Result<Vec<_>, _>>()?;
+        let leads = duplicates::composed_leads(&mut tx, self.business(), leads).await?;
         Ok(Page::of(leads, limit, |lead| Cursor { at: lead.created_at, id: lead.id }))
     }
 
@@ -206,26 +221,31 @@ impl Tenant {
             .bind(id)
             .optional()
             .await?;
-        row.as_ref().map(lead).transpose()
+        let lead = row.as_ref().map(lead).transpose()?;
+        Ok(duplicates::composed_leads(&mut tx, self.business(), lead.into_iter().collect()).await?.pop())
     }
 
-    /// One lead by where it came from.
+    /// One lead by where it came from; the one that it has become a part of, if it has.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn lead_of_source(&self, source_type: SourceType, source_id: &str) -> Result<Option<Lead>, StoreError> {
         let mut tx = self.read("looking for a lead").await?;
         let row = tx
-            .query("SELECT * FROM leads WHERE business_id = $1 AND source_type = $2 AND source_id = $3")
+            .query("SELECT id FROM leads WHERE business_id = $1 AND source_type = $2 AND source_id = $3")
             .bind(self.business())
             .bind(source_type.name())
             .bind(source_id)
             .optional()
             .await?;
-        row.as_ref().map(lead).transpose()
+        let Some(row) = row else { return Ok(None) };
+        let id: Uuid = row.get("id")?;
+        let standing = duplicates::roots(&mut tx, self.business(), Subject::Lead, &[id]).await?[&id];
+        drop(tx);
+        self.lead(standing).await
     }
 
-    /// Which of these ids of a source are leads already, with the leads' ids.
+    /// Which of these ids of a source are leads already, with the ids of the leads that stand for them.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -244,16 +264,21 @@ impl Tenant {
             .bind(source_ids)
             .all()
             .await?;
-        rows.iter().map(|row| Ok((row.get("source_id")?, row.get("id")?))).collect()
+        let ids: Vec<Uuid> = rows.iter().map(|row| row.get("id")).collect::<Result<_, _>>()?;
+        let standing = duplicates::roots(&mut tx, self.business(), Subject::Lead, &ids).await?;
+        rows.iter().map(|row| Ok((row.get("source_id")?, standing[&row.get::<Uuid>("id")?]))).collect()
     }
 
-    /// How many leads there are.
+    /// How many leads there are, without those that have become parts of others.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn count_leads(&self) -> Result<i64, StoreError> {
         let mut tx = self.read("counting the leads").await?;
-        tx.query("SELECT count(*) AS n FROM leads WHERE business_id = $1").bind(self.business()).value("n").await
+        tx.query("SELECT count(*) AS n FROM leads WHERE business_id = $1 AND merged_into IS NULL")
+            .bind(self.business())
+            .value("n")
+            .await
     }
 }
 
@@ -279,7 +304,9 @@ pub(crate) fn lead(row: &Row) -> Result<Lead, StoreError> {
         last_synced_at: row.get("last_synced_at")?,
         created_at: row.get("created_at")?,
         updated_at: row.get("updated_at")?,
+        merged_into: row.find("merged_into")?,
         source_stamp: row.find("source_stamp")?,
+        merged_fields: row.find("merged_fields")?,
     })
 }
 

@@ -37,6 +37,7 @@ mod cleaned;
 pub mod contacts;
 mod deletion;
 pub mod digest;
+pub mod duplicates;
 mod error;
 pub mod export;
 pub mod identities;

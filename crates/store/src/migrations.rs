@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, SqlSafeStr};
 use crate::error::StoreError;
 
 /// Newest schema that this program knows.
-pub(crate) const NEWEST: i64 = 9;
+pub(crate) const NEWEST: i64 = 10;
 
 /// Number, what it is about, and its statements.
 type Versions = &'static [(i64, &'static str, &'static str)];
@@ -23,6 +23,7 @@ const SQLITE: Versions = &[
     (7, "mapping progress", include_str!("../migrations/sqlite/0007_mapping_progress.sql")),
     (8, "sync work", include_str!("../migrations/sqlite/0008_sync_work.sql")),
     (9, "records", include_str!("../migrations/sqlite/0009_records.sql")),
+    (10, "duplicates", include_str!("../migrations/sqlite/0010_duplicates.sql")),
 ];
 
 const POSTGRES: Versions = &[
@@ -34,6 +35,7 @@ const POSTGRES: Versions = &[
     (7, "mapping progress", include_str!("../migrations/postgres/0007_mapping_progress.sql")),
     (8, "sync work", include_str!("../migrations/postgres/0008_sync_work.sql")),
     (9, "records", include_str!("../migrations/postgres/0009_records.sql")),
+    (10, "duplicates", include_str!("../migrations/postgres/0010_duplicates.sql")),
 ];
 
 const TOKENS: Versions = &[(1, "tokens", include_str!("../migrations/tokens/0001_tokens.sql"))];

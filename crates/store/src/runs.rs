@@ -5,8 +5,10 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::alerts::{AlertKind, Changes};
+use crate::audit::Action;
 use crate::checkpoints::Checkpoint;
 use crate::contacts::ContactRow;
+use crate::duplicates;
 use crate::error::StoreError;
 use crate::open::Tenant;
 use crate::personal_data::hold;
@@ -168,7 +170,8 @@ impl Tenant {
         }
     }
 
-    /// None: somebody was erased at this moment, the first of the business; nothing was written.
+    /// None: somebody was erased at this moment, the first of the business, or has made a lead of the winner of a merge;
+    /// nothing was written.
     async fn try_step(&self, run: &Run, step: &Step<'_>, now: Timestamp) -> Result<Option<StepOutcome>, StoreError> {
         let markers = self.markers().await?;
         let mut tx = self.write("writing a page of records").await?;
@@ -211,6 +214,7 @@ impl Tenant {
                 .execute()
                 .await?;
         }
+        let Some(merged) = duplicates::org_merges(self, &mut tx, step.contacts, now).await? else { return Ok(None) };
         tx.query(
             "UPDATE runs SET rows_read = rows_read + $1, inserted = inserted + $2, updated = updated + $3,
              deleted = deleted + $4, api_calls = api_calls + $5, last_change = coalesce($6, last_change) WHERE id = $7",
@@ -224,6 +228,9 @@ impl Tenant {
         .bind(run.id)
         .execute()
         .await?;
+        for (lead, detail) in merged {
+            self.note(&mut tx, Action::DuplicateMerged, Some(("lead", lead)), detail, now).await?;
+        }
         tx.commit().await?;
         Ok(Some(outcome))
     }

@@ -27,7 +27,7 @@ const fn tenants(table: &'static str) -> Tenants {
     Tenants { table, business: "business_id", person: None }
 }
 
-const TENANT_TABLES: [Tenants; 30] = [
+const TENANT_TABLES: [Tenants; 33] = [
     Tenants {
         table: "businesses",
         business: "id",
@@ -48,6 +48,9 @@ const TENANT_TABLES: [Tenants; 30] = [
     tenants("login_attempts"),
     tenants("contacts"),
     tenants("leads"),
+    tenants("match_rules"),
+    tenants("match_keys"),
+    tenants("duplicates"),
     tenants("imports"),
     tenants("import_rows"),
     tenants("checkpoints"),

@@ -40,7 +40,7 @@ pub enum SyncError {
     },
     /// Much of a table would be marked as gone at once.
     #[error(
-        "{records} of {of} records of `{object}` in the table `{table}` are not to be found in org `{org}`; none was marked as gone"
+        "{records} of {of} records of `{object}` in the table `{table}` are not to be found in org `{org}`; no more is marked as gone"
     )]
     MassDelete {
         /// The org.
@@ -53,6 +53,24 @@ pub enum SyncError {
         records: u64,
         /// How many the table has.
         of: u64,
+    },
+    /// It rests until somebody says that it goes on.
+    #[error("the mapping `{mapping}` is paused{}", if .reason.is_empty() { String::new() } else { format!(": {reason}") })]
+    Paused {
+        /// Its name.
+        mapping: String,
+        /// Why; empty if nobody said.
+        reason: String,
+    },
+    /// Pages of a query that do not make up a whole.
+    #[error("org `{org}` answered a query of `{object}` with pages that leave out records, {times} times in a row")]
+    Incomplete {
+        /// The org.
+        org: String,
+        /// The object.
+        object: String,
+        /// How often.
+        times: u32,
     },
     /// The rest of the org's API calls is others'.
     #[error(
@@ -124,6 +142,8 @@ impl SyncError {
                 may no longer see them, give back the right (View All, sharing rules)"
                     .to_owned()
             }
+            SyncError::Paused { .. } => "resume it".to_owned(),
+            SyncError::Incomplete { .. } => "nothing was inferred from it; the next run asks again".to_owned(),
             SyncError::Share { .. } => {
                 "it goes on by itself when older calls are a day old; a larger share can be set".to_owned()
             }
@@ -148,6 +168,7 @@ impl SyncError {
             SyncError::Store(StoreError::Fenced { .. })
             | SyncError::Share { .. }
             | SyncError::NeverStill { .. }
+            | SyncError::Incomplete { .. }
             | SyncError::Interrupted => true,
             _ => false,
         }
@@ -168,7 +189,7 @@ impl SyncError {
     /// The org's objects or fields are not what they were when they were described.
     pub(crate) fn is_schema_change(&self) -> bool {
         let SyncError::Client(error) = self else { return false };
-        matches!(error.salesforce_code(), Some("INVALID_FIELD" | "INVALID_TYPE"))
+        matches!(error.salesforce_code(), Some("INVALID_FIELD" | "INVALID_TYPE" | "NOT_FOUND"))
     }
 
     /// Somebody has to log in again or change the org's settings.

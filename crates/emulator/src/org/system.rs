@@ -43,17 +43,32 @@ pub(crate) struct Keeping {
     pub(crate) most_ids: usize,
     /// Queries that match more rows time out.
     pub(crate) timeout_rows: Option<u64>,
+    /// Records of a query's page at most, where that is less than the usual. Salesforce does not promise the size
+    /// that was asked for (SOAP API Developer Guide, "Changing the Batch Size in Queries").
+    pub(crate) page_rows: Option<usize>,
     /// When this was last looked after.
     swept: Option<Timestamp>,
 }
 
 impl Default for Keeping {
     fn default() -> Self {
-        Keeping { bin_days: Some(15), archive_days: None, most_ids: 600_000, timeout_rows: None, swept: None }
+        Keeping {
+            bin_days: Some(15),
+            archive_days: None,
+            most_ids: 600_000,
+            timeout_rows: None,
+            page_rows: None,
+            swept: None,
+        }
     }
 }
 
 impl Keeping {
+    /// How many records a page has, of so many that are asked for.
+    pub(crate) fn page_of(&self, asked: usize) -> usize {
+        self.page_rows.map_or(asked, |most| asked.min(most.max(1)))
+    }
+
     /// What is left out stays.
     pub(crate) fn change(
         &mut self,

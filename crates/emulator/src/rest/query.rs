@@ -95,6 +95,7 @@ fn first_page(call: &mut Call<'_>, soql: &str, resource: Resource, page: usize) 
     let (query, view) = read(call, soql, resource)?;
     let plan = plan::plan_in(&context(call, soql, &view, resource), &query)?;
     call.org.in_time(&plan)?;
+    let page = call.org.keeping.page_of(page);
     match run::find(&call.org.db, &plan)? {
         run::Found::Count(n) => Ok(envelope(n as usize, None, b"")),
         run::Found::Aggregates(records) if records.len() > PAGE => Err(ApiError::bad(
@@ -162,7 +163,7 @@ pub(super) async fn later_page(
             let offset: usize = offset.parse().map_err(|_| invalid_locator())?;
             let cursor = call.org.cursor(id, &call.user_id).filter(|c| offset < c.rows.len());
             let cursor = cursor.ok_or_else(invalid_locator)?;
-            let end = (offset + page).min(cursor.rows.len());
+            let end = (offset + call.org.keeping.page_of(page)).min(cursor.rows.len());
             let total = cursor.rows.len();
             let (rows, end) = match trick {
                 None => (offset..end, end),

@@ -14,6 +14,7 @@ mod accounts;
 mod alerts;
 mod connect;
 mod contacts;
+mod duplicates;
 mod exposition;
 mod limited;
 mod local;

@@ -71,7 +71,10 @@ async fn an_erased_person_stays_away_until_that_is_lifted(db: Db) {
     let path = format!("/api/imports/{}/rows?outcome=skipped_erased", again["id"].as_str().unwrap());
     assert_eq!(owner.get(&path).await.1["items"][0]["source_id"], "");
     let (_, kept) = owner.post("/api/personal-data/exports", json!({"email": email})).await;
-    assert_eq!(kept, json!({"contacts": [], "leads": [], "import_rows": [], "logs": [], "invitations": []}));
+    assert_eq!(
+        kept,
+        json!({"contacts": [], "leads": [], "import_rows": [], "logs": [], "invitations": [], "objects": []})
+    );
 
     let (_, listed) = owner.get("/api/personal-data/erasures?limit=1").await;
     assert!(listed["next"].is_string() && listed["items"].as_array().unwrap().len() == 1, "{listed}");

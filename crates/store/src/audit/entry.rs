@@ -171,6 +171,14 @@ actions! {
     ContactErasureLifted = "contact.erasure_lifted",
     /// All that is known of a person was read.
     ContactRead = "contact.read",
+    /// How duplicates are found was changed.
+    MatchRulesChanged = "match_rules.changed",
+    /// Two rows that may be one person were said to be two.
+    DuplicateDismissed = "duplicate.dismissed",
+    /// Two rows became one.
+    DuplicateMerged = "duplicate.merged",
+    /// They are two again.
+    DuplicateUndone = "duplicate.undone",
     /// How long things are kept was changed.
     RetentionChanged = "retention.changed",
     /// What was older than that was taken out.

@@ -1,9 +1,11 @@
 //! Mappings: which object of an org is kept in step, in which table, and how far it has been read.
 //!
 //! Reading order: here (what a mapping is), `progress` (where it stands), `stepping` (how a run brings it forward),
-//! `altering` (a table that follows its object), `standing_rows` (what the table holds, to be compared).
+//! `altering` (a table that follows its object), `pausing` (until somebody says that it goes on), `standing_rows` (what the
+//! table holds, to be compared).
 
 mod altering;
+mod pausing;
 mod progress;
 mod standing_rows;
 mod stepping;

@@ -33,6 +33,15 @@ pub struct Progress {
     pub refreshed_at: Option<Timestamp>,
     /// When all ids were compared last.
     pub compared_at: Option<Timestamp>,
+    /// When they were compared out of turn last, because the org could not say what was deleted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compared_out_of_turn_at: Option<Timestamp>,
+    /// Somebody has said that what the next comparison finds gone is gone, however much it is.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub allow_gone: bool,
+    /// All of it is being read anew; what is gone is looked for behind that.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub reloading: bool,
     /// Records in the table, by the last comparison of all.
     pub rows: Option<u64>,
     /// A Bulk job whose results are to be read.
@@ -50,7 +59,7 @@ pub struct Progress {
     /// What `verified_through` becomes when the load under way has ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proof: Option<Timestamp>,
-    /// When it was proven last that nothing is missing.
+    /// When a proof was tried last.
     pub verified_at: Option<Timestamp>,
     /// Some values did not fit their columns.
     pub failing: bool,

@@ -20,11 +20,12 @@
 //! that is run for each row.
 //!
 //! Reading order: [`rows`] (what is written), [`table`] (where), `ddl` (making it), `postgres` and `sqlite` (writing),
-//! `written` (values as texts), `step` (rows, checkpoint and counters as one transaction).
+//! `written` (values as texts), `step` (rows, checkpoint and counters as one transaction), `read` (rows as JSON).
 
 mod ddl;
 pub(crate) mod decimal;
 mod postgres;
+mod read;
 pub mod rows;
 mod sqlite;
 mod step;
@@ -37,6 +38,7 @@ pub use table::{Column, ColumnKind, ObjectTable, TableError};
 pub use written::{date, moment, time};
 
 pub(crate) use ddl::{alter, create, drop_table};
-pub(crate) use sqlite::BulkWriter;
+pub(crate) use read::{as_json, is_there, select};
+pub(crate) use sqlite::{Beside, BulkWriter};
 pub(crate) use step::commit;
 pub(crate) use table::quoted;

@@ -1,6 +1,6 @@
 //! Rows on their way into a table: cells side by side, all texts in one piece of memory.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 /// How a record went.
@@ -151,6 +151,14 @@ impl Rows {
         }));
     }
 
+    /// Takes rows out, by their ids.
+    pub(crate) fn take_out(&mut self, ids: &HashSet<String>) {
+        let kept: Vec<usize> = (0..self.len()).filter(|row| !ids.contains(self.id(*row))).collect();
+        let cells = kept.iter().flat_map(|row| self.cells[row * self.width..(row + 1) * self.width].to_vec()).collect();
+        self.records = kept.iter().map(|row| self.records[*row].clone()).collect();
+        self.cells = cells;
+    }
+
     /// Forgets all rows; the memory stays for the next ones.
     pub fn clear(&mut self) {
         self.cells.clear();
@@ -297,6 +305,10 @@ mod tests {
         let mut row = second.row();
         row.text(0, "y");
         row.end("b", None, Some(Deletion::Merged), Some("a"));
+        let mut two = second.clone();
+        two.append(&first);
+        two.take_out(&HashSet::from(["b".to_owned()]));
+        assert_eq!((two.len(), two.id(0), two.text(0, 0)), (1, "a", Some("x")));
         first.append(&second);
         assert_eq!((first.id(1), first.text(1, 0), first.master(1)), ("b", Some("y"), Some("a")));
         first.clear();

@@ -76,16 +76,20 @@ impl BulkWriter {
         written.unwrap_or_else(|_| Err(StoreError::doing("writing rows")(sqlx::Error::WorkerCrashed)))
     }
 
-    /// Changes a table, in the same manner. The connections of the pools have views before the tables, at which SQLite
-    /// stumbles when a column is renamed.
+    /// Changes a table, in the same manner, with a statement that must touch one row, or nothing is done. The connections
+    /// of the pools have views before the tables, at which SQLite stumbles when a column is renamed.
     pub(crate) async fn alter(
         &self,
         table: Arc<ObjectTable>,
         renamed: Vec<(String, String)>,
-    ) -> Result<(), StoreError> {
+        before: Beside,
+    ) -> Result<bool, StoreError> {
         let this = self.clone();
         let alter = move |connection: &mut Connection| {
             let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+            if run(&transaction, &before)? != 1 {
+                return Ok(false);
+            }
             let there: Vec<String> = transaction
                 .prepare("SELECT name FROM pragma_table_info(?1)")?
                 .query_map([table.name()], |row| row.get(0))?
@@ -93,7 +97,8 @@ impl BulkWriter {
             for statement in super::alter(&table, &there, &renamed, false) {
                 transaction.execute_batch(&statement)?;
             }
-            transaction.commit()
+            transaction.commit()?;
+            Ok(true)
         };
         let altered = tokio::task::spawn_blocking(move || this.with(alter)).await;
         altered.unwrap_or_else(|_| Err(StoreError::doing("changing a table")(sqlx::Error::WorkerCrashed)))

@@ -1,5 +1,6 @@
 //! A step of a mapping's run: rows, where the mapping stands, and counters, all of it or nothing.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -9,8 +10,9 @@ use super::{Rows, postgres};
 use crate::error::StoreError;
 use crate::mappings::{Mapping, MappingStep, RowError};
 use crate::open::Tenant;
+use crate::personal_data::{Markers, addresses, hold};
 use crate::runs::{Run, StepOutcome};
-use crate::sql::{Database, Value};
+use crate::sql::{Database, Tx, Value};
 
 /// What rows do to a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,7 +113,13 @@ fn count(
 }
 
 /// Of the records that are written, what was wrong before goes, and what is wrong now comes.
-fn errors(run: &Run, mapping: &Mapping, step: &MappingStep<'_>, now: Timestamp) -> Vec<Beside> {
+fn errors(
+    run: &Run,
+    mapping: &Mapping,
+    step: &MappingStep<'_>,
+    erased: &HashSet<String>,
+    now: Timestamp,
+) -> Vec<Beside> {
     let mut statements = Vec::new();
     if step.standing.progress.failing && matches!(step.change, Change::Rows) && !step.rows.is_empty() {
         let ids: Vec<String> = (0..step.rows.len()).map(|row| step.rows.id(row).to_owned()).collect();
@@ -120,7 +128,8 @@ fn errors(run: &Run, mapping: &Mapping, step: &MappingStep<'_>, now: Timestamp) 
             values: vec![mapping.id.into(), ids.into()],
         });
     }
-    statements.extend(step.errors.iter().map(|error| {
+    let told = step.errors.iter().filter(|error| !erased.contains(&error.record));
+    statements.extend(told.map(|error| {
         let RowError { record, column, reason, value } = error;
         Beside {
             sql: "INSERT INTO row_errors (business_id, mapping_id, record_id, column_name, run_id, reason, value, at)
@@ -149,45 +158,105 @@ pub(crate) async fn commit(
     step: MappingStep<'_>,
     now: Timestamp,
 ) -> Result<(Rows, StepOutcome), StoreError> {
+    let MappingStep { mut rows, change, standing, spent, errors } = step;
+    // It ends: a key of erased persons that is there stays.
+    loop {
+        let step = MappingStep { rows, change, standing, spent, errors };
+        let (given, outcome) = try_commit(tenant, run, mapping, step, now).await?;
+        rows = given;
+        if let Some(outcome) = outcome {
+            if outcome.inserted + outcome.updated > 0 {
+                tenant.store().records().ring();
+            }
+            rows.clear();
+            return Ok((rows, outcome));
+        }
+    }
+}
+
+/// No outcome: somebody was erased at this moment, the first of the business; nothing was written.
+async fn try_commit(
+    tenant: &Tenant,
+    run: &Run,
+    mapping: &Mapping,
+    mut step: MappingStep<'_>,
+    now: Timestamp,
+) -> Result<(Rows, Option<StepOutcome>), StoreError> {
+    let markers = tenant.markers().await?;
     let fenced = || StoreError::Fenced { run: run.id.to_string() };
-    let (stand, count, errors) =
-        (stand(run, mapping, &step), count(run, mapping, &step), errors(run, mapping, &step, now));
-    let (table, kind) = match step.change {
-        _ if step.rows.is_empty() || step.change.is_nothing() => (mapping.table.clone(), Kind::Nothing),
-        Change::Rows => (mapping.table.clone(), Kind::Whole),
-        Change::Cells(columns) => (Arc::new(mapping.table.part(columns)), Kind::Cells),
-        Change::Marks => (Arc::new(mapping.table.part(&[])), Kind::Marks),
+    let (stand, count) = (stand(run, mapping, &step), count(run, mapping, &step));
+    let kind = match step.change {
+        _ if step.rows.is_empty() || step.change.is_nothing() => Kind::Nothing,
+        Change::Rows => Kind::Whole,
+        Change::Cells(_) => Kind::Cells,
+        Change::Marks => Kind::Marks,
     };
-    let (mut rows, outcome) = match tenant.store().database() {
+    let table = match step.change {
+        Change::Cells(columns) if kind == Kind::Cells => Arc::new(mapping.table.part(columns)),
+        Change::Marks => Arc::new(mapping.table.part(&[])),
+        _ => mapping.table.clone(),
+    };
+    match tenant.store().database() {
         Database::Sqlite { writer, bulk, .. } => {
             // Whoever holds it is the one that writes.
             let turn = writer.acquire().await.map_err(StoreError::doing("writing rows"))?;
+            // Nobody can be erased before that: it takes the same turn.
+            let mut tx = tenant.read("looking for erased persons").await?;
+            let Some(erased) = leave_erased(&mut tx, mapping, &markers, &mut step).await? else {
+                return Ok((step.rows, None));
+            };
+            drop(tx);
+            let errors = errors(run, mapping, &step, &erased, now);
             let after = Box::new(move |outcome, change| errors.into_iter().chain(count(outcome, change)).collect());
             let before = vec![stand];
             let batch = Batch { before, change: next_change(mapping), table, rows: step.rows, kind, after, now };
             let (rows, outcome) = bulk.write(batch).await?;
             drop(turn);
-            (rows, outcome.ok_or_else(fenced)?)
+            Ok((rows, Some(outcome.ok_or_else(fenced)?)))
         }
         Database::Postgres { .. } => {
             let mut tx = tenant.write("writing rows").await?;
+            hold(&mut tx, tenant.business()).await?;
             tenant.hold_integration(&mut tx, run.integration_id).await?;
             if tx.query(stand.sql).bind_all(stand.values).execute().await? != 1 {
                 return Err(fenced());
             }
+            let Some(erased) = leave_erased(&mut tx, mapping, &markers, &mut step).await? else {
+                return Ok((step.rows, None));
+            };
             let next = next_change(mapping);
             let change = tx.query(next.sql).bind_all(next.values).value("change").await?;
             let outcome = postgres::write(&mut tx, kind, &table, &step.rows, now, change).await?;
+            let errors = errors(run, mapping, &step, &erased, now);
             for statement in errors.into_iter().chain(count(outcome, change)) {
                 tx.query(statement.sql).bind_all(statement.values).execute().await?;
             }
             tx.commit().await?;
-            (step.rows, outcome)
+            Ok((step.rows, Some(outcome)))
         }
-    };
-    if outcome.inserted + outcome.updated > 0 {
-        tenant.store().records().ring();
     }
-    rows.clear();
-    Ok((rows, outcome))
+}
+
+/// Takes the records of erased persons out, and says which. None: begin again (see [`Markers::erased_records`]).
+async fn leave_erased(
+    tx: &mut Tx,
+    mapping: &Mapping,
+    markers: &Markers,
+    step: &mut MappingStep<'_>,
+) -> Result<Option<HashSet<String>>, StoreError> {
+    // Others only change rows that are there.
+    if step.change != Change::Rows {
+        return Ok(Some(HashSet::new()));
+    }
+    let columns = addresses(&mapping.table);
+    let rows = &step.rows;
+    let records = (0..rows.len()).map(|row| {
+        let emails = columns.iter().filter_map(|column| rows.text(row, *column)).collect();
+        (rows.id(row), emails)
+    });
+    let erased = markers.erased_records(tx, mapping.business_id, records).await?;
+    if let Some(erased) = erased.as_ref().filter(|erased| !erased.is_empty()) {
+        step.rows.take_out(erased);
+    }
+    Ok(erased)
 }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Person, TEXTS, find, folded, naming};
+use super::{Person, TEXTS, find, folded, naming, objects};
 use crate::audit::Action;
 use crate::error::StoreError;
 use crate::export::as_json;
@@ -23,13 +23,15 @@ pub struct PersonData {
     pub logs: Vec<Value>,
     /// Open invitations to the address.
     pub invitations: Vec<Value>,
+    /// Records of mappings: `{"table": …, "row": {…}}`.
+    pub objects: Vec<Value>,
 }
 
 impl PersonData {
     fn counts(&self) -> Value {
         json!({
             "contacts": self.contacts.len(), "leads": self.leads.len(), "import_rows": self.import_rows.len(),
-            "logs": self.logs.len(), "invitations": self.invitations.len(),
+            "logs": self.logs.len(), "invitations": self.invitations.len(), "objects": self.objects.len(),
         })
     }
 }
@@ -41,8 +43,12 @@ impl Tenant {
     /// [`StoreError`].
     pub async fn person_data(&self, person: &Person<'_>, now: Timestamp) -> Result<PersonData, StoreError> {
         let mut tx = self.write("reading what is kept of a person").await?;
-        let found = find(&mut tx, self.business(), person).await?;
+        let tables = objects::tables(&mut tx, self.business()).await?;
+        let found = find(&mut tx, self.business(), person, &tables).await?;
         let mut data = PersonData::default();
+        for (table, rows) in &found.objects {
+            data.objects.extend(rows.iter().map(|row| json!({"table": table, "row": row})));
+        }
         for (table, ids, into) in
             [("contacts", &found.contacts, &mut data.contacts), ("leads", &found.leads, &mut data.leads)]
         {

@@ -6,7 +6,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::markers::{Digests, hold_alone};
-use super::{Found, Person, TEXTS, find, folded, naming};
+use super::{Found, Person, TEXTS, find, folded, naming, objects};
 use crate::audit::Action;
 use crate::error::StoreError;
 use crate::open::Tenant;
@@ -28,6 +28,7 @@ const CHUNK: usize = 500;
 
 /// How many rows went, or would.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Removed {
     /// Contacts, tombstones included.
     pub contacts: u64,
@@ -41,6 +42,8 @@ pub struct Removed {
     pub messages: u64,
     /// Open invitations to the address.
     pub invitations: u64,
+    /// Records in tables of mappings, which keep their id and nothing else.
+    pub object_rows: u64,
 }
 
 /// A request to erase somebody, as long as it stands.
@@ -63,7 +66,7 @@ impl Tenant {
     pub async fn erase_person(&self, person: &Person<'_>, now: Timestamp) -> Result<Erasure, StoreError> {
         let digests = self.digests(now).await?;
         let mut tx = self.write("erasing a person").await?;
-        let (found, removed) = self.erase(&mut tx, person).await?;
+        let (found, removed) = self.erase(&mut tx, person, now).await?;
         let erasure = self.mark(&mut tx, &digests, person, &found, removed, now).await?;
         let detail = serde_json::to_value(removed).unwrap_or_default();
         self.note(&mut tx, Action::ContactErased, Some(("erasure", erasure.id)), detail, now).await?;
@@ -79,13 +82,16 @@ impl Tenant {
     pub async fn preview_erasure(&self, person: &Person<'_>) -> Result<Removed, StoreError> {
         // The very same statements; the transaction is not committed.
         let mut tx = self.write("looking at what is kept of a person").await?;
-        Ok(self.erase(&mut tx, person).await?.1)
+        Ok(self.erase(&mut tx, person, Timestamp::UNIX_EPOCH).await?.1)
     }
 
-    async fn erase(&self, tx: &mut Tx, person: &Person<'_>) -> Result<(Found, Removed), StoreError> {
+    async fn erase(&self, tx: &mut Tx, person: &Person<'_>, now: Timestamp) -> Result<(Found, Removed), StoreError> {
         hold_alone(tx, self.business()).await?;
-        let found = find(tx, self.business(), person).await?;
+        let tables = objects::tables(tx, self.business()).await?;
+        let found = find(tx, self.business(), person, &tables).await?;
         let mut removed = Removed { import_rows: self.blank_rows(tx, &found).await?, ..Removed::default() };
+        removed.object_rows = objects::erase(tx, self.business(), &tables, &found, now).await?;
+        removed.messages = objects::empty_numbers(tx, &tables, &found).await?;
         for (table, ids, gone) in
             [("contacts", &found.contacts, &mut removed.contacts), ("leads", &found.leads, &mut removed.leads)]
         {
@@ -286,6 +292,7 @@ impl Removed {
             logs: self.logs + more.logs,
             messages: self.messages + more.messages,
             invitations: self.invitations + more.invitations,
+            object_rows: self.object_rows + more.object_rows,
         }
     }
 }

@@ -26,7 +26,7 @@ use crate::sql::Tx;
 /// Digests of one question.
 const CHUNK: usize = 2_000;
 
-/// The key of a business's digests, if it has erased anybody yet.
+/// The key of a business's digests, if it has one yet.
 pub(crate) struct Markers(Option<Digests>);
 
 /// What makes digests.
@@ -39,6 +39,13 @@ impl Digests {
 
     pub(crate) fn of_email(&self, email: &str) -> String {
         self.digest(&format!("email\0{}", folded(email)))
+    }
+
+    /// Of what a row is matched by, its first half. `what` says of which rows and by which of their keys.
+    pub(crate) fn of_match(&self, what: &str, kind: &str, text: &str) -> String {
+        let mut digest = self.digest(&format!("match\0{what}\0{kind}\0{text}"));
+        digest.truncate(32);
+        digest
     }
 
     fn digest(&self, text: &str) -> String {
@@ -54,18 +61,29 @@ pub(crate) async fn hold(tx: &mut Tx, business: Uuid) -> Result<(), StoreError> 
 
 /// Waits for all who hold, and keeps others waiting to the transaction's end. Rows that refer to the business are
 /// written meanwhile all the same: that is another lock.
-pub(super) async fn hold_alone(tx: &mut Tx, business: Uuid) -> Result<(), StoreError> {
+pub(crate) async fn hold_alone(tx: &mut Tx, business: Uuid) -> Result<(), StoreError> {
     tx.query("UPDATE businesses SET name = name WHERE id = $1").bind(business).execute().await.map(drop)
 }
 
 impl Markers {
     /// The source ids of these contacts that belong to somebody who was erased. `None`: somebody was erased since the
     /// key was looked for; begin again. The transaction must [`hold`].
-    pub(crate) async fn erased(
+    pub(crate) async fn erased<'r>(
         &self,
         tx: &mut Tx,
         business: Uuid,
-        contacts: impl Iterator<Item = &ContactRow>,
+        contacts: impl Iterator<Item = &'r ContactRow>,
+    ) -> Result<Option<HashSet<String>>, StoreError> {
+        let records = contacts.map(|row| (row.source_id.as_str(), row.email.as_deref().into_iter().collect()));
+        self.erased_records(tx, business, records).await
+    }
+
+    /// The same of records with their addresses.
+    pub(crate) async fn erased_records<'r>(
+        &self,
+        tx: &mut Tx,
+        business: Uuid,
+        records: impl Iterator<Item = (&'r str, Vec<&'r str>)>,
     ) -> Result<Option<HashSet<String>>, StoreError> {
         let mut erased = HashSet::new();
         let any =
@@ -75,11 +93,9 @@ impl Markers {
         }
         let Some(digests) = &self.0 else { return Ok(None) };
         let mut of: Vec<(String, &str)> = Vec::new();
-        for contact in contacts {
-            of.push((digests.of_source(SourceType::Salesforce.name(), &contact.source_id), &contact.source_id));
-            if let Some(email) = &contact.email {
-                of.push((digests.of_email(email), &contact.source_id));
-            }
+        for (id, emails) in records {
+            of.push((digests.of_source(SourceType::Salesforce.name(), id), id));
+            of.extend(emails.into_iter().map(|email| (digests.of_email(email), id)));
         }
         for chunk in of.chunks(CHUNK) {
             let asked: Vec<String> = chunk.iter().map(|(digest, _)| digest.clone()).collect();
@@ -120,7 +136,7 @@ impl Tenant {
     }
 
     /// The same for whoever erases: the key is made where there is none.
-    pub(super) async fn digests(&self, now: Timestamp) -> Result<Digests, StoreError> {
+    pub(crate) async fn digests(&self, now: Timestamp) -> Result<Digests, StoreError> {
         loop {
             if let Markers(Some(digests)) = self.markers().await? {
                 return Ok(digests);

@@ -1,22 +1,25 @@
 //! What is kept of people: finding it, erasing it, and keeping those who were erased from coming back.
 //!
 //! Reading order: here (who is meant, and which rows are theirs), `markers` (what is left of somebody who was erased),
-//! [`erasure`], [`access`].
+//! `objects` (the tables of mappings), [`erasure`], [`access`].
 
 pub mod access;
 pub mod erasure;
 mod markers;
+mod objects;
 
-pub(crate) use markers::{Markers, hold};
+pub(crate) use markers::{Digests, Markers, hold, hold_alone};
+pub(crate) use objects::{addresses, tables};
 pub use {access::PersonData, erasure::Erasure, erasure::Removed};
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use futures_util::StreamExt;
 use uuid::Uuid;
 
 use crate::error::StoreError;
 use crate::leads::SourceType;
+use crate::object_tables::ObjectTable;
 use crate::sql::{Row, Tx, Value};
 
 /// Who is meant.
@@ -56,6 +59,10 @@ struct Found {
     sources: BTreeSet<(String, String)>,
     /// What names them, wherever it stands: addresses, ids, full names, telephone numbers.
     texts: BTreeSet<String>,
+    /// Their telephone numbers.
+    numbers: BTreeSet<String>,
+    /// The records of mappings that are theirs, by table.
+    objects: BTreeMap<String, Vec<serde_json::Value>>,
 }
 
 impl Found {
@@ -79,6 +86,7 @@ impl Found {
         for column in ["email", "phone"] {
             self.say(row.find::<String>(column)?.as_deref());
         }
+        self.number(row.find::<String>("phone")?.as_deref());
         // One word may be any word.
         let name = row.find::<String>("name")?.filter(|name| name.trim().contains(char::is_whitespace));
         self.say(name.as_deref());
@@ -95,6 +103,13 @@ impl Found {
         self.say(Some(if is_long { &source_id[..15] } else { source_id }));
     }
 
+    fn number(&mut self, number: Option<&str>) {
+        let number = number.unwrap_or_default().trim();
+        if number.chars().count() >= LONG_ENOUGH {
+            self.numbers.insert(number.to_owned());
+        }
+    }
+
     fn say(&mut self, text: Option<&str>) {
         let text = text.unwrap_or_default().trim();
         if text.chars().count() >= LONG_ENOUGH {
@@ -103,13 +118,18 @@ impl Found {
     }
 }
 
-/// The rows of a person: those with the address or id, and all others that the same source ids have.
-async fn find(tx: &mut Tx, business: Uuid, person: &Person<'_>) -> Result<Found, StoreError> {
+/// The rows of a person: those with the address or id, all others that the same source ids have, and what was merged
+/// with them; and the records of mappings with these ids.
+async fn find(tx: &mut Tx, business: Uuid, person: &Person<'_>, tables: &[ObjectTable]) -> Result<Found, StoreError> {
     let mut found = Found::default();
     match person {
         Person::Email(email) => {
             let email = folded(email);
             found.say(Some(&email));
+            for id in objects::ids_of(tx, tables, &email).await? {
+                found.name(objects::source(), &id);
+                found.sources.insert((objects::source().to_owned(), id));
+            }
             for table in PEOPLE {
                 // What is no more than alike is looked at one by one, and not kept.
                 let (condition, value) = match email.is_ascii() {
@@ -135,6 +155,7 @@ async fn find(tx: &mut Tx, business: Uuid, person: &Person<'_>) -> Result<Found,
             found.sources.insert((kind.name().to_owned(), (*id).to_owned()));
         }
     }
+    parts(tx, business, &mut found).await?;
     let sources = found.sources.clone();
     let kinds: BTreeSet<&String> = sources.iter().map(|(kind, _)| kind).collect();
     for kind in kinds {
@@ -154,7 +175,36 @@ async fn find(tx: &mut Tx, business: Uuid, person: &Person<'_>) -> Result<Found,
             }
         }
     }
+    parts(tx, business, &mut found).await?;
+    found.objects = objects::records(tx, tables, &mut found).await?;
     Ok(found)
+}
+
+/// Rows that were merged with those that were found: somebody has said that they are one person.
+async fn parts(tx: &mut Tx, business: Uuid, found: &mut Found) -> Result<(), StoreError> {
+    for table in PEOPLE {
+        loop {
+            let rows = if table == "contacts" { &found.contacts } else { &found.leads };
+            let (known, ids) = (rows.len(), rows.clone());
+            let rows = tx
+                .query(format!(
+                    "SELECT {NAMES} FROM {table} WHERE business_id = $1 AND (merged_into = ANY($2) OR id IN
+                     (SELECT merged_into FROM {table} WHERE business_id = $1 AND merged_into IS NOT NULL AND id = ANY($2)))"
+                ))
+                .bind(business)
+                .bind(ids)
+                .all()
+                .await?;
+            for row in &rows {
+                found.take(table, row)?;
+            }
+            let rows = if table == "contacts" { &found.contacts } else { &found.leads };
+            if rows.len() == known {
+                break;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// An address as it is compared.

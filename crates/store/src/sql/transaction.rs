@@ -176,6 +176,15 @@ impl Tx {
         Ok(())
     }
 
+    /// Has the statements of this transaction go by indexes. Where PostgreSQL knows nothing yet of how often values of a
+    /// young table repeat, it takes each for a frequent one, and goes through the whole table to find the first few.
+    pub(crate) async fn by_index(&mut self) -> Result<(), StoreError> {
+        if self.is_postgres() {
+            self.query("SET LOCAL enable_seqscan = off").execute().await?;
+        }
+        Ok(())
+    }
+
     pub(crate) async fn commit(self) -> Result<(), StoreError> {
         let committed = match self.inner {
             Inner::Sqlite(transaction) => transaction.commit().await,

@@ -58,7 +58,7 @@ pub(crate) async fn fill(db: &Db, tenant: &Tenant) -> Uuid {
     };
     tenant.begin_login(&login, now()).await.unwrap();
     let run = tenant.start_run(integration, "Contact", now()).await.unwrap();
-    let contacts = [contact("1", "x"), contact("2", "x")];
+    let contacts = [contact("1", "x"), contact("2", "x"), contact("3", "x")];
     let step = Step { contacts: &contacts, checkpoint: &Checkpoint::default(), api_calls: 1 };
     tenant.commit_step(&run, &step, now()).await.unwrap();
     create(tenant, &asked(integration, &["1".to_owned()]), now()).await;
@@ -66,6 +66,8 @@ pub(crate) async fn fill(db: &Db, tenant: &Tenant) -> Uuid {
     claim.commit_batch(&[Fetched { position: 0, contact: Ok(contact("1", "x")) }], now()).await.unwrap();
     claim.finish_import(None, now()).await.unwrap();
     tenant.log(Some(integration), Event::SyncSuccess, Level::Info, "x", serde_json::json!({}), now()).await.unwrap();
+    tenant.set_match_rules(&tieline_store::duplicates::MatchRules::default(), now()).await.unwrap();
+    assert_eq!(tenant.find_duplicates(9, now()).await.unwrap().found, 3);
     tenant.erase_person(&Person::Email("2@example.com"), now()).await.unwrap();
     tenant.set_retention(&Retention::default(), now()).await.unwrap();
     let hook = crate::alerts::channel(tenant, "ops").await;

@@ -25,12 +25,12 @@ on_both!(
 const LEASE: Duration = Duration::from_secs(60);
 
 /// A business with an org.
-struct Acme {
-    tenant: Tenant,
-    integration: Uuid,
+pub(crate) struct Acme {
+    pub(crate) tenant: Tenant,
+    pub(crate) integration: Uuid,
 }
 
-async fn businesses(db: &Db) -> [Acme; 2] {
+pub(crate) async fn businesses(db: &Db) -> [Acme; 2] {
     let new = NewUser { email: "owner@example.com", name: "O", password_hash: None };
     let owner = db.store.set_up(&new, "first", "", now()).await.unwrap().unwrap();
     let mut all = Vec::new();
@@ -44,7 +44,7 @@ async fn businesses(db: &Db) -> [Acme; 2] {
 }
 
 impl Acme {
-    async fn sync(&self, contacts: &[ContactRow]) -> StepOutcome {
+    pub(crate) async fn sync(&self, contacts: &[ContactRow]) -> StepOutcome {
         let run = self.tenant.start_run(self.integration, "Contact", now()).await.unwrap();
         let step = Step { contacts, checkpoint: &Checkpoint::default(), api_calls: 1 };
         let outcome = self.tenant.commit_step(&run, &step, now()).await.unwrap();
@@ -193,7 +193,7 @@ async fn whoever_is_erased_by_id_stays_away_under_that_id(db: Db) {
 }
 
 /// Makes a statement take long: on PostgreSQL; on SQLite a writing transaction is the only one anyway.
-async fn slow(db: &Db, event: &str) {
+pub(crate) async fn slow(db: &Db, event: &str) {
     if let Raw::Postgres(_) = &db.raw {
         db.raw
             .run(&format!(
@@ -328,7 +328,8 @@ async fn nothing_of_an_erased_person_is_anywhere(db: Db) {
     assert!(holds(&db).await, "the test looks where the person is");
 
     let removed = a.tenant.erase_person(&Person::Email("canary.mail@example.com"), now()).await.unwrap().removed;
-    let expected = Removed { contacts: 1, leads: 1, import_rows: 3, logs: 4, messages: 4, invitations: 1 };
+    let expected =
+        Removed { contacts: 1, leads: 1, import_rows: 3, logs: 4, messages: 4, invitations: 1, ..Removed::default() };
     assert_eq!(removed, expected);
     assert!(!holds(&db).await, "something is left");
     assert_eq!(a.tenant.integration_logs(&LogFilter::default(), None, 9).await.unwrap().items.len(), 1);

@@ -75,9 +75,16 @@ async fn all_of_a_business_is_exported_and_nothing_secret(db: Db) {
     crate::deletion::fill(&db, &tenant).await;
     let exported = lines(&tenant).await;
     for table in tenancy::tables_of_tenants().chain(["users"]) {
-        let is_secret =
-            ["data_keys", "integration_tokens", "login_attempts", "erasure_keys", "mapping_checkpoints", "sync_turns"]
-                .contains(&table);
+        let is_secret = [
+            "data_keys",
+            "integration_tokens",
+            "login_attempts",
+            "erasure_keys",
+            "mapping_checkpoints",
+            "sync_turns",
+            "match_keys",
+        ]
+        .contains(&table);
         assert_eq!(exported.contains_key(table), !is_secret, "{table}");
     }
     assert_eq!(exported["users"][0]["email"], "owner@example.com");

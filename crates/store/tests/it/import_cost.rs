@@ -20,7 +20,7 @@ fn rows() -> Option<usize> {
     Some(std::env::var("TIELINE_IMPORT_ROWS").ok().and_then(|n| n.parse().ok()).unwrap_or(100_000))
 }
 
-fn told(what: &str, rows: usize, took: Duration) {
+pub(crate) fn told(what: &str, rows: usize, took: Duration) {
     eprintln!(
         "{what:<44} {rows:>7} rows {:>8.2} s {:>9.0} rows/s",
         took.as_secs_f64(),

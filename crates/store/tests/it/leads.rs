@@ -111,7 +111,7 @@ async fn a_lead_shows_all_that_is_kept(db: Db) {
             "company": "Analytical Engines", "title": "Countess",
             "source_metadata": {"Department": "R&D", "OwnerId": "005000000000001AAA"},
             "tags": [], "custom_fields": {}, "campaign": "c", "sync_status": "synced",
-            "last_synced_at": now(), "created_at": now(), "updated_at": now(),
+            "merged_into": null, "last_synced_at": now(), "created_at": now(), "updated_at": now(),
         })
     );
     assert_eq!(tenant.lead(lead.id).await.unwrap(), Some(lead));

@@ -10,9 +10,9 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tieline_client::Connection;
 use tieline_client::rest::describe::Describe;
-use tieline_store::mappings::{Mapping, MappingState, NewMapping, TableChange};
+use tieline_store::mappings::{Mapping, MappingState, NewMapping, TableChange, WalkKind};
 use tieline_store::object_tables::Column;
-use tieline_store::{Tenant, Uuid};
+use tieline_store::{Checkpoint, Tenant, Uuid};
 
 use super::pages::Reading;
 use super::work::Work;
@@ -51,7 +51,8 @@ impl Work<'_> {
         let kept = self.mapping.plan.as_ref().filter(|_| fresh).and_then(read);
         if let Some(describes) = kept {
             self.take(&describes)?;
-            return Ok(());
+            // Other columns of the same object: by another definition, or another version of this program.
+            return if self.follows() { Ok(()) } else { self.follow(&describes).await };
         }
         let describes = Describes::load_now(&self.engine.connection, &self.definition).await?;
         if describes.get(&self.definition.object).is_none() {
@@ -70,11 +71,13 @@ impl Work<'_> {
     fn take(&mut self, describes: &Describes) -> Result<(), SyncError> {
         self.replicates = describes.get(&self.definition.object).is_some_and(|describe| describe.replicateable);
         let mut definition = self.definition.clone();
+        // As it was meant: with its last column it would mean all fields.
+        definition.all_fields = Some(definition.takes_all_fields());
         let plan = loop {
             match Plan::new(&definition, describes) {
                 Ok(plan) => break plan,
-                // It did fit when it was made: these fields are gone since, or hidden.
-                Err(error) if self.mapping.plan.is_some() && drop_flawed(&mut definition, &error) => {}
+                // It did fit when it was made: these fields are gone since, or hidden, perhaps before the first run.
+                Err(error) if drop_flawed(&mut definition, &error) => {}
                 Err(error) => return Err(error.into()),
             }
         };
@@ -83,47 +86,62 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Changes the table, if the plan's columns are others.
+    fn follows(&self) -> bool {
+        self.plan.columns == self.mapping.table.columns()
+    }
+
+    /// Changes the table, if the plan's columns are others. What is left to do with them is noted before, and what was
+    /// known of them is forgotten behind: cut off anywhere, it is done again.
     async fn follow(&mut self, describes: &Describes) -> Result<(), SyncError> {
         let (had, has) = (self.mapping.table.columns().to_vec(), self.plan.columns.clone());
         let named = |columns: &[Column], name: &str| columns.iter().find(|column| column.name == name).cloned();
-        let progress = &mut self.standing.progress;
+        let changed = had != has;
+        let lost = self.standing.progress.lost.clone();
         let mut renamed = Vec::new();
-        for column in &has {
-            let before = named(&had, &column.name);
-            let lost = named(&progress.lost, &column.name);
-            if before.as_ref() == Some(column) {
-                continue;
-            }
-            if let Some(other) = before.or(lost.clone()).filter(|other| other.kind != column.kind) {
-                let taken = |name: &str| named(&had, name).is_some() || named(&progress.lost, name).is_some();
-                renamed.push((column.name.clone(), free_name(&other, taken)));
-            }
-            progress.lost.retain(|lost| lost.name != column.name);
+        if changed {
+            let there = self.engine.store.table_columns(&self.mapping).await?;
             // Nothing has been read yet: the first load fills all.
-            if self.standing.checkpoint != tieline_store::Checkpoint::default() || progress.job.is_some() {
-                progress.unfilled.push(column.name.clone());
+            let is_read = self.standing.checkpoint != Checkpoint::default();
+            let progress = &mut self.standing.progress;
+            for column in &has {
+                let before = named(&had, &column.name);
+                if before.as_ref() == Some(column) {
+                    continue;
+                }
+                if let Some(other) = before.or(named(&lost, &column.name)).filter(|other| other.kind != column.kind) {
+                    renamed.push((column.name.clone(), free_name(&other, |name| there.iter().any(|t| t == name))));
+                }
+                if is_read {
+                    progress.unfilled.push(column.name.clone());
+                }
             }
-        }
-        for column in had.iter().filter(|column| named(&has, &column.name).is_none()) {
-            if named(&progress.lost, &column.name).is_none() {
-                progress.lost.push(column.clone());
+            for column in had.iter().filter(|column| named(&has, &column.name).is_none()) {
+                if named(&progress.lost, &column.name).is_none() {
+                    progress.lost.push(column.clone());
+                }
             }
+            progress.unfilled.sort_unstable();
+            progress.unfilled.dedup();
+            progress.unfilled.retain(|name| named(&has, name).is_some());
+            // What is under way was begun with other columns. A job would answer those.
+            progress.walk = progress.walk.take().filter(|walk| walk.kind == WalkKind::Compare);
+            progress.job = None;
+            self.note().await?;
         }
-        progress.unfilled.sort_unstable();
-        progress.unfilled.dedup();
-        progress.unfilled.retain(|name| named(&has, name).is_some());
         let kept = keep(describes);
         let change = TableChange { columns: has, renamed };
         let now = self.engine.clock.now();
         self.engine.store.alter_mapping(&self.run, &self.mapping, &change, &kept, now).await?;
-        let mut mapping = (*self.mapping).clone();
+        let progress = &mut self.standing.progress;
+        progress.lost.retain(|lost| named(&change.columns, &lost.name).is_none());
+        let mapping = Arc::make_mut(&mut self.mapping);
         mapping.table = Arc::new(mapping.table.with_columns(change.columns));
         mapping.plan = Some(kept);
-        self.mapping = Arc::new(mapping);
+        if progress.lost != lost {
+            self.note().await?;
+        }
         if !self.standing.progress.unfilled.is_empty() && self.mapping.state == MappingState::Synced {
-            let store = &self.engine.store;
-            store.set_mapping_state(&self.run, &self.mapping, MappingState::Resync, None, now).await?;
+            self.set_state(MappingState::Resync).await?;
         }
         Ok(())
     }
@@ -143,16 +161,23 @@ fn free_name(column: &Column, taken: impl Fn(&str) -> bool) -> String {
     name
 }
 
-/// Takes the columns out of which the org no longer shows the fields. False if there is nothing to take out.
+/// Takes out what the org no longer shows: columns, and fields that are to be refreshed. False if there is nothing to take
+/// out.
 fn drop_flawed(definition: &mut Definition, error: &MappingError) -> bool {
     let flawed: Vec<usize> = error.flaws.iter().filter_map(Flaw::column).collect();
-    let before = definition.columns.len();
+    let unrefreshed: Vec<usize> = error.flaws.iter().filter_map(Flaw::refresh).collect();
+    let before = definition.columns.len() + definition.refresh.len();
     let mut n = 0;
     definition.columns.retain(|_| {
         n += 1;
         !flawed.contains(&(n - 1))
     });
-    definition.columns.len() < before
+    let mut n = 0;
+    definition.refresh.retain(|_| {
+        n += 1;
+        !unrefreshed.contains(&(n - 1))
+    });
+    definition.columns.len() + definition.refresh.len() < before
 }
 
 /// What the org said, as far as a plan needs it.

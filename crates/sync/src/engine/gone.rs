@@ -1,24 +1,22 @@
 //! What was deleted, by the org's own account.
 //!
 //! A soft delete is seen by every scan: it moves the record's stamp. What was deleted and purged between two scans is in no
-//! answer any more; only the org's log of deletes tells of it, for fifteen days.
+//! answer any more; only the org's log of deletes tells of it, for fifteen days. Where the log has a hole, all ids are
+//! compared.
 
 use std::collections::HashSet;
 
-use jiff::{SignedDuration, Timestamp};
-use tieline_client::ClientError;
+use jiff::Timestamp;
 use tieline_store::object_tables::{Deletion, Rows};
 
+use super::bisect::number;
+use super::log::Log;
 use super::pages::{IDS, among};
 use super::work::{Batch, Kind, Work};
 use crate::error::SyncError;
 use crate::scan::before;
 
-/// How far back the log goes. Source: REST API Developer Guide, "Get Deleted".
-const LOG: SignedDuration = SignedDuration::from_hours(15 * 24);
-/// The log's windows are more than a minute long.
-const SHORTEST: SignedDuration = SignedDuration::from_mins(2);
-/// Ids of the log that are held in memory at most.
+/// Ids of the log that are held in memory at most, at sixteen bytes each.
 const MOST_IDS: usize = 1_000_000;
 
 impl Work<'_> {
@@ -27,92 +25,96 @@ impl Work<'_> {
         if !self.replicates {
             return Ok(());
         }
-        let end = minute(self.org_time().await?);
-        let from = self.standing.progress.deletes_through.unwrap_or(end - LOG);
-        let earliest = end - LOG + SignedDuration::from_mins(2);
-        if from < earliest {
-            tracing::warn!(mapping = %self.mapping.name, since = %from, "the org's log of deletes does not go back so far: all ids are compared");
-            self.standing.progress.compared_at = None;
+        let now = self.org_time().await?;
+        let through = self.standing.progress.deletes_through;
+        let mut log = Log::since(through.unwrap_or(Timestamp::MIN), now);
+        let from = through.unwrap_or(log.known_from);
+        while let Some(ids) = log.next(self).await? {
+            self.look_for(ids).await?;
         }
-        let mut from = minute(from.max(earliest));
-        let mut to = end;
-        let mut covered = from;
-        while to.duration_since(from) >= SHORTEST {
-            match self.engine.connection.deleted(&self.plan.object, from, to).await {
-                Ok(deleted) => {
-                    if deleted.earliest_date_available > from {
-                        tracing::warn!(mapping = %self.mapping.name, since = %deleted.earliest_date_available, "the org's log of deletes was cut short: all ids are compared");
-                        self.standing.progress.compared_at = None;
-                    }
-                    let ids: Vec<String> = deleted.deleted_records.into_iter().map(|record| record.id).collect();
-                    self.look_for(ids).await?;
-                    covered = deleted.latest_date_covered.min(to);
-                    if to == end {
-                        break;
-                    }
-                    (from, to) = (to, end);
-                }
-                Err(error)
-                    if error.salesforce_code() == Some("EXCEEDED_ID_LIMIT")
-                        && to.duration_since(from) >= SHORTEST * 2 =>
-                {
-                    to = minute(from + to.duration_since(from) / 2);
-                }
-                Err(error) if is_beyond(&error) => {
-                    self.standing.progress.compared_at = None;
-                    (from, covered) = (to, to);
-                    if to == end {
-                        break;
-                    }
-                    to = end;
-                }
-                Err(error) => return Err(error.into()),
-            }
+        if log.known_from > from {
+            self.hole(from, log.known_from);
         }
-        self.standing.progress.deletes_through =
-            Some(self.standing.progress.deletes_through.map_or(covered, |known| known.max(covered)));
+        // Where the log says nothing, the comparison tells what is gone as far as all changes are visible.
+        let covered = log.covered.or(self.proof).unwrap_or(from);
+        let deletes_through = &mut self.standing.progress.deletes_through;
+        if !self.unproven {
+            *deletes_through = Some(deletes_through.map_or(covered, |known| known.max(covered)));
+        }
         self.note().await
     }
 
-    /// Asks for records of the log that the table shows as there. Those that are not answered are gone for good.
+    /// The log does not tell all: ids are compared instead, once a day at most. Until then nothing is proven.
+    fn hole(&mut self, from: Timestamp, to: Timestamp) {
+        let care = &self.engine.care;
+        if self.is_due(self.standing.progress.compared_out_of_turn_at, care.refresh_every) {
+            tracing::warn!(mapping = %self.mapping.name, %from, %to, "the org's log of deletes has a hole: all ids are compared");
+            self.standing.progress.compared_out_of_turn_at = Some(self.engine.clock.now());
+            self.compare_anew();
+        } else if self.standing.progress.compared_at.is_some() {
+            tracing::warn!(mapping = %self.mapping.name, %from, %to, "the org's log of deletes has a hole: nothing is proven before the next comparison");
+            self.unproven = true;
+        }
+    }
+
+    /// Asks for records of the log that the table shows as there, or as out of sight. Those that are not answered are gone for good.
     async fn look_for(&mut self, ids: Vec<String>) -> Result<(), SyncError> {
         self.settle().await?;
         for ids in ids.chunks(10_000) {
             let known = self.engine.store.versions(&self.mapping, ids.to_vec()).await?;
-            let there: Vec<String> =
-                known.into_iter().filter(|(_, version)| version.deleted.is_none()).map(|(id, _)| id).collect();
-            self.fetch_or_mark(&there, Some(Deletion::Erased), 0).await?;
+            // Of those that were out of sight it is known now.
+            let unknown = |deleted: Option<&str>| deleted.is_none_or(|how| how == Deletion::Hidden.name());
+            let known = known.into_iter().filter(|(_, version)| unknown(version.deleted.as_deref()));
+            let there: Vec<String> = known.map(|(id, _)| id).collect();
+            for ids in there.chunks(IDS) {
+                let found = self.fetch(ids).await?;
+                let mut marks = Rows::new(0);
+                for id in missing(ids, &found) {
+                    marks.row().end(id, None, Some(Deletion::Erased), None);
+                }
+                self.write_found(found, 0, marks, 0).await?;
+            }
         }
         Ok(())
     }
 
-    /// Reads these records and writes them; those that the org does not show are marked so.
-    pub(super) async fn fetch_or_mark(
-        &mut self,
-        ids: &[String],
-        gone: Option<Deletion>,
-        drift: u64,
-    ) -> Result<(), SyncError> {
+    /// Reads these records again and writes them, as far as the org shows them.
+    pub(super) async fn read_again(&mut self, ids: &[String], drift: u64) -> Result<(), SyncError> {
         let mut drift = drift;
         for ids in ids.chunks(IDS) {
             let found = self.fetch(ids).await?;
-            let shown: HashSet<&str> = (0..found.rows.len()).map(|row| found.rows.id(row)).collect();
-            let mut marks = Rows::new(0);
-            for id in ids.iter().filter(|id| !shown.contains(id.as_str())) {
-                if let Some(kind) = gone {
-                    marks.row().end(id, None, Some(kind), None);
-                } else {
-                    let kind = if self.is_in_log(id).await? { Deletion::Erased } else { Deletion::Hidden };
-                    marks.row().end(id, None, Some(kind), None);
-                }
-            }
-            drop(shown);
-            if !found.rows.is_empty() {
-                self.commit(Kind::Rows, found, std::mem::take(&mut drift)).await?;
-            }
-            if !marks.is_empty() {
-                self.commit(Kind::Marks, Batch::of(marks), std::mem::take(&mut drift)).await?;
-            }
+            self.write_found(found, std::mem::take(&mut drift), Rows::new(0), 0).await?;
+        }
+        Ok(())
+    }
+
+    /// How these records went, which the org does not show: erased, if its log says so; else nobody can tell.
+    pub(super) async fn marks(&mut self, ids: &[&str]) -> Result<Rows, SyncError> {
+        if self.log.is_none() {
+            let log = if self.replicates { self.whole_log().await? } else { Vec::new() };
+            self.log = Some(log);
+        }
+        let log = self.log.as_deref().unwrap_or_default();
+        let mut marks = Rows::new(0);
+        for id in ids {
+            let is_in_log = log.binary_search(&number(id)).is_ok();
+            marks.row().end(id, None, Some(if is_in_log { Deletion::Erased } else { Deletion::Hidden }), None);
+        }
+        Ok(marks)
+    }
+
+    pub(super) async fn write_found(
+        &mut self,
+        found: Batch,
+        drift: u64,
+        marks: Rows,
+        gone: u64,
+    ) -> Result<(), SyncError> {
+        if !found.rows.is_empty() {
+            self.commit(Kind::Rows, found, drift).await?;
+        }
+        if !marks.is_empty() {
+            self.commit(Kind::Marks, Batch::of(marks), gone).await?;
         }
         Ok(())
     }
@@ -128,42 +130,25 @@ impl Work<'_> {
         Ok(found)
     }
 
-    /// Whether the org's log of deletes names a record. It is read once in a run.
-    async fn is_in_log(&mut self, id: &str) -> Result<bool, SyncError> {
-        if self.log.is_none() {
-            let log = if self.replicates { self.whole_log().await? } else { HashSet::new() };
-            self.log = Some(log);
-        }
-        Ok(self.log.as_ref().is_some_and(|log| log.contains(id)))
-    }
-
-    async fn whole_log(&mut self) -> Result<HashSet<String>, SyncError> {
-        let end = minute(self.org_time().await?);
-        let (mut from, mut to) = (end - LOG + SignedDuration::from_mins(2), end);
-        let mut ids = HashSet::new();
-        while to.duration_since(from) >= SHORTEST && ids.len() < MOST_IDS {
-            match self.engine.connection.deleted(&self.plan.object, from, to).await {
-                Ok(deleted) => {
-                    ids.extend(deleted.deleted_records.into_iter().map(|record| record.id));
-                    (from, to) = (to, end);
-                }
-                Err(error)
-                    if error.salesforce_code() == Some("EXCEEDED_ID_LIMIT")
-                        && to.duration_since(from) >= SHORTEST * 2 =>
-                {
-                    to = minute(from + to.duration_since(from) / 2);
-                }
-                Err(error) if is_beyond(&error) => (from, to) = (to, end),
-                Err(error) => return Err(error.into()),
+    /// The records of the org's log of deletes, as numbers in order. It is read once in a run.
+    async fn whole_log(&mut self) -> Result<Vec<u128>, SyncError> {
+        let mut log = Log::whole(self.org_time().await?);
+        let mut numbers = Vec::new();
+        while let Some(ids) = log.next(self).await? {
+            numbers.extend(ids.iter().map(|id| number(id)));
+            if numbers.len() >= MOST_IDS {
+                break;
             }
         }
-        Ok(ids)
+        numbers.sort_unstable();
+        Ok(numbers)
     }
 }
 
-/// The log does not have this window, or not in an answer that the org is willing to give.
-fn is_beyond(error: &ClientError) -> bool {
-    matches!(error.salesforce_code(), Some("INVALID_REPLICATION_DATE" | "EXCEEDED_ID_LIMIT"))
+/// Those of the ids that were not found.
+pub(super) fn missing<'i>(ids: &'i [String], found: &Batch) -> Vec<&'i str> {
+    let shown: HashSet<&str> = (0..found.rows.len()).map(|row| found.rows.id(row)).collect();
+    ids.iter().map(String::as_str).filter(|id| !shown.contains(id)).collect()
 }
 
 /// Down to the whole minute: the log's windows have no seconds.

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use tieline_client::bulk::{BulkQueryOptions, QueryJob, Wait};
 use tieline_client::{ClientError, Connection};
+use tieline_store::Checkpoint;
 use tieline_store::mappings::Job;
 
 use super::poll::is_too_slow;
@@ -14,14 +15,24 @@ use crate::scan::before;
 impl Work<'_> {
     /// Goes on with the load under way, or begins one.
     pub(super) async fn load(&mut self) -> Result<(), SyncError> {
+        if self.standing.checkpoint == Checkpoint::default() && self.standing.progress.job.is_none() {
+            // Parents that change while their children are being read have not reached all of them.
+            let now = self.org_time().await?;
+            self.standing.progress.parents_through = Some(before(now, self.window().lag));
+        }
+        let standing = &self.standing;
+        let at_once = standing.checkpoint.scan.is_none() && standing.progress.job.is_none();
+        let mut begun = false;
         loop {
             if let Some(job) = self.standing.progress.job.clone() {
-                if self.read_job(&job).await? {
+                if self.read_job(&job, begun).await? {
                     break;
                 }
             } else if self.standing.checkpoint.scan.is_some() || !self.bulk_is_better().await? {
                 break;
-            } else if !self.begin_job().await? {
+            } else if self.begin_job().await? {
+                begun = true;
+            } else {
                 break;
             }
         }
@@ -31,14 +42,15 @@ impl Work<'_> {
         let progress = &mut self.standing.progress;
         let through = self.standing.checkpoint.through;
         progress.deletes_through = progress.deletes_through.or(through);
-        progress.parents_through = through;
-        progress.unfilled.clear();
-        progress.refreshed_at = Some(now);
-        if self.asked.reload {
-            // What is gone is not in a reading: all ids are compared behind it.
+        progress.parents_through = progress.parents_through.or(through);
+        // What is gone is not in a reading anew: all ids are compared behind it.
+        let anew = std::mem::take(&mut progress.reloading);
+        // Where some of it was read by an earlier run, what has changed without a stamp since then is not in it.
+        if at_once {
+            progress.refreshed_at = Some(now);
+            progress.compared_at = if anew { None } else { Some(now) };
+        } else if anew {
             progress.compared_at = None;
-        } else {
-            progress.compared_at = Some(now);
         }
         self.note().await
     }
@@ -92,22 +104,31 @@ impl Work<'_> {
         Ok(true)
     }
 
-    /// Writes what a job has found. False if it came to nothing: it has expired, or ended without success.
-    async fn read_job(&mut self, job: &Job) -> Result<bool, SyncError> {
+    /// Writes what a job has found. False if it came to nothing: it has expired, ended without success, or was begun by an
+    /// earlier run for other columns.
+    async fn read_job(&mut self, job: &Job, begun: bool) -> Result<bool, SyncError> {
         let query = self.engine.connection.query_job(&job.id);
         let wait = Wait { at_most: Some(self.engine.care.job_wait), ..Wait::default() };
         let outcome = match query.wait(&wait).await {
             Ok(info) => {
                 self.show(0, Some(info.number_records_processed));
-                self.read_rows(&query, info.number_records_processed).await
+                self.read_rows(&query, info.number_records_processed, begun).await
             }
             Err(error) => Err(error.into()),
         };
         match outcome {
-            Ok(()) => {
+            Ok(false) => {
+                tracing::info!(mapping = %self.mapping.name, job = job.id, "the job was begun for other columns");
+                self.standing.progress.job = None;
+                self.note().await?;
+                forget(&self.engine.connection, query).await;
+                Ok(false)
+            }
+            Ok(true) => {
                 self.standing.checkpoint.through = Some(job.until);
                 self.standing.checkpoint.scan = None;
                 self.standing.progress.job = None;
+                self.standing.progress.parents_through.get_or_insert(job.until);
                 self.note().await?;
                 forget(&self.engine.connection, query).await;
                 Ok(true)
@@ -131,7 +152,8 @@ impl Work<'_> {
         }
     }
 
-    async fn read_rows(&mut self, job: &QueryJob, promised: u64) -> Result<(), SyncError> {
+    /// False if the results lack a column, and another run has asked for them.
+    async fn read_rows(&mut self, job: &QueryJob, promised: u64, begun: bool) -> Result<bool, SyncError> {
         let mut rows = job.rows();
         let decoder = Decoder::new(&self.plan);
         let width = self.plan.columns.len();
@@ -143,7 +165,11 @@ impl Work<'_> {
                 Some(csv) => csv,
                 None => {
                     let header: Vec<&str> = row.columns().collect();
-                    csv.insert(decoder.csv(&header).map_err(|reason| self.unreadable(job, &reason.to_string()))?)
+                    match decoder.csv(&header) {
+                        Ok(found) => csv.insert(found),
+                        Err(_) if !begun => return Ok(false),
+                        Err(reason) => return Err(self.unreadable(job, &reason.to_string()).into()),
+                    }
                 }
             };
             csv.row(row, &mut batch).map_err(|reason| self.unreadable(job, &reason.to_string()))?;
@@ -164,7 +190,7 @@ impl Work<'_> {
             let reason = format!("it has {promised} records, and {here} different ones are here");
             return Err(self.unreadable(job, &reason).into());
         }
-        Ok(())
+        Ok(true)
     }
 
     fn unreadable(&self, job: &QueryJob, reason: &str) -> ClientError {

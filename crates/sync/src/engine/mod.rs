@@ -6,7 +6,7 @@
 //! 1. holds the mapping against the org's describe, and has the table follow (`describe`);
 //! 2. reads everything, where nothing was read yet: by pages (`poll`) or by a Bulk job (`load`); or what has changed since
 //!    (`poll`); or all of it, where the object has nothing to tell changes by (`walk`);
-//! 3. asks what was deleted (`gone`), and for children whose parents changed (`parents`);
+//! 3. asks what was deleted (`gone`, `log`), and for children whose parents changed (`parents`);
 //! 4. fills new columns, reads again those that change without a stamp, and compares all ids, each when it is due (`walk`);
 //! 5. moves [`Standing::verified_through`](tieline_store::mappings::Standing), if all of that proves it (`verify`).
 //!
@@ -16,6 +16,7 @@ mod bisect;
 mod describe;
 mod gone;
 mod load;
+mod log;
 mod pages;
 mod parents;
 mod poll;
@@ -30,7 +31,7 @@ use std::time::Duration;
 
 use tieline_auth::Clock;
 use tieline_client::Connection;
-use tieline_store::mappings::MappingState;
+use tieline_store::mappings::{Mapping, MappingState};
 use tieline_store::{RunState, Tenant, Uuid};
 
 pub use describe::create_mapping;
@@ -119,7 +120,7 @@ pub struct Asked {
     pub compare: bool,
     /// Read everything anew.
     pub reload: bool,
-    /// Mark what a comparison found gone, however much it is: a person has looked.
+    /// Compare all ids now, and mark what is gone, however much it is: a person has looked. A paused mapping goes on.
     pub allow_gone: bool,
 }
 
@@ -135,10 +136,16 @@ impl Engine {
         progress: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<MappingReport, SyncError> {
         let now = self.clock.now();
-        let found = self.store.mapping(mapping).await?;
-        let mapping = found.ok_or_else(|| SyncError::NoMapping { mapping: mapping.to_string() })?;
-        let definition = Definition::from_json(mapping.definition.clone())?;
-        let run = self.store.start_mapping_run(&mapping, now).await?;
+        let (found, _) = self.mapping(mapping, asked).await?;
+        let run = self.store.start_mapping_run(&found, now).await?;
+        // Where it stands from now on: a run before this one can write no more.
+        let (mapping, definition) = match self.mapping(mapping, asked).await {
+            Ok(found) => found,
+            Err(error) => {
+                self.store.finish_mapping_run(&run, RunState::Failed, Some(&error.to_string()), None, now).await?;
+                return Err(error);
+            }
+        };
         let mut work = Work::new(self, run.clone(), mapping, definition, progress);
         let outcome = work.all(asked).await;
         let settled = work.settle().await;
@@ -148,7 +155,10 @@ impl Engine {
             Err(error) if error.is_out_of_calls() => {
                 (RunState::PausedQuota, Some((MappingState::PausedQuota, error.to_string())), Some(error.to_string()))
             }
-            Err(error) => (RunState::Failed, state_after(error), Some(error.to_string())),
+            Err(error) => {
+                let state = state_after(error).or_else(|| work.state_without_quota());
+                (RunState::Failed, state, Some(error.to_string()))
+            }
         };
         let retry_at = outcome.as_ref().is_err_and(SyncError::is_out_of_calls).then(|| work.retry_at());
         let ended = self.end(&mut work, mapping_state, retry_at).await;
@@ -158,6 +168,17 @@ impl Engine {
         finished?;
         let run = self.store.run(run.id).await?.unwrap_or(run);
         Ok(work.report(run))
+    }
+
+    /// The mapping, if it is to be run.
+    async fn mapping(&self, mapping: Uuid, asked: Asked) -> Result<(Mapping, Definition), SyncError> {
+        let found = self.store.mapping(mapping).await?;
+        let found = found.ok_or_else(|| SyncError::NoMapping { mapping: mapping.to_string() })?;
+        if found.state == MappingState::Paused && !asked.allow_gone {
+            return Err(SyncError::Paused { mapping: found.name, reason: found.state_reason.unwrap_or_default() });
+        }
+        let definition = Definition::from_json(found.definition.clone())?;
+        Ok((found, definition))
     }
 
     /// What is left to say of the mapping itself.

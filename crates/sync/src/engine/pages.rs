@@ -116,13 +116,21 @@ impl Work<'_> {
         Pages { inner, reading: reading.clone(), connection, before: None, seen: 0 }
     }
 
-    /// The next page, if the org's calls are still ours.
+    /// The next page, if the org's calls are still ours; one that does not go with those before is an error.
     pub(super) async fn next(&mut self, pages: &mut Pages) -> Result<Option<Page>, SyncError> {
+        let page = self.next_as_it_comes(pages).await?;
+        if let Some(page) = &page {
+            pages.check(&page.batch, page.total_size, page.is_last)?;
+        }
+        Ok(page)
+    }
+
+    /// The same for who looks by himself whether the pages make a whole.
+    pub(super) async fn next_as_it_comes(&mut self, pages: &mut Pages) -> Result<Option<Page>, SyncError> {
         self.check_share()?;
         let Some(page) = pages.inner.next().await? else { return Ok(None) };
         let (total_size, server_time, is_last) = (page.total_size, page.server_time, page.is_last);
         let batch = Batch::from(page.records);
-        pages.check(&batch, total_size, is_last)?;
         let batch = if pages.reading.is_divided() { pages.complete(batch).await? } else { batch };
         Ok(Some(Page { batch, total_size, server_time, is_last }))
     }

@@ -16,28 +16,30 @@ impl Work<'_> {
             return Ok(());
         };
         let window = self.window();
-        let from = before(through, window.lookback);
+        // What is to be proven of the records is so of their parents.
+        let proven = self.proof.and(self.standing.verified_through);
+        let from = before(through.min(proven.unwrap_or(through)), window.lookback);
         let mut reached = None;
         for stamp in stamps {
             let condition = format!("{stamp} >= {}", soql::datetime(from));
             let since = plan.cursor.as_deref().and_then(|cursor| self.since(cursor));
+            if reached.is_none() {
+                reached = Some(before(self.org_time().await?, window.lag));
+            }
             let reading = self.reading.clone();
             let mut pages = self.pages(&reading, [Some(condition), since], "Id");
             loop {
                 let page = match self.next(&mut pages).await {
                     Ok(Some(page)) => page,
                     Ok(None) => break,
-                    // A parent with very many children: all rows are read again when that is due.
+                    // A parent with very many children: all rows are read again at once.
                     Err(SyncError::Client(error)) if is_too_slow(&error) => {
-                        tracing::warn!(mapping = %self.mapping.name, stamp, "too many children of changed parents: they follow with the next refresh");
+                        tracing::warn!(mapping = %self.mapping.name, stamp, "too many children of changed parents: all of their columns are read again");
                         self.standing.progress.refreshed_at = None;
                         break;
                     }
                     Err(error) => return Err(error),
                 };
-                let org = || self.engine.connection.org().to_owned();
-                let server_time = page.server_time.ok_or_else(|| SyncError::NoServerTime { org: org() })?;
-                reached.get_or_insert(before(server_time, window.lag));
                 if !page.batch.rows.is_empty() {
                     self.show(page.batch.rows.len() as u64, None);
                     self.commit(Kind::Rows, page.batch, 0).await?;

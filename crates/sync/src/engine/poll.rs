@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use tieline_client::{ClientError, soql};
 use tieline_store::object_tables::Rows;
 
-use super::bisect::Span;
+use super::bisect::{OLDEST, Span};
 use super::work::{Batch, Kind, Work};
 use crate::error::SyncError;
 use crate::scan::{Scan, before};
@@ -16,9 +16,12 @@ impl Work<'_> {
             let window = self.window();
             let mut scan = Scan::begin(&self.standing.checkpoint, &window);
             if !scan.is_resumed()
-                && let (Some(_), Some(verified), Some(from)) =
-                    (self.proof, self.standing.verified_through, scan.position().map(|position| position.stamp))
+                && self.proof.is_some()
+                && (self.standing.verified_through.is_some() || self.standing.progress.proof.is_none())
+                && let Some(from) = scan.position().map(|position| position.stamp)
             {
+                // Where the first load began without a proof to be, all of it is looked at again.
+                let verified = self.standing.verified_through.or(self.definition.since).unwrap_or(OLDEST);
                 self.look_again(verified, from).await?;
             }
             self.scan(&mut scan).await?;
@@ -35,6 +38,11 @@ impl Work<'_> {
             let from = scan.clone();
             match self.ask(scan, &span).await {
                 Ok(()) if span.is_whole() => return Ok(()),
+                // To the scan's end all is answered. What came since is left to the next scan: it may be too much.
+                Ok(()) if scan.until().is_some_and(|end| span.reaches(end)) => {
+                    self.finish(scan);
+                    return self.note().await;
+                }
                 Ok(()) => {
                     span.pass(scan);
                     self.standing.checkpoint = scan.checkpoint();
@@ -46,6 +54,14 @@ impl Work<'_> {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// All to the scan's end was read. Of parents nothing is known before the first one: theirs are looked for from there
+    /// on, whatever becomes of this run.
+    fn finish(&mut self, scan: &Scan) {
+        self.standing.checkpoint = scan.finished();
+        let progress = &mut self.standing.progress;
+        progress.parents_through = progress.parents_through.or(self.standing.checkpoint.through);
     }
 
     /// One query.
@@ -87,8 +103,11 @@ impl Work<'_> {
             };
             reading.reuse(whole.append(page.batch));
             if page.is_last || self.is_full(&whole.rows) {
-                let finished = page.is_last && span.is_whole();
-                self.standing.checkpoint = if finished { scan.finished() } else { scan.checkpoint() };
+                if page.is_last && span.is_whole() {
+                    self.finish(scan);
+                } else {
+                    self.standing.checkpoint = scan.checkpoint();
+                }
                 self.commit(Kind::Rows, whole, 0).await?;
             } else {
                 batch = Some(whole);
@@ -100,8 +119,6 @@ impl Work<'_> {
     async fn look_again(&mut self, from: Timestamp, to: Timestamp) -> Result<(), SyncError> {
         let plan = self.plan.clone();
         let Some(cursor) = plan.cursor.as_deref().filter(|_| from < to) else { return Ok(()) };
-        self.settle().await?;
-        self.take_outcome();
         let mut scan = Scan::from(from, to);
         let mut span = Span::until(to);
         loop {
@@ -112,10 +129,9 @@ impl Work<'_> {
                 match self.next(&mut pages).await {
                     Ok(Some(page)) => {
                         saw(&mut scan, &page.batch.rows);
-                        self.commit(Kind::Rows, page.batch, 0).await?;
                         self.settle().await?;
-                        let outcome = self.take_outcome();
-                        self.drift += outcome.inserted + outcome.updated;
+                        let drift = self.differing(&page.batch.rows).await?.len() as u64;
+                        self.commit(Kind::Rows, page.batch, drift).await?;
                     }
                     Ok(None) => break Ok(()),
                     Err(error) => break Err(error),

@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use tieline_store::Checkpoint;
 
 use super::gone::minute;
 use super::work::Work;
@@ -19,10 +20,11 @@ const WINDOW: SignedDuration = SignedDuration::from_mins(5);
 impl Work<'_> {
     /// Asks up to when changes are visible, if a proof is due. True if one is to be made.
     pub(super) async fn begin_proof(&mut self) -> Result<bool, SyncError> {
-        let first = self.standing.verified_through.is_none() && self.standing.progress.proof.is_none();
-        let due = first
+        let standing = &self.standing;
+        let load_begins = standing.checkpoint == Checkpoint::default() && standing.progress.job.is_none();
+        let due = load_begins
             || self.asked.verify
-            || self.is_due(self.standing.progress.verified_at, self.engine.care.verify_every);
+            || self.is_due(standing.progress.verified_at, self.engine.care.verify_every);
         if !due || !self.replicates {
             return Ok(false);
         }
@@ -33,27 +35,36 @@ impl Work<'_> {
             // More records than an answer holds were changed within minutes; and the window may not be one for the org.
             Err(error) if matches!(error.salesforce_code(), Some("EXCEEDED_ID_LIMIT" | "INVALID_REPLICATION_DATE")) => {
                 tracing::info!(mapping = %self.mapping.name, %error, "nothing is proven by this run");
+                self.standing.progress.verified_at = Some(self.engine.clock.now());
                 return Ok(true);
             }
             Err(error) => return Err(error.into()),
         };
         self.proof = Some(proof);
-        let load_begins = self.standing.checkpoint.through.is_none()
-            && self.standing.checkpoint.scan.is_none()
-            && self.standing.progress.job.is_none();
+        let standing = &mut self.standing;
         if load_begins {
-            self.standing.progress.proof = Some(proof);
-            self.standing.progress.deletes_through.get_or_insert(proof);
+            standing.progress.proof = Some(proof);
+            standing.progress.deletes_through.get_or_insert(proof);
+        } else if standing.verified_through.is_none()
+            && standing.progress.proof.is_none()
+            && standing.checkpoint.through.is_some()
+        {
+            // The org did not say so when the load began. What was visible by now is proven by comparing everything.
+            standing.progress.proof = Some(proof);
+            self.compare_anew();
         }
         Ok(true)
     }
 
     /// Everything was read: what was to be proven is.
     pub(super) async fn end_proof(&mut self) -> Result<(), SyncError> {
+        if self.unproven {
+            return Ok(());
+        }
         let proven = match self.standing.verified_through {
             Some(verified) => self.proof.map(|proof| proof.max(verified)),
-            // All that was visible when the first load began was read by it.
-            None => self.standing.progress.proof,
+            // All that was visible when the first load began was read by it; or, if that was not known, looked at again.
+            None => self.standing.progress.proof.or(self.proof),
         };
         let Some(proven) = proven else { return Ok(()) };
         let deletes = self.standing.progress.deletes_through.unwrap_or(proven);

@@ -7,18 +7,46 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use tieline_client::soql;
+use tieline_client::{ClientError, soql};
 use tieline_store::mappings::{Version, Walk, WalkKind};
 use tieline_store::object_tables::Rows;
 
 use super::bisect::{id_of, number};
-use super::pages::{Pages, Reading};
+use super::gone::missing;
+use super::pages::{ALL, IDS, Pages, Reading};
 use super::poll::is_too_slow;
-use super::work::{Kind, Work};
+use super::work::{Batch, Kind, Work};
 use crate::error::SyncError;
+use crate::mapping::Decoder;
 
 /// Ids of the table that are looked at in one go.
 const AT_ONCE: u32 = 10_000;
+/// Records of a page at least, unless it is the last. Source: REST API Developer Guide, "Query Options Header". Where an
+/// answer is that much smaller than its own count, a page is missing; where it is less, records went in the meantime.
+const LEAST_PAGE: u64 = 200;
+/// How often a query whose pages leave out records is made again in a run.
+const MOST_BROKEN: u32 = 3;
+
+/// A part of the records, where the org does not answer a query for all of them.
+#[derive(Debug, Default)]
+struct Part {
+    /// Its last id; none: it goes to the end.
+    until: Option<String>,
+    /// How many rows of ours it has, or how many ids there can be in it.
+    rows: u32,
+    ids: u128,
+}
+
+/// What the pages of a query were.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Came {
+    /// All that there is.
+    Whole,
+    /// The last ones did not come.
+    Cut,
+    /// Others than in their turn.
+    Broken,
+}
 
 impl Work<'_> {
     /// Fills columns that are new.
@@ -40,7 +68,7 @@ impl Work<'_> {
     pub(super) fn compare_is_due(&self) -> bool {
         let under_way = self.standing.progress.walk.as_ref().is_some_and(|walk| walk.kind == WalkKind::Compare);
         let due = self.is_due(self.standing.progress.compared_at, self.engine.care.compare_every);
-        under_way || due || self.asked.compare
+        under_way || due || self.asked.compare || self.asked.allow_gone
     }
 
     /// Columns that change without the record's stamp.
@@ -64,62 +92,96 @@ impl Work<'_> {
         }
     }
 
+    /// The next comparison is due, from its beginning.
+    pub(super) fn compare_anew(&mut self) {
+        let progress = &mut self.standing.progress;
+        progress.compared_at = None;
+        progress.walk = progress.walk.take().filter(|walk| walk.kind != WalkKind::Compare);
+    }
+
     /// Walks to the end.
     pub(super) async fn walk(&mut self, kind: WalkKind) -> Result<(), SyncError> {
         self.settle().await?;
         let columns: Arc<[usize]> = self.walked_columns(kind).into();
         let plan = Arc::new(if kind == WalkKind::Reload { (*self.plan).clone() } else { self.plan.part(&columns) });
         let reading = Reading::new(plan.clone(), self.engine.care.longest_query);
+        let compares = matches!(kind, WalkKind::Compare | WalkKind::Reload);
+        let limit = if compares { self.guard().await? } else { u64::MAX };
         let resumed = self.standing.progress.walk.as_ref().is_some_and(|walk| walk.kind == kind);
         if !resumed {
             let began = self.org_time().await?;
             self.standing.progress.walk = Some(Walk { kind, began, after: String::new(), seen: 0, missing: 0 });
         }
-        let compares = matches!(kind, WalkKind::Compare | WalkKind::Reload);
-        let limit = if compares { self.guard().await? } else { u64::MAX };
-        let mut until: Option<u128> = None;
-        let mut length = 0;
+        let (mut part, mut broken) = (Part::default(), 0);
         loop {
-            let after = self.walk_under_way().after.clone();
+            let before = self.walk_under_way().clone();
             let bounds = [
                 plan.cursor.as_deref().and_then(|cursor| self.since(cursor)),
-                (!after.is_empty()).then(|| format!("Id > {}", soql::text(&after))),
-                until.map(|until| format!("Id <= {}", soql::text(&id_of(until)))),
+                (!before.after.is_empty()).then(|| format!("Id > {}", soql::text(&before.after))),
+                part.until.as_ref().map(|until| format!("Id <= {}", soql::text(until))),
             ];
             let mut pages = self.pages(&reading, bounds, "Id");
-            match self.walk_query(&mut pages, &columns, until.map(id_of), limit).await {
-                Ok(()) => match until {
-                    None => break,
-                    Some(reached) => {
-                        let last = self.ids().await?.1;
-                        length *= 2;
-                        until = reached.checked_add(length).filter(|next| *next < last);
-                    }
-                },
-                Err(SyncError::Client(error)) if is_too_slow(&error) => {
+            match self.walk_query(&mut pages, &columns, part.until.clone(), limit).await {
+                Ok(Came::Whole) if part.until.is_none() => break,
+                Ok(Came::Whole) => self.pass(&mut part).await?,
+                // The rest is asked for anew.
+                Ok(Came::Cut) => {}
+                // Somewhere in it records were left out.
+                Ok(Came::Broken) => {
+                    broken += 1;
                     self.settle().await?;
-                    let (first, last) = self.ids().await?;
-                    let after = &self.walk_under_way().after;
-                    let low = if after.is_empty() { first } else { number(after) };
-                    let high = until.unwrap_or(last);
-                    length = high.saturating_sub(low) / 2;
-                    if length == 0 {
-                        let (org, object) = (self.engine.connection.org().to_owned(), plan.object.clone());
-                        return Err(SyncError::Unsplittable { org, object, reason: error.to_string() });
-                    }
-                    until = Some(low + length);
-                }
-                Err(error) => {
-                    if matches!(error, SyncError::Inconsistent { .. }) {
-                        self.settle().await?;
-                        self.walk_under_way().after = after;
+                    let missing = self.walk_under_way().missing;
+                    self.standing.progress.walk = Some(Walk { missing, ..before });
+                    if broken == MOST_BROKEN {
                         self.note().await?;
+                        let (org, object) = (self.engine.connection.org().to_owned(), plan.object.clone());
+                        return Err(SyncError::Incomplete { org, object, times: broken });
                     }
-                    return Err(error);
                 }
+                Err(SyncError::Client(error)) if is_too_slow(&error) => self.halve(&mut part, &error).await?,
+                Err(error) => return Err(error),
             }
         }
         self.end_walk(kind).await
+    }
+
+    /// Makes a part smaller, after the org gave up on it: by our own rows, which lie about as its records do, and where
+    /// there are none by the ids that there can be.
+    async fn halve(&mut self, part: &mut Part, error: &ClientError) -> Result<(), SyncError> {
+        self.settle().await?;
+        let after = self.walk_under_way().after.clone();
+        let ours = self.engine.store.present_ids(&self.mapping, &after, part.until.as_deref(), AT_ONCE).await?;
+        let half = if part.until.is_none() && ours.len() == AT_ONCE as usize { ours.len() } else { ours.len() / 2 };
+        if let Some(last) = half.checked_sub(1).and_then(|last| ours.get(last)) {
+            *part = Part { until: Some(last.clone()), rows: u32::try_from(half).unwrap_or(AT_ONCE), ids: 0 };
+            return Ok(());
+        }
+        let (first, last) = self.ids().await?;
+        let low = if after.is_empty() { first } else { number(&after) };
+        let high = part.until.as_deref().map_or(last, number);
+        let ids = high.saturating_sub(low) / 2;
+        if ids == 0 {
+            let (org, object) = (self.engine.connection.org().to_owned(), self.plan.object.clone());
+            return Err(SyncError::Unsplittable { org, object, reason: error.to_string() });
+        }
+        *part = Part { until: Some(id_of(low + ids)), rows: 0, ids };
+        Ok(())
+    }
+
+    /// A part was answered: the next one is twice as large.
+    async fn pass(&mut self, part: &mut Part) -> Result<(), SyncError> {
+        self.settle().await?;
+        part.rows = part.rows.saturating_mul(2).min(AT_ONCE);
+        part.ids = part.ids.saturating_mul(2);
+        let after = self.walk_under_way().after.clone();
+        part.until = if part.rows > 0 {
+            let ours = self.engine.store.present_ids(&self.mapping, &after, None, part.rows).await?;
+            ours.get(part.rows as usize - 1).cloned()
+        } else {
+            let last = self.ids().await?.1;
+            number(&after).checked_add(part.ids).filter(|next| *next < last).map(id_of)
+        };
+        Ok(())
     }
 
     fn walk_under_way(&mut self) -> &mut Walk {
@@ -134,14 +196,22 @@ impl Work<'_> {
         columns: &Arc<[usize]>,
         until: Option<String>,
         limit: u64,
-    ) -> Result<(), SyncError> {
+    ) -> Result<Came, SyncError> {
         let kind = self.walk_under_way().kind;
-        while let Some(page) = self.next(pages).await? {
+        let mut came = 0;
+        while let Some(page) = self.next_as_it_comes(pages).await? {
             let rows = page.batch.rows.len();
-            self.show(rows as u64, Some(page.total_size));
             let after = self.walk_under_way().after.clone();
+            let in_turn = if rows == 0 { page.is_last } else { page.batch.rows.id(0) > after.as_str() };
+            came += rows as u64;
+            let left_out = if page.is_last { page.total_size.saturating_sub(came) } else { 0 };
+            if !in_turn || left_out >= LEAST_PAGE || (left_out > 0 && came == 0) {
+                return Ok(Came::Broken);
+            }
+            self.show(rows as u64, Some(page.total_size));
+            let is_last = page.is_last && left_out == 0;
             let last = match rows.checked_sub(1) {
-                _ if page.is_last => until.clone(),
+                _ if is_last => until.clone(),
                 Some(row) => Some(page.batch.rows.id(row).to_owned()),
                 None => Some(after.clone()),
             };
@@ -152,52 +222,71 @@ impl Work<'_> {
             walk.seen += rows as u64;
             walk.after = last.unwrap_or(after);
             match kind {
-                WalkKind::Compare => {}
+                // Where it stands is kept, though nothing was written.
+                WalkKind::Compare => self.commit(Kind::Marks, Batch::of(Rows::new(0)), 0).await?,
                 WalkKind::Reload => self.commit(Kind::Rows, page.batch, 0).await?,
                 WalkKind::Fill | WalkKind::Refresh => {
                     self.commit(Kind::Cells(columns.clone()), page.batch, 0).await?;
                 }
             }
             if page.is_last {
-                return Ok(());
+                return Ok(if is_last { Came::Whole } else { Came::Cut });
             }
         }
-        Ok(())
+        Ok(Came::Whole)
+    }
+
+    /// Those of the rows of which the table has another version, by their places.
+    pub(super) async fn differing(&mut self, rows: &Rows) -> Result<Vec<usize>, SyncError> {
+        let ids: Vec<String> = (0..rows.len()).map(|row| rows.id(row).to_owned()).collect();
+        let known = self.engine.store.versions(&self.mapping, ids).await?;
+        Ok((0..rows.len()).filter(|row| differs(rows, *row, &known)).collect())
     }
 
     /// Holds a page against the table: what differs is read again, and what the org does not show is asked for by its id.
     async fn compare(&mut self, rows: &Rows, after: &str, until: Option<&str>, limit: u64) -> Result<(), SyncError> {
         self.settle().await?;
-        let ids: Vec<String> = (0..rows.len()).map(|row| rows.id(row).to_owned()).collect();
-        let shown: HashSet<&str> = ids.iter().map(String::as_str).collect();
         if self.walk_under_way().kind == WalkKind::Compare {
-            let known = self.engine.store.versions(&self.mapping, ids.clone()).await?;
-            let differing: Vec<usize> = (0..rows.len()).filter(|row| differs(rows, *row, &known)).collect();
+            let differing = self.differing(rows).await?;
             // What was stamped since the last scan is no drift.
             let through = self.standing.checkpoint.through.map(Timestamp::as_millisecond);
             let drift = differing.iter().filter(|row| rows.stamp(**row) < through).count() as u64;
             let differing: Vec<String> = differing.into_iter().map(|row| rows.id(row).to_owned()).collect();
-            self.fetch_or_mark(&differing, None, drift).await?;
+            self.read_again(&differing, drift).await?;
+            self.settle().await?;
         }
+        let shown: HashSet<&str> = (0..rows.len()).map(|row| rows.id(row)).collect();
         let mut from = after.to_owned();
         loop {
             let ours = self.engine.store.present_ids(&self.mapping, &from, until, AT_ONCE).await?;
-            let missing: Vec<String> = ours.iter().filter(|id| !shown.contains(id.as_str())).cloned().collect();
-            if !missing.is_empty() {
-                let walk = self.walk_under_way();
-                walk.missing += missing.len() as u64;
-                if walk.missing > limit {
-                    let records = walk.missing;
-                    return Err(self.mass_delete(records).await?);
-                }
-                self.fetch_or_mark(&missing, None, missing.len() as u64).await?;
-                self.settle().await?;
+            let unseen: Vec<String> = ours.iter().filter(|id| !shown.contains(id.as_str())).cloned().collect();
+            for ids in unseen.chunks(IDS) {
+                self.ask_for(ids, limit).await?;
             }
             match ours.last() {
                 Some(last) if ours.len() == AT_ONCE as usize => from.clone_from(last),
                 _ => return Ok(()),
             }
         }
+    }
+
+    /// Asks for records by their ids: a page may have left them out. Only what is not shown then is gone.
+    async fn ask_for(&mut self, ids: &[String], limit: u64) -> Result<(), SyncError> {
+        let found = self.fetch(ids).await?;
+        let gone = missing(ids, &found);
+        let marks = if gone.is_empty() {
+            Rows::new(0)
+        } else {
+            let walk = self.walk_under_way();
+            walk.missing += gone.len() as u64;
+            if walk.missing > limit {
+                let records = walk.missing;
+                return Err(self.mass_delete(records).await?);
+            }
+            self.marks(&gone).await?
+        };
+        self.write_found(found, 0, marks, gone.len() as u64).await?;
+        self.settle().await
     }
 
     /// How many records may be missing before a person is asked. What the org counts is held against what the table has
@@ -211,13 +300,20 @@ impl Work<'_> {
         let limit = (ours / 100 * percent + ours % 100 * percent / 100).max(self.engine.care.gone_at_least);
         if ours > limit {
             let since = self.plan.cursor.as_deref().and_then(|cursor| self.since(cursor));
-            let condition = since.map(|since| format!(" WHERE {since}")).unwrap_or_default();
+            let there = self.plan.can_be_deleted.then(|| "IsDeleted = false".to_owned());
+            let conditions: Vec<String> = [since, there].into_iter().flatten().collect();
+            let condition =
+                if conditions.is_empty() { String::new() } else { format!(" WHERE {}", conditions.join(" AND ")) };
             let count = format!("SELECT count() FROM {}{condition}", self.plan.object);
-            match self.engine.connection.count(&count).await {
-                Ok(theirs) if ours.saturating_sub(theirs) > limit => {
-                    return Err(self.mass_delete(ours - theirs).await?);
+            // Of all records, for `query` does not count archived ones.
+            let counted = self.engine.connection.query_pages_by(&count, ALL, Decoder::new(&self.plan)).next().await;
+            match counted {
+                Ok(page) => {
+                    let theirs = page.map_or(0, |page| page.total_size);
+                    if ours.saturating_sub(theirs) > limit {
+                        return Err(self.mass_delete(ours - theirs).await?);
+                    }
                 }
-                Ok(_) => {}
                 Err(error) if is_too_slow(&error) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -244,6 +340,7 @@ impl Work<'_> {
             WalkKind::Compare => {
                 progress.compared_at = Some(now);
                 progress.rows = Some(walk.seen);
+                progress.allow_gone = false;
             }
             WalkKind::Refresh => progress.refreshed_at = Some(now),
             WalkKind::Fill => {}
@@ -251,6 +348,7 @@ impl Work<'_> {
                 progress.compared_at = Some(now);
                 progress.refreshed_at = Some(now);
                 progress.rows = Some(walk.seen);
+                (progress.allow_gone, progress.reloading) = (false, false);
                 progress.unfilled.clear();
                 // It began when the org's clock showed this: everything that was visible then is here.
                 let through = crate::scan::before(walk.began, self.window().lag);

@@ -1,12 +1,11 @@
 //! A run under way, and its steps.
 
-use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use tieline_store::mappings::{Mapping, MappingState, MappingStep, RowError, Spent, Standing, WalkKind};
 use tieline_store::object_tables::{Change, Rows};
-use tieline_store::{Run, StepOutcome, StoreError};
+use tieline_store::{Checkpoint, Run, StepOutcome, StoreError};
 use tokio::task::JoinHandle;
 
 use super::pages::Reading;
@@ -73,11 +72,14 @@ pub(super) struct Work<'e> {
     pub(super) replicates: bool,
     /// Up to when the org shows all changes, asked for before they are read.
     pub(super) proof: Option<Timestamp>,
-    /// Ids of the org's log of deletes.
-    pub(super) log: Option<HashSet<String>>,
+    /// Something was met for which this run can prove nothing.
+    pub(super) unproven: bool,
+    /// Ids of the org's log of deletes, as numbers in order.
+    pub(super) log: Option<Vec<u128>>,
     /// Differences that were found and are not counted yet.
     pub(super) drift: u64,
-    progress: &'e mut (dyn FnMut(Progress) + Send),
+    /// In a lock that nobody waits for: with it, a run may be looked at by another thread.
+    progress: Mutex<&'e mut (dyn FnMut(Progress) + Send)>,
     shown: Progress,
     /// What was counted before the last step.
     calls: u64,
@@ -85,8 +87,6 @@ pub(super) struct Work<'e> {
     bytes: u64,
     spare: Option<Rows>,
     pending: Option<JoinHandle<Result<(Rows, StepOutcome), StoreError>>>,
-    /// What the pending step is counted under.
-    pub(super) outcome: StepOutcome,
 }
 
 impl<'e> Work<'e> {
@@ -110,27 +110,26 @@ impl<'e> Work<'e> {
             asked: Asked::default(),
             replicates: false,
             proof: None,
+            unproven: false,
             log: None,
             drift: 0,
-            progress,
+            progress: Mutex::new(progress),
             shown: Progress::default(),
             calls,
             calls_at_start: calls,
             bytes,
             spare: None,
             pending: None,
-            outcome: StepOutcome::default(),
         }
     }
 
     /// All that a run does.
     pub(super) async fn all(&mut self, asked: Asked) -> Result<(), SyncError> {
         self.asked = asked;
+        self.asked.allow_gone |= self.standing.progress.allow_gone;
         self.describe().await?;
         if asked.reload {
-            self.standing.checkpoint.scan = None;
-            self.standing.checkpoint.through = None;
-            self.standing.progress.job = None;
+            self.begin_reload().await?;
         }
         match self.read().await {
             // The org's fields have changed since they were described.
@@ -142,6 +141,25 @@ impl<'e> Work<'e> {
             }
             other => other,
         }
+    }
+
+    async fn begin_reload(&mut self) -> Result<(), SyncError> {
+        self.standing.checkpoint = Checkpoint::default();
+        let progress = &mut self.standing.progress;
+        (progress.job, progress.walk, progress.reloading) = (None, None, true);
+        progress.unfilled.clear();
+        self.note().await?;
+        self.set_state(MappingState::Reload).await
+    }
+
+    /// Says how the mapping stands while the run goes on.
+    pub(super) async fn set_state(&mut self, state: MappingState) -> Result<(), SyncError> {
+        self.settle().await?;
+        let now = self.engine.clock.now();
+        self.engine.store.set_mapping_state(&self.run, &self.mapping, state, None, now).await?;
+        let mapping = Arc::make_mut(&mut self.mapping);
+        (mapping.state, mapping.state_reason) = (state, None);
+        Ok(())
     }
 
     async fn read(&mut self) -> Result<(), SyncError> {
@@ -184,6 +202,15 @@ impl<'e> Work<'e> {
         (!same).then_some((state, reason))
     }
 
+    /// A mapping that waited for calls and failed for another reason does not wait for calls any more.
+    pub(super) fn state_without_quota(&self) -> Option<(MappingState, String)> {
+        let state = match self.standing.checkpoint.through {
+            Some(_) => MappingState::Synced,
+            None => MappingState::Initial,
+        };
+        (self.mapping.state == MappingState::PausedQuota).then_some((state, String::new()))
+    }
+
     /// When a run that ran out of calls is tried again.
     pub(super) fn retry_at(&self) -> Timestamp {
         let now = self.engine.clock.now();
@@ -208,7 +235,7 @@ impl<'e> Work<'e> {
         if let Some(total) = total {
             self.shown.total = total.max(self.shown.read);
         }
-        (self.progress)(self.shown);
+        self.progress.get_mut().unwrap_or_else(PoisonError::into_inner)(self.shown);
     }
 
     /// Writes rows with where the mapping stands now. The write goes on while the next rows are read; it has ended before
@@ -252,20 +279,12 @@ impl<'e> Work<'e> {
         self.settle().await
     }
 
-    /// Waits until the last step is written. What it did is added to `outcome`.
+    /// Waits until the last step is written.
     pub(super) async fn settle(&mut self) -> Result<(), SyncError> {
         let Some(pending) = self.pending.take() else { return Ok(()) };
-        let (rows, outcome) = pending.await.map_err(|_| SyncError::Interrupted)??;
-        self.outcome.inserted += outcome.inserted;
-        self.outcome.updated += outcome.updated;
-        self.outcome.deleted += outcome.deleted;
+        let (rows, _) = pending.await.map_err(|_| SyncError::Interrupted)??;
         self.spare = Some(rows);
         Ok(())
-    }
-
-    /// What steps did since this was asked last.
-    pub(super) fn take_outcome(&mut self) -> StepOutcome {
-        std::mem::take(&mut self.outcome)
     }
 }
 

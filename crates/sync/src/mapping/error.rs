@@ -26,6 +26,11 @@ impl Flaw {
         self.at.strip_prefix("columns[")?.split_once(']')?.0.parse().ok()
     }
 
+    /// The place of the refreshed field that it is about, if it is about one.
+    pub(crate) fn refresh(&self) -> Option<usize> {
+        self.at.strip_prefix("refresh[")?.strip_suffix(']')?.parse().ok()
+    }
+
     pub(super) fn hint(self, hint: impl Into<String>) -> Self {
         Self { hint: Some(hint.into()), ..self }
     }

@@ -4,6 +4,7 @@
 
 #[path = "../../../store/tests/it/database.rs"]
 #[macro_use]
+#[allow(dead_code, reason = "the store's own tests use all of it")]
 mod database;
 #[path = "../../../cli/tests/it/parts.rs"]
 mod parts;
@@ -22,6 +23,7 @@ mod moving;
 mod planning;
 mod previewing;
 mod recorded;
+mod simulation;
 mod ties;
 mod transforming;
 mod working;

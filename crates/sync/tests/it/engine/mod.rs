@@ -1,5 +1,10 @@
 //! The engine of mappings, on both databases, against an org whose clock the test sets.
 
 mod cursor;
+mod deletes;
+mod drift;
+mod objects;
+mod parents;
+mod schema;
 mod transport;
-mod world;
+pub(crate) mod world;

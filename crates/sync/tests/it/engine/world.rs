@@ -72,9 +72,20 @@ impl World {
         world
     }
 
+    /// Another process comes up, which knows nothing but what is written down.
+    pub(crate) fn restart(&mut self) {
+        let info = self.org.info();
+        self.engine.connection = connect(&info.login_url, &info.client_id, &info.client_secret, &info.refresh_token);
+    }
+
     /// Makes a mapping.
     pub(crate) async fn map(&self, definition: &Definition) -> Mapping {
         create_mapping(self.connection(), self.tenant(), self.integration, definition, start()).await.unwrap()
+    }
+
+    /// How to log in.
+    pub(crate) fn info(&self) -> &tieline_emulator::OrgInfo {
+        self.org.info()
     }
 
     pub(crate) fn connection(&self) -> &Connection {
@@ -86,11 +97,15 @@ impl World {
     }
 
     pub(crate) async fn control(&self, method: Method, path: &str, body: Value) -> Value {
+        self.attempt(method, path, &body).await.unwrap_or_else(|refusal| panic!("{path} {body}: {refusal}"))
+    }
+
+    /// The same for what the org may refuse.
+    pub(crate) async fn attempt(&self, method: Method, path: &str, body: &Value) -> Result<Value, String> {
         let url = format!("{}/{path}", self.org.info().control_url);
-        let answer = self.http.request(method, url).json(&body).send().await.unwrap();
+        let answer = self.http.request(method, url).json(body).send().await.unwrap();
         let (status, text) = (answer.status(), answer.text().await.unwrap());
-        assert!(status.is_success(), "{path} {body}: {text}");
-        serde_json::from_str(&text).unwrap_or(Value::Null)
+        if status.is_success() { Ok(serde_json::from_str(&text).unwrap_or(Value::Null)) } else { Err(text) }
     }
 
     /// Clock of the org and of this machine, so many seconds after the start.
@@ -110,6 +125,25 @@ impl World {
     pub(crate) async fn accounts(&self, names: impl IntoIterator<Item = String>) -> Vec<String> {
         let insert = |name: String| json!({"op": "insert", "object": "Account", "fields": {"Name": name}});
         self.write(Value::Array(names.into_iter().map(insert).collect())).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Value {
+        self.control(Method::POST, path, body).await
+    }
+
+    pub(crate) async fn put(&self, path: &str, body: Value) {
+        self.control(Method::PUT, path, body).await;
+    }
+
+    /// The row of a record.
+    pub(crate) async fn row(&self, id: &str) -> Map<String, Value> {
+        self.rows().await.remove(id).unwrap()
+    }
+
+    /// How the records went, in the order of their ids; an empty text for those that are there.
+    pub(crate) async fn went(&self, ids: &[String]) -> Vec<String> {
+        let rows = self.rows().await;
+        ids.iter().map(|id| rows[id]["_deleted"].as_str().unwrap_or_default().to_owned()).collect()
     }
 
     pub(crate) async fn fault(&self, fault: Value) {
@@ -172,11 +206,27 @@ impl World {
 
     /// What is true of the object's records: of each column, as the org has it.
     async fn truth(&self, object: &str) -> BTreeMap<String, Map<String, Value>> {
+        self.truth_and_purged(object).await.0
+    }
+
+    /// The same, and what is gone for good: ids and when they were deleted.
+    pub(crate) async fn truth_and_purged(
+        &self,
+        object: &str,
+    ) -> (BTreeMap<String, Map<String, Value>>, BTreeMap<String, Timestamp>) {
         let url = format!("{}/snapshot", self.org.info().control_url);
-        let answer = self.http.post(url).json(&json!({"objects": [object]})).send().await.unwrap();
+        let answer = self.http.post(url).json(&json!({"objects": [object], "purged": true})).send().await.unwrap();
         let text = answer.text().await.unwrap();
-        let records = text.lines().map(|line| serde_json::from_str::<Map<String, Value>>(line).unwrap());
-        records.map(|record| (record["Id"].as_str().unwrap().to_owned(), record)).collect()
+        let (mut truth, mut purged) = (BTreeMap::new(), BTreeMap::new());
+        for line in text.lines() {
+            let record: Map<String, Value> = serde_json::from_str(line).unwrap();
+            let id = record["Id"].as_str().unwrap().to_owned();
+            match record.get("deletedDate").and_then(Value::as_str) {
+                Some(at) => drop(purged.insert(id, tieline_client::parse_datetime(at).unwrap())),
+                None => drop(truth.insert(id, record)),
+            }
+        }
+        (truth, purged)
     }
 
     /// Holds the table against the org, value by value; what differs, a line each.
@@ -188,7 +238,7 @@ impl World {
         let (mut rows, truth) = (self.rows().await, self.truth(&plan.object).await);
         let mut found = Vec::new();
         for (id, record) in &truth {
-            let gone = record["IsDeleted"] == json!(true);
+            let gone = record.get("IsDeleted") == Some(&json!(true));
             let Some(row) = rows.remove(id) else {
                 // What came and went between two runs was never here.
                 if !gone {
