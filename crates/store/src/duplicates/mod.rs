@@ -4,7 +4,7 @@
 //! are rows of different records, contacts with contacts and leads with leads.
 //!
 //! **Finding** is a pass behind the syncs, not a part of them: whoever writes a contact or lead only marks the row, and
-//! [`Tenant::find_duplicates`] writes the keys of marked rows, some hundred at a time, and looks who has the same. It
+//! [`Tenant::find_duplicates`](crate::Tenant::find_duplicates) writes the keys of marked rows, some hundred at a time, and looks who has the same. It
 //! remembers what is done in the rows themselves, so that it may stop anywhere.
 //!
 //! **Merging** copies nothing. Each row goes on being what its own source says; the one that went names the one that
