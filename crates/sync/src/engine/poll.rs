@@ -130,7 +130,9 @@ impl Work<'_> {
         let Some(cursor) = plan.cursor.as_deref().filter(|_| from < to) else { return Ok(()) };
         let mut scan = Scan::from(from, to);
         let mut span = Span::until(to);
+        let mut broken = 0;
         loop {
+            let begun = scan.clone();
             let conditions = [scan.condition(cursor), span.condition(cursor), Some(ends(cursor, to))];
             let reading = self.reading.clone();
             let mut pages = self.pages(&reading, conditions, &format!("{cursor}, Id"));
@@ -151,6 +153,10 @@ impl Work<'_> {
                 Ok(()) => span.pass(&mut scan),
                 Err(SyncError::Client(error)) if is_too_slow(&error) => {
                     self.narrow(&scan, &mut span, &error).await?;
+                }
+                Err(SyncError::Inconsistent { .. }) if broken + 1 < MOST_BROKEN => {
+                    broken += 1;
+                    scan = begun;
                 }
                 Err(error) => return Err(error),
             }
