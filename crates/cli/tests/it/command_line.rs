@@ -68,7 +68,11 @@ fn completion_scripts_are_taken_by_the_shells_and_know_the_commands() {
     let test = format!(
         "{script}\nCOMP_WORDS=(tieline setup rot); COMP_CWORD=2; _tieline tieline rot setup; echo \"${{COMPREPLY[@]}}\""
     );
-    let output = Command::new("bash").args(["--norc", "-c", &test]).output().unwrap();
+    // A file: it is longer than an argument may be.
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("completes.bash");
+    std::fs::write(&file, test).unwrap();
+    let output = Command::new("bash").arg("--norc").arg(&file).output().unwrap();
     assert_eq!(
         String::from_utf8_lossy(&output.stdout).trim(),
         "rotate-certificate",

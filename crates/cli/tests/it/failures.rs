@@ -182,9 +182,9 @@ fn a_database_that_cannot_be_used_is_refused_and_left_alone() {
     assert_eq!(std::fs::read(&text).unwrap(), before);
     let newer = folder.path().join("newer.db");
     assert_eq!(run(&mut sync(newer.to_str().unwrap())).0, 0);
-    rusqlite::Connection::open(&newer).unwrap().execute("UPDATE schema_support SET oldest_program = 9", []).unwrap();
+    rusqlite::Connection::open(&newer).unwrap().execute("UPDATE schema_support SET oldest_program = 999", []).unwrap();
     let before = std::fs::read(&newer).unwrap();
-    fails(&mut sync(newer.to_str().unwrap()), 1, "needs a tieline that knows schema 9", "was not touched");
+    fails(&mut sync(newer.to_str().unwrap()), 1, "needs a tieline that knows schema 999", "was not touched");
     assert_eq!(std::fs::read(&newer).unwrap(), before);
     let key = folder.path().join("newer.db.key");
     std::fs::rename(&key, folder.path().join("elsewhere")).unwrap();
