@@ -142,7 +142,7 @@ impl SyncError {
                 may no longer see them, give back the right (View All, sharing rules)"
                     .to_owned()
             }
-            SyncError::Paused { .. } => "resume it".to_owned(),
+            SyncError::Paused { mapping, .. } => format!("`tieline sync mappings resume {mapping}` has it go on"),
             SyncError::Incomplete { .. } => "nothing was inferred from it; the next run asks again".to_owned(),
             SyncError::Share { .. } => {
                 "it goes on by itself when older calls are a day old; a larger share can be set".to_owned()

@@ -197,20 +197,21 @@ fn told(integration: &str, mapping: &Mapping) -> Value {
 /// A definition from a file: JSON if it begins as such, else TOML.
 fn definition(file: &str) -> Result<Definition, Failure> {
     let mut text = String::new();
+    let shown = if file == "-" { "standard input" } else { file };
     let read = match file {
         "-" => std::io::stdin().lock().read_to_string(&mut text).map(drop),
         path => std::fs::read_to_string(path).map(|found| text = found),
     };
-    read.map_err(|error| Failure::usage(format!("could not read {file}: {error}"), "name a file that is there"))?;
+    read.map_err(|error| Failure::usage(format!("could not read {shown}: {error}"), "name a file that is there"))?;
     let read = if text.trim_start().starts_with('{') {
         let json = serde_json::from_str(&text).map_err(|error| {
-            Failure::usage(format!("{file} is no JSON: {error}"), "correct it, or write it as TOML")
+            Failure::usage(format!("{shown} is no JSON: {error}"), "correct it, or write it as TOML")
         })?;
         Definition::from_json(json)
     } else {
         Definition::from_toml(&text)
     };
-    read.map_err(|error| Failure::usage(format!("{file}: {error}"), error.hint()))
+    read.map_err(|error| Failure::usage(format!("{shown}: {error}"), error.hint()))
 }
 
 impl Add {
