@@ -1,33 +1,103 @@
-// Follows changes: whenever the server says that something changed, the live part of the page is fetched anew
-// and rows that were not there in that version are marked for a moment.
-const overview = document.getElementById("overview");
-const versions = () => new Set([...overview.querySelectorAll("[data-contact]")].map((row) => row.dataset.contact + row.dataset.version));
+// Pages work without this. With it, what has changed comes in by itself, times count on, and buttons say that they are at it.
 
+// Whenever the server says that something may have changed, the page is fetched anew, and each part that is marked with
+// data-live and is another now takes the place of the old one.
+const parts = [...document.querySelectorAll("[data-live][id]")];
 let fetching = false;
 let again = false;
+
 async function refresh() {
   if (fetching) { again = true; return; }
   fetching = true;
   try {
-    const answer = await fetch("/overview");
-    if (answer.ok) {
-      const before = versions();
-      overview.innerHTML = await answer.text();
-      for (const row of overview.querySelectorAll("[data-contact]")) {
-        if (before.size && !before.has(row.dataset.contact + row.dataset.version)) row.classList.add("fresh");
-      }
+    const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+    if (answer.ok && !answer.redirected) {
+      const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+      for (const part of parts) replace(part, fresh.getElementById(part.id));
     }
-  } catch { /* the server is away; the event stream reconnects by itself */ }
+  } catch { /* the server is away; the stream of events comes back by itself */ }
   fetching = false;
   if (again) { again = false; refresh(); }
 }
-new EventSource("/events").addEventListener("changed", refresh);
 
-const form = document.querySelector("form[action='/sync']");
-form.addEventListener("submit", async (event) => {
-  event.preventDefault();
-  const button = form.querySelector("button");
-  button.disabled = true;
-  try { await fetch("/sync", { method: "POST", redirect: "manual", body: new URLSearchParams(new FormData(form)) }); } finally { button.disabled = false; }
-  refresh();
+// A part that somebody is at is left alone: they would lose what they type, or what they have opened.
+function isInUse(part) {
+  return part.querySelector("details.ask[open], dialog[open], input:checked, :is(input, select, textarea):focus") !== null;
+}
+
+function replace(part, fresh) {
+  if (!fresh || fresh.innerHTML === part.dataset.was || isInUse(part)) return;
+  const versions = new Set([...part.querySelectorAll("[data-version]")].map(version));
+  const focusable = "a[href], button, summary, [tabindex]";
+  const focused = [...part.querySelectorAll(focusable)].indexOf(document.activeElement);
+  const opened = new Set([...part.querySelectorAll("details[open][id]")].map((details) => details.id));
+  part.dataset.was = fresh.innerHTML;
+  part.innerHTML = fresh.innerHTML;
+  for (const id of opened) part.querySelector(`#${CSS.escape(id)}`)?.setAttribute("open", "");
+  if (focused >= 0) part.querySelectorAll(focusable)[focused]?.focus();
+  for (const row of part.querySelectorAll("[data-version]")) {
+    if (versions.size && !versions.has(version(row))) row.classList.add("fresh");
+  }
+}
+
+const version = (row) => (row.dataset.contact ?? row.id) + row.dataset.version;
+
+// A browser has few connections to one host: tabs that nobody sees keep none.
+let stream;
+function listen() {
+  if (document.hidden || !parts.length) {
+    stream?.close();
+    stream = undefined;
+  } else if (!stream) {
+    stream = new EventSource("/events");
+    stream.addEventListener("changed", refresh);
+  }
+}
+document.addEventListener("visibilitychange", listen);
+listen();
+
+// Times count on.
+const units = [[172800, 86400, "days"], [3600, 3600, "h"], [60, 60, "min"], [0, 1, "s"]];
+setInterval(() => {
+  for (const time of document.querySelectorAll("time[datetime]")) {
+    const seconds = Math.round((Date.now() - Date.parse(time.dateTime)) / 1000);
+    if (!/ago|now/.test(time.textContent) || seconds < 5) continue;
+    const [, size, unit] = units.find(([from]) => seconds >= from);
+    const words = `${Math.floor(seconds / size)} ${unit} ago`;
+    if (time.textContent !== words) time.textContent = words;
+  }
+}, 5000);
+
+// A form is sent once, and its button says that it is on its way.
+document.addEventListener("submit", (event) => {
+  const button = event.submitter ?? event.target.querySelector("button");
+  if (event.target.dataset.sent) { event.preventDefault(); return; }
+  if (event.target.method === "post") event.target.dataset.sent = "yes";
+  button?.setAttribute("aria-busy", "true");
+});
+// Whoever comes back to the page may send it again.
+addEventListener("pageshow", () => {
+  for (const form of document.querySelectorAll("form[data-sent]")) delete form.dataset.sent;
+  for (const button of document.querySelectorAll("[aria-busy]")) button.removeAttribute("aria-busy");
+});
+
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest?.("[data-copy]");
+  if (!button) return;
+  await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent);
+  const words = button.textContent;
+  button.textContent = "Copied";
+  setTimeout(() => { button.textContent = words; }, 1500);
+});
+for (const button of document.querySelectorAll("[data-copy]")) button.hidden = false;
+
+// One box for all that are on the page.
+document.addEventListener("change", (event) => {
+  const all = event.target;
+  const form = all.closest?.("form");
+  if (!form || all.type !== "checkbox") return;
+  const boxes = [...form.querySelectorAll("input[type=checkbox][data-one]")];
+  if (all.dataset.all !== undefined) for (const box of boxes) box.checked = all.checked;
+  const count = form.querySelector("[data-chosen]");
+  if (count) count.textContent = String(boxes.filter((box) => box.checked).length);
 });

@@ -189,7 +189,12 @@ async fn find(parts: &mut Parts, service: &Service) -> Result<Caller, Problem> {
     let memberships = service.store().memberships(signed_in.user.id).await?;
     let membership = match business(&parts.headers)? {
         Some(wanted) => memberships.into_iter().find(|m| m.business() == wanted),
-        None => memberships.into_iter().next(),
+        // What a browser has chosen may have gone since.
+        None => {
+            let chosen = service.cookies().business(&parts.headers);
+            let place = memberships.iter().position(|m| Some(m.business()) == chosen).unwrap_or_default();
+            memberships.into_iter().nth(place)
+        }
     };
     let membership = membership.ok_or_else(|| {
         Problem::forbidden(

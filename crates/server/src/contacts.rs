@@ -18,7 +18,7 @@ use crate::service::Service;
 /// Contacts of one import.
 const MOST_IDS: usize = 200_000;
 /// The caller's own name for an import.
-const IDEMPOTENCY_KEY: &str = "idempotency-key";
+pub(crate) const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// Which contacts.
 #[derive(Deserialize, IntoParams)]
@@ -86,6 +86,13 @@ pub(crate) struct Chosen {
     tags: Vec<String>,
 }
 
+impl Chosen {
+    /// These contacts of an integration.
+    pub(crate) fn of(integration: Uuid, ids: Vec<String>, campaign: Option<String>) -> Self {
+        Self { integration: Some(integration), ids, campaign, tags: Vec::new() }
+    }
+}
+
 /// The integration that is named, or the only one.
 pub(crate) async fn integration(caller: &Caller, named: Option<Uuid>) -> Result<Integration, Problem> {
     let found = match named {
@@ -144,21 +151,7 @@ pub(crate) async fn contacts(
     Query(wanted): Query<Wanted>,
 ) -> Result<Json<ContactPage>, Problem> {
     let request = ContactRequest { cursor: wanted.cursor.as_deref(), limit: wanted.limit, q: wanted.q.as_deref() };
-    request.check().map_err(page_problem)?;
-    let integration = integration(&caller, wanted.integration).await?;
-    let connection = service.connection(&caller.tenant, &integration).await.map_err(|e| upstream(&e))?;
-    let page = match contact_page(&connection, &caller.tenant, &request).await {
-        Ok(page) => page,
-        Err(error) => {
-            if let ContactPageError::Client(client) = &error
-                && client.needs_person()
-            {
-                let (reason, hint) = (client.to_string(), client.hint());
-                service.note_needed_login(&caller.tenant, &integration, &reason, &hint).await;
-            }
-            return Err(page_problem(error));
-        }
-    };
+    let page = page_of(&service, &caller, wanted.integration, &request).await?;
     let view = |c: OrgContact| ContactView {
         id: c.id,
         first_name: c.first_name,
@@ -171,6 +164,30 @@ pub(crate) async fn contacts(
         lead_id: c.lead_id,
     };
     Ok(Json(ContactPage { items: page.items.into_iter().map(view).collect(), next: page.next }))
+}
+
+/// A page of the org's contacts. That somebody has to log in is noted.
+pub(crate) async fn page_of(
+    service: &Service,
+    caller: &Caller,
+    integration_id: Option<Uuid>,
+    request: &ContactRequest<'_>,
+) -> Result<tieline_sync::ContactPage, Problem> {
+    request.check().map_err(page_problem)?;
+    let integration = integration(caller, integration_id).await?;
+    let connection = service.connection(&caller.tenant, &integration).await.map_err(|e| upstream(&e))?;
+    match contact_page(&connection, &caller.tenant, request).await {
+        Ok(page) => Ok(page),
+        Err(error) => {
+            if let ContactPageError::Client(client) = &error
+                && client.needs_person()
+            {
+                let (reason, hint) = (client.to_string(), client.hint());
+                service.note_needed_login(&caller.tenant, &integration, &reason, &hint).await;
+            }
+            Err(page_problem(error))
+        }
+    }
 }
 
 fn page_problem(error: ContactPageError) -> Problem {

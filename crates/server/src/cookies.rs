@@ -1,7 +1,9 @@
-//! The three cookies: the session, and the login at an org or at a provider that waits for its browser.
+//! The cookies: the session; the login at an org or at a provider that waits for its browser; and what the browser's reader
+//! has chosen, their business and whether pages are light or dark.
 
 use axum::http::{HeaderMap, HeaderValue, header};
 use tieline_auth::Secret;
+use tieline_store::Uuid;
 
 /// How cookies are named and marked: over HTTPS with the prefix that binds them to this host and to HTTPS; on loopback
 /// over HTTP, where a browser would refuse that, under a plain name.
@@ -13,6 +15,54 @@ pub(crate) struct Cookies {
 const SESSION: &str = "tieline_session";
 const LOGIN: &str = "tieline_login";
 const SIGN_IN: &str = "tieline_sign_in";
+const BUSINESS: &str = "tieline_business";
+const THEME: &str = "tieline_theme";
+
+/// How long a choice is kept, in seconds: a year.
+const CHOSEN_FOR: i64 = 365 * 24 * 60 * 60;
+
+/// Whether pages are light or dark.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Theme {
+    /// As the system has it.
+    #[default]
+    System,
+    Light,
+    Dark,
+}
+
+impl Theme {
+    /// As the page's root has it; none for the system's.
+    pub(crate) fn name(self) -> Option<&'static str> {
+        match self {
+            Theme::System => None,
+            Theme::Light => Some("light"),
+            Theme::Dark => Some("dark"),
+        }
+    }
+
+    pub(crate) fn from_name(name: &str) -> Self {
+        [Theme::Light, Theme::Dark].into_iter().find(|theme| theme.name() == Some(name)).unwrap_or_default()
+    }
+
+    /// What the button chooses.
+    pub(crate) fn other(self) -> &'static str {
+        match self {
+            Theme::System => "light",
+            Theme::Light => "dark",
+            Theme::Dark => "system",
+        }
+    }
+
+    /// What stands on it.
+    pub(crate) fn offer(self) -> &'static str {
+        match self {
+            Theme::System => "Colours: as the system",
+            Theme::Light => "Colours: light",
+            Theme::Dark => "Colours: dark",
+        }
+    }
+}
 
 impl Cookies {
     pub(crate) fn new(is_https: bool) -> Self {
@@ -64,6 +114,26 @@ impl Cookies {
     /// Gives a browser that.
     pub(crate) fn set_login(self, token: &Secret, seconds: i64) -> HeaderValue {
         self.write(LOGIN, token.expose(), seconds)
+    }
+
+    /// The business that its reader has chosen, by id.
+    pub(crate) fn business(self, headers: &HeaderMap) -> Option<Uuid> {
+        Uuid::parse_str(&self.read(headers, BUSINESS)?).ok()
+    }
+
+    /// Keeps that.
+    pub(crate) fn set_business(self, business: Uuid) -> HeaderValue {
+        self.write(BUSINESS, &business.to_string(), CHOSEN_FOR)
+    }
+
+    /// Whether its reader wants pages light or dark.
+    pub(crate) fn theme(self, headers: &HeaderMap) -> Theme {
+        self.read(headers, THEME).map(|name| Theme::from_name(&name)).unwrap_or_default()
+    }
+
+    /// Keeps that.
+    pub(crate) fn set_theme(self, theme: Theme) -> HeaderValue {
+        self.write(THEME, theme.name().unwrap_or_default(), if theme == Theme::System { 0 } else { CHOSEN_FOR })
     }
 
     /// What binds a sign-in at a provider to its browser.

@@ -56,6 +56,12 @@ pub(crate) struct ImportView {
     finished_at: Option<Timestamp>,
 }
 
+impl ImportView {
+    pub(crate) fn id(&self) -> Uuid {
+        self.id
+    }
+}
+
 impl From<Import> for ImportView {
     fn from(i: Import) -> Self {
         Self {

@@ -144,6 +144,13 @@ pub(crate) struct IntegrationChange {
     certificate: Option<String>,
 }
 
+impl IntegrationChange {
+    /// Another name alone.
+    pub(crate) fn name(name: String) -> Self {
+        Self { name: Some(name), app: None, proxy: None, api_reserve: None, certificate: None }
+    }
+}
+
 /// Longest certificate, in characters.
 const LONGEST_CERTIFICATE: usize = 20_000;
 

@@ -14,7 +14,8 @@ use crate::steps::{answer, run_logged, say};
 /// The version of Node, as an npm package that holds the binary.
 pub(super) const NODE: &str = "22.23.3";
 /// The packages that the test programs use, with their versions.
-const PACKAGES: [&str; 4] = ["jsforce@3.10.26", "playwright-core@1.65.1", "typescript@7.0.2", "@types/node@22.20.5"];
+const PACKAGES: [&str; 5] =
+    ["jsforce@3.10.26", "playwright-core@1.65.1", "axe-core@4.14.1", "typescript@7.0.2", "@types/node@22.20.5"];
 /// Older ones that the Node package is tested with, and what beside it.
 const NODE_20: &str = "20.20.2";
 const NODE_18: &str = "18.20.8";

@@ -31,7 +31,7 @@ try {
   assert.match(await page.getByRole('alert').innerText(), /setup token is not the one/);
   await page.getByLabel('Setup token').fill(fromEnvironment('SETUP_TOKEN'));
   await fillSetUp(page);
-  await page.getByRole('link', { name: 'Connect Salesforce' }).click();
+  await page.getByRole('link', { name: 'Connect Salesforce' }).first().click();
   await page.screenshot({ path: path.join(pictures, 'connect.png') });
 
   // Denied first: a page says what that means, and the way back.
@@ -56,6 +56,7 @@ try {
   const cookies = await context.cookies(url);
   const session = cookies.find((cookie) => cookie.name === 'tieline_session');
   assert.ok(session.httpOnly && session.sameSite === 'Lax', JSON.stringify(session));
+  await page.locator('.whose summary').click();
   await page.getByRole('button', { name: /^Sign out/ }).click();
   await page.getByRole('heading', { name: 'Sign in' }).waitFor();
   await page.goto(url);

@@ -34,13 +34,15 @@ try {
   await page.getByLabel('E-mail').fill('ada@example.com');
   await page.getByLabel('Password').fill('correct horse battery');
   await page.getByRole('button', { name: 'Set up' }).click();
-  await page.getByRole('link', { name: 'Account' }).click();
+  await page.locator('.whose summary').click();
+  await page.getByRole('link', { name: 'ada@example.com' }).click();
   await page.getByRole('button', { name: 'Link Example ID' }).click();
   await signInThere(page, 'ada');
   await page.locator('[data-identity]').waitFor();
   assert.equal(new URL(page.url()).pathname, '/account', 'back where the browser was');
   await page.screenshot({ path: path.join(pictures, 'account.png') });
   await page.goto(url);
+  await page.locator('.whose summary').click();
   await page.getByRole('button', { name: /^Sign out/ }).click();
   await page.getByRole('heading', { name: 'Sign in' }).waitFor();
 

@@ -47,5 +47,6 @@ mod setup_rotation;
 mod setup_terminal;
 mod telemetry;
 mod transcripts;
+mod ui;
 mod users;
 mod workers;

@@ -59,7 +59,7 @@ fn the_page_shows_contacts_runs_and_a_change_that_arrives_while_one_looks() {
     service.kill().unwrap();
     service.wait().unwrap();
     assert!(output.status.success(), "{said}");
-    assert_eq!(json(&String::from_utf8(output.stdout).unwrap())["contacts"], 20);
+    assert_eq!(json(&String::from_utf8(output.stdout).unwrap())["contacts"], 10);
     assert!(folder.path().join("live.png").exists());
 }
 

@@ -270,6 +270,27 @@ pub(crate) struct ToMerge {
     fields: MergedFields,
 }
 
+impl ToMerge {
+    /// `keep` stays, and is shown with these fields of the other row; a name that is no field's says nothing.
+    pub(crate) fn of<'n>(keep: Uuid, of_the_other: impl Iterator<Item = &'n str>) -> Self {
+        let mut fields = MergedFields::default();
+        for name in of_the_other {
+            let field = match name {
+                "first_name" => &mut fields.first_name,
+                "last_name" => &mut fields.last_name,
+                "name" => &mut fields.name,
+                "email" => &mut fields.email,
+                "phone" => &mut fields.phone,
+                "company" => &mut fields.company,
+                "title" => &mut fields.title,
+                _ => continue,
+            };
+            *field = Some(FieldOf::Other);
+        }
+        Self { keep, fields }
+    }
+}
+
 fn decided(decision: Decision) -> Result<Json<DuplicateView>, Problem> {
     match decision {
         Decision::Done(pair) => Ok(Json((*pair).into())),

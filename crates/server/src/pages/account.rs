@@ -11,7 +11,8 @@ use tieline_store::Uuid;
 use crate::accounts::oidc::identities;
 use crate::caller::{Address, FormUser, SignedIn};
 use crate::extract::Path;
-use crate::pages::{Failed, check_csrf, moment};
+use crate::pages::words::moment;
+use crate::pages::{Failed, check_csrf};
 use crate::problem::Problem;
 use crate::service::Service;
 

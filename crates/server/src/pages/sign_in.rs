@@ -20,7 +20,7 @@ use crate::caller::{Address, FormUser};
 use crate::connect::return_to;
 use crate::extract::Body;
 use crate::pages::connect::Leaving;
-use crate::pages::{Failed, PageCaller, Sent, check_csrf};
+use crate::pages::{Failed, check_csrf};
 use crate::problem::Problem;
 use crate::service::Service;
 
@@ -128,15 +128,21 @@ pub(crate) async fn sign_in(
     }
 }
 
+/// What the button to sign out sends.
+#[derive(Deserialize)]
+pub(crate) struct SignOut {
+    #[serde(default)]
+    csrf: String,
+}
+
 /// Signs out.
 pub(crate) async fn sign_out(
-    page: Result<PageCaller, Redirect>,
+    FormUser(signed_in): FormUser,
     State(service): State<Service>,
     address: Address,
-    Form(sent): Form<Sent>,
-) -> Result<Response, Problem> {
-    let Ok(PageCaller(caller)) = page else { return Ok(Redirect::to("/sign-in").into_response()) };
-    let signed_in = caller.signed_in()?.clone();
+    Form(sent): Form<SignOut>,
+) -> Result<Response, Failed> {
+    let Ok(signed_in) = signed_in else { return Ok(Redirect::to("/sign-in").into_response()) };
     check_csrf(&signed_in, &sent.csrf)?;
     let answer = session::sign_out(State(service), signed_in, address).await?;
     Ok(with_session(&answer, "/sign-in"))

@@ -1,0 +1,147 @@
+//! The overview: what calls for somebody, how each connection stands, and what came lately.
+
+use askama::Template;
+use axum::response::{Html, IntoResponse, Response};
+use jiff::Timestamp;
+use tieline_store::alerts::{Notification, NotificationFilter, NotificationState};
+use tieline_store::mappings::Mapping;
+use tieline_store::{Contact, Integration, Run};
+
+use super::connections::Connected;
+use super::frame::{Frame, Place};
+use super::visit::Visit;
+use super::words::{Ago, Pill, ago, grouped, pill, took};
+use super::Failed;
+
+/// Rows of each table.
+const SHOWN: u32 = 10;
+
+#[derive(Template)]
+#[template(path = "overview.html")]
+struct Page {
+    frame: Frame,
+    calling: Vec<Notification>,
+    connections: Vec<Connected>,
+    contacts: String,
+    leads: String,
+    mappings: Vec<MappingRow>,
+    runs_total: i64,
+    runs: Vec<RunRow>,
+    people: Vec<PersonRow>,
+    now: Timestamp,
+}
+
+/// A run in a list.
+pub(crate) struct RunRow {
+    pub(crate) id: String,
+    pub(crate) state: Pill,
+    pub(crate) object: String,
+    pub(crate) started: Ago,
+    pub(crate) took: String,
+    pub(crate) read: String,
+    pub(crate) inserted: String,
+    pub(crate) updated: String,
+    pub(crate) deleted: String,
+    pub(crate) api_calls: String,
+    pub(crate) error: String,
+}
+
+impl RunRow {
+    pub(crate) fn of(run: Run, now: Timestamp) -> Self {
+        Self {
+            id: run.id.to_string(),
+            state: pill(&run.state),
+            object: run.object,
+            started: ago(run.started_at, now),
+            took: took(run.started_at, run.finished_at),
+            read: grouped(run.rows_read),
+            inserted: grouped(run.inserted),
+            updated: grouped(run.updated),
+            deleted: grouped(run.deleted),
+            api_calls: grouped(run.api_calls),
+            error: run.error.unwrap_or_default(),
+        }
+    }
+}
+
+/// A mapping in a list.
+pub(crate) struct MappingRow {
+    pub(crate) name: String,
+    pub(crate) object: String,
+    pub(crate) connection: String,
+    pub(crate) state: Pill,
+    pub(crate) reason: String,
+    pub(crate) rows: String,
+    /// Up to when it is proven that nothing is missing.
+    pub(crate) verified: Option<Ago>,
+}
+
+impl MappingRow {
+    fn of(mapping: Mapping, integration: &Integration, now: Timestamp) -> Self {
+        Self {
+            state: pill(mapping.state.name()),
+            reason: mapping.state_reason.unwrap_or_default(),
+            rows: mapping.standing.progress.rows.map(grouped).unwrap_or_default(),
+            verified: mapping.standing.verified_through.map(|at| ago(at, now)),
+            connection: integration.name.clone(),
+            object: mapping.object,
+            name: mapping.name,
+        }
+    }
+}
+
+struct PersonRow {
+    id: String,
+    name: String,
+    email: String,
+    company: String,
+    title: String,
+    phone: String,
+    changed: Timestamp,
+    deleted: bool,
+}
+
+impl From<Contact> for PersonRow {
+    fn from(contact: Contact) -> Self {
+        let (row, or_nothing) = (contact.row, Option::unwrap_or_default);
+        Self {
+            id: row.source_id,
+            name: or_nothing(row.name),
+            email: or_nothing(row.email),
+            company: or_nothing(row.company),
+            title: or_nothing(row.title),
+            phone: or_nothing(row.phone),
+            changed: contact.last_synced_at,
+            deleted: row.deleted,
+        }
+    }
+}
+
+/// The page.
+pub(crate) async fn overview(visit: Visit) -> Result<Response, Failed> {
+    let (store, now) = (&visit.caller.tenant, visit.service.now());
+    let open = NotificationFilter { state: Some(NotificationState::Open), ..NotificationFilter::default() };
+    let (mut connections, mut mappings, mut runs, mut runs_total) = (Vec::new(), Vec::new(), Vec::new(), 0);
+    for integration in store.integrations().await? {
+        runs.extend(store.runs(integration.id, SHOWN).await?);
+        runs_total += store.count_runs(integration.id).await?;
+        let made = store.mappings(integration.id).await?;
+        mappings.extend(made.into_iter().map(|mapping| MappingRow::of(mapping, &integration, now)));
+        connections.push(Connected::of(integration, &visit));
+    }
+    runs.sort_by(|a, b| (b.started_at, b.id).cmp(&(a.started_at, a.id)));
+    runs.truncate(SHOWN as usize);
+    let page = Page {
+        frame: visit.frame(Place::Overview, "Overview").await?,
+        calling: store.notifications(&open, None, SHOWN).await?.items,
+        connections,
+        contacts: grouped(store.count_contacts().await?),
+        leads: grouped(store.count_leads().await?),
+        mappings,
+        runs_total,
+        runs: runs.into_iter().map(|run| RunRow::of(run, now)).collect(),
+        people: store.recent_contacts(SHOWN).await?.into_iter().map(PersonRow::from).collect(),
+        now,
+    };
+    Ok(Html(page.render()?).into_response())
+}

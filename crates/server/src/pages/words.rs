@@ -1,0 +1,147 @@
+//! How pages say things: times, numbers, states.
+
+use std::borrow::Borrow;
+use std::fmt::{self, Display, Formatter};
+
+use askama::filters::HtmlSafe;
+use jiff::{SignedDuration, Timestamp};
+
+/// A moment, as the time that has passed since; in full where one points at it. A script of ours counts on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ago {
+    at: Timestamp,
+    now: Timestamp,
+}
+
+/// `at`, seen from `now`. Templates have both by reference.
+pub(crate) fn ago(at: impl Borrow<Timestamp>, now: impl Borrow<Timestamp>) -> Ago {
+    Ago { at: *at.borrow(), now: *now.borrow() }
+}
+
+impl Display for Ago {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let passed = self.now.duration_since(self.at);
+        write!(f, r#"<time datetime="{}" title="{}">"#, self.at.strftime("%Y-%m-%dT%H:%M:%SZ"), moment(self.at))?;
+        match passed {
+            passed if passed.abs() < SignedDuration::from_secs(5) => f.write_str("just now")?,
+            passed if passed.is_negative() => write!(f, "in {}", Span(-passed))?,
+            passed => write!(f, "{} ago", Span(passed))?,
+        }
+        f.write_str("</time>")
+    }
+}
+
+// Made of digits and words of ours.
+impl HtmlSafe for Ago {}
+
+/// A span of time in its largest unit: `40 s`, `12 min`, `3 h`, `5 days`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Span(pub(crate) SignedDuration);
+
+impl Display for Span {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.as_secs();
+        match seconds {
+            0..60 => write!(f, "{seconds} s"),
+            60..3_600 => write!(f, "{} min", seconds / 60),
+            3_600..172_800 => write!(f, "{} h", seconds / 3_600),
+            _ => write!(f, "{} days", seconds / 86_400),
+        }
+    }
+}
+
+impl HtmlSafe for Span {}
+
+/// How long something took: `0.4 s`, `75.2 s`.
+pub(crate) fn took(from: Timestamp, to: Option<Timestamp>) -> String {
+    to.map_or_else(|| "…".to_owned(), |to| format!("{:.1} s", to.duration_since(from).as_secs_f64()))
+}
+
+/// `2026-11-23 09:15:02 UTC`
+pub(crate) fn moment(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+/// `1,234,567`
+pub(crate) fn grouped(n: impl TryInto<u64>) -> String {
+    let digits = n.try_into().unwrap_or_default().to_string();
+    let mut out = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// `1 row`, `2,000 rows`
+pub(crate) fn count(n: impl TryInto<u64> + Copy, one: &str, many: &str) -> String {
+    let one_of_them = n.try_into().is_ok_and(|n: u64| n == 1);
+    format!("{} {}", grouped(n), if one_of_them { one } else { many })
+}
+
+/// `3.4 MB`, in steps of a thousand.
+pub(crate) fn bytes(n: i64) -> String {
+    let mut size = n as f64;
+    let mut unit = "B";
+    for next in ["kB", "MB", "GB", "TB"] {
+        if size < 1000.0 {
+            break;
+        }
+        (size, unit) = (size / 1000.0, next);
+    }
+    if unit == "B" { format!("{n} B") } else { format!("{size:.1} {unit}") }
+}
+
+/// A state in a word, with its colour: never the colour alone.
+#[derive(Debug, Clone)]
+pub(crate) struct Pill {
+    /// The name that programs know it by.
+    pub(crate) name: String,
+    /// What people read.
+    pub(crate) text: String,
+    /// `good`, `bad`, `busy` or `idle`: the class of the pill.
+    pub(crate) tone: &'static str,
+}
+
+/// The pill of a state, by its name in the API.
+pub(crate) fn pill(name: &str) -> Pill {
+    let tone = match name {
+        "active" | "success" | "synced" | "sent" | "created" | "updated" | "resolved" | "completed" | "merged" => {
+            "good"
+        }
+        "error" | "failed" | "needs_reauth" | "schema_changed" | "open" | "deleted" | "rejected" | "held" => "bad",
+        "running" | "pending" | "initial" | "reload" | "resync" | "paused_quota" | "queued" | "processing" => "busy",
+        _ => "idle",
+    };
+    Pill { name: name.to_owned(), text: name.replace('_', " "), tone }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_said_in_their_largest_unit() {
+        let now: Timestamp = "2026-11-23T12:00:00Z".parse().unwrap();
+        let said = |seconds: i64| {
+            let text = ago(now - SignedDuration::from_secs(seconds), now).to_string();
+            text.split_once('>').unwrap().1.trim_end_matches("</time>").to_owned()
+        };
+        let expected = [(0, "just now"), (59, "59 s ago"), (61, "1 min ago"), (7_200, "2 h ago"), (-90, "in 1 min")];
+        for (seconds, words) in expected {
+            assert_eq!(said(seconds), words, "{seconds}");
+        }
+        assert_eq!(said(3 * 86_400), "3 days ago");
+        let whole = ago(now, now).to_string();
+        assert!(whole.starts_with(r#"<time datetime="2026-11-23T12:00:00Z" title="2026-11-23 12:00:00 UTC">"#), "{whole}");
+    }
+
+    #[test]
+    fn numbers_are_grouped_and_counted() {
+        assert_eq!((grouped(7_u64).as_str(), grouped(1_234_567_i64).as_str()), ("7", "1,234,567"));
+        assert_eq!((count(1, "row", "rows").as_str(), count(2_000, "row", "rows").as_str()), ("1 row", "2,000 rows"));
+        assert_eq!((bytes(999).as_str(), bytes(1_500).as_str(), bytes(3_400_000).as_str()), ("999 B", "1.5 kB", "3.4 MB"));
+    }
+}
