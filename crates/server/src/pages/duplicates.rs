@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::response::{Html, IntoResponse, Response};
 use jiff::Timestamp;
 use serde::Deserialize;
-use tieline_store::duplicates::{Duplicate, DuplicateFilter, DuplicatePair, DuplicateState, FIELDS};
+use tieline_store::duplicates::{Duplicate, DuplicateFilter, DuplicatePair, DuplicateState, FIELDS, Side};
 use tieline_store::{Cursor, Uuid};
 
 use super::Failed;
@@ -101,12 +101,27 @@ pub(crate) async fn duplicates(visit: Visit, Query(which): Query<Which>) -> Resu
     Ok(Html(page.render()?).into_response())
 }
 
+/// One of the two.
+struct OfPair {
+    row: Uuid,
+    is_first: bool,
+    name: String,
+    source: String,
+    changed: Ago,
+}
+
 /// A field of both.
 struct Field {
     name: &'static str,
     words: String,
-    values: [String; 2],
+    values: Vec<Value>,
     differs: bool,
+}
+
+struct Value {
+    row: Uuid,
+    is_first: bool,
+    text: String,
 }
 
 #[derive(Template)]
@@ -115,9 +130,7 @@ struct Page {
     frame: Frame,
     pair: Duplicate,
     state: Pill,
-    names: [String; 2],
-    sources: [String; 2],
-    changed: [Ago; 2],
+    sides: Vec<OfPair>,
     agreed: String,
     fields: Vec<Field>,
     problem: Option<Problem>,
@@ -131,19 +144,31 @@ pub(crate) async fn duplicate(visit: Visit, Path(id): Path<Uuid>) -> Result<Resp
 async fn shown(visit: &Visit, id: Uuid, problem: Option<Problem>) -> Result<Response, Failed> {
     let found = visit.caller.tenant.duplicate(id).await?.ok_or_else(|| Problem::not_found("duplicate"))?;
     let now = visit.service.now();
-    let value = |side: usize, n: usize| found.sides[side].fields[n].clone().unwrap_or_default();
+    let value = |n: usize| {
+        let of = |(place, side): (usize, &Side)| Value {
+            row: side.id,
+            is_first: place == 0,
+            text: side.fields[n].clone().unwrap_or_default(),
+        };
+        found.sides.iter().enumerate().map(of).collect()
+    };
     let field = |(n, name): (usize, &&'static str)| Field {
         name,
         words: name.replace('_', " "),
-        values: [value(0, n), value(1, n)],
+        values: value(n),
         differs: found.differing.contains(name),
+    };
+    let side = |(place, side): (usize, &Side)| OfPair {
+        row: side.id,
+        is_first: place == 0,
+        name: shown_name(&side.fields),
+        source: format!("{} {}", side.source_type.name(), side.source_id),
+        changed: ago(side.last_synced_at, now),
     };
     let page = Page {
         frame: visit.frame(Place::Duplicates, "Two that may be one").await?,
         fields: FIELDS.iter().enumerate().map(field).collect(),
-        names: found.sides.each_ref().map(|side| shown_name(&side.fields)),
-        sources: found.sides.each_ref().map(|side| format!("{} {}", side.source_type.name(), side.source_id)),
-        changed: found.sides.each_ref().map(|side| ago(side.last_synced_at, now)),
+        sides: found.sides.iter().enumerate().map(side).collect(),
         agreed: agreed(&found.duplicate),
         state: pill(found.duplicate.state.name()),
         pair: found.duplicate,
