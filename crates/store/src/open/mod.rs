@@ -2,6 +2,7 @@
 
 pub(crate) mod postgres;
 mod sqlite;
+mod statistics;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

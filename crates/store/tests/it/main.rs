@@ -25,6 +25,7 @@ mod object_tables;
 mod opening;
 mod outages;
 mod people;
+mod plans;
 mod pooler;
 mod records;
 mod retention;
