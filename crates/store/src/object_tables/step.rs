@@ -226,7 +226,9 @@ async fn try_commit(
             };
             let next = next_change(mapping);
             let change = tx.query(next.sql).bind_all(next.values).value("change").await?;
-            let outcome = postgres::write(&mut tx, kind, &table, &step.rows, now, change).await?;
+            // As far as a first load goes, no record has come before. One that comes twice costs this attempt.
+            let is_new = mapping.standing.checkpoint.through.is_none();
+            let outcome = postgres::write(&mut tx, kind, &table, &step.rows, now, change, is_new).await?;
             let errors = errors(run, mapping, &step, &erased, now);
             for statement in errors.into_iter().chain(count(outcome, change)) {
                 tx.query(statement.sql).bind_all(statement.values).execute().await?;
