@@ -162,8 +162,9 @@ impl Life {
             records: if rng.u8(..5) == 0 { 0 } else { rng.u64(1..=24) },
             acts: Vec::new(),
         };
-        if rng.u8(..4) == 0 {
-            // Before anything odd has happened.
+        if rng.u8(..5) == 0 {
+            // Before anything odd has happened, and over some pages.
+            (life.page, life.records) = (rng.u32(1..=4), rng.u64(12..=24));
             let first = plain(&mut rng);
             life.acts.push(first);
             life.moves_on(&mut rng);

@@ -45,7 +45,7 @@ impl Stage {
                 mapping.standing.checkpoint.through
             ));
         }
-        let rows = self.world.rows().await;
+        let rows = self.world.rows_of(&mapping).await;
         self.counts(mapping.table.name()).await?;
         if !self.odd {
             self.no_drift().await?;
@@ -169,7 +169,7 @@ impl Stage {
             return Err(format!("in the end the proof is {behind:?} seconds behind"));
         }
         let (truth, _) = self.truth().await;
-        for (id, row) in self.world.rows().await {
+        for (id, row) in self.world.rows_of(&mapping).await {
             let master = truth
                 .get(&id)
                 .filter(|record| record["IsDeleted"] == json!(true))
