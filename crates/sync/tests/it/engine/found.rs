@@ -40,7 +40,7 @@ async fn a_load_of_two_runs_reads_the_formulas_of_its_first_part_again(db: Db) {
     world.mapping = world.map(&super::world::all_of("Account")).await.id;
     world.accounts((0..300).map(|n| format!("account {n}"))).await;
     world.limits(json!({"query_page_rows": 100})).await;
-    world.at(300).await;
+    world.at(2_000).await;
     let refusal = json!([{"message": "no", "errorCode": "UNKNOWN_EXCEPTION"}]);
     world.fault(json!({"path": "/services/data/v67.0/query/", "nth": 2, "status": 400, "body": refusal})).await;
     world.sync().await.unwrap_err();
@@ -60,6 +60,8 @@ async fn nothing_is_proven_of_deletes_by_a_window_too_short_to_ask_for(db: Db) {
     world.write(json!([{"op": "hard_delete", "object": "Account", "id": ids[0]}])).await;
     // A minute of the log: the org takes no such window.
     world.at(100).await;
+    // What its clock shows is known before it is asked for a proof.
+    world.connection().limits().await.unwrap();
     world.ask(VERIFY).await.unwrap();
     assert_eq!((world.went(&ids[..1]).await, world.through().await.1), (vec![String::new()], Some(0)));
     world.at(4_000).await;
