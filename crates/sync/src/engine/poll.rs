@@ -43,7 +43,7 @@ impl Work<'_> {
             match self.ask(scan, &span).await {
                 Ok(_) if span.is_whole() => return Ok(()),
                 // To the scan's end all is answered. What came since is left to the next scan: it may be too much.
-                Ok(_) if scan.until().is_some_and(|end| span.reaches(end)) => {
+                Ok(_) if scan.until().is_some_and(|end| span.reaches(end) || scan.stands_at(end)) => {
                     self.finish(scan);
                     return self.note().await;
                 }
