@@ -23,6 +23,9 @@ pub struct Standing {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Progress {
+    /// The field by which changes are found, as the object has one: SystemModstamp, or what takes its place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
     /// When the object was described last.
     pub described_at: Option<Timestamp>,
     /// Deletes before this are known.

@@ -246,11 +246,12 @@ async fn leave_erased(
     markers: &Markers,
     step: &mut MappingStep<'_>,
 ) -> Result<Option<HashSet<String>>, StoreError> {
-    // Others only change rows that are there.
-    if step.change != Change::Rows {
-        return Ok(Some(HashSet::new()));
-    }
-    let columns = addresses(&mapping.table);
+    // What is left of somebody is a row, into which no column is filled again. Marks have no columns.
+    let columns = match step.change {
+        Change::Rows => addresses(&mapping.table),
+        Change::Cells(columns) => addresses(&mapping.table.part(columns)),
+        Change::Marks => return Ok(Some(HashSet::new())),
+    };
     let rows = &step.rows;
     let records = (0..rows.len()).map(|row| {
         let emails = columns.iter().filter_map(|column| rows.text(row, *column)).collect();

@@ -45,7 +45,7 @@ pub(crate) fn named(rows: &mut Rows, id: &str, stamp: Option<i64>, name: &str) {
 }
 
 /// A step whose rows change the table so.
-async fn change(
+pub(crate) async fn change(
     tenant: &Tenant,
     run: &Run,
     mapping: &Mapping,

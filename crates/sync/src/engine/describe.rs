@@ -81,6 +81,7 @@ impl Work<'_> {
                 Err(error) => return Err(error.into()),
             }
         };
+        self.standing.progress.cursor = plan.cursor.clone();
         self.plan = Arc::new(plan);
         self.reading = Reading::new(self.plan.clone(), self.engine.care.longest_query);
         Ok(())
@@ -125,8 +126,9 @@ impl Work<'_> {
             progress.unfilled.retain(|name| named(&has, name).is_some());
             // What is under way was begun with other columns. A job would answer those.
             progress.walk = progress.walk.take().filter(|walk| walk.kind == WalkKind::Compare);
-            progress.job = None;
+            let job = progress.job.take();
             self.note().await?;
+            self.give_up(job).await;
         }
         let kept = keep(describes);
         let change = TableChange { columns: has, renamed };

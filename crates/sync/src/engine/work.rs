@@ -3,12 +3,13 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
-use tieline_store::mappings::{Mapping, MappingState, MappingStep, RowError, Spent, Standing, WalkKind};
+use tieline_store::mappings::{Job, Mapping, MappingState, MappingStep, RowError, Spent, Standing, WalkKind};
 use tieline_store::object_tables::{Change, Rows};
 use tieline_store::{Checkpoint, Run, StepOutcome, StoreError};
 use tokio::task::JoinHandle;
 
-use super::pages::Reading;
+use super::load::forget;
+use super::pages::{IDS, Reading};
 use super::{Asked, Engine, MappingReport};
 use crate::error::SyncError;
 use crate::mapping::{CellError, Decoded, Definition, MOST_ERRORS, Plan};
@@ -76,6 +77,8 @@ pub(super) struct Work<'e> {
     pub(super) unproven: bool,
     /// Ids of the org's log of deletes, as numbers in order.
     pub(super) log: Option<Vec<u128>>,
+    /// Ids of one query that the org answers in time.
+    pub(super) ids_at_once: usize,
     /// Differences that were found and are not counted yet.
     pub(super) drift: u64,
     /// In a lock that nobody waits for: with it, a run may be looked at by another thread.
@@ -112,6 +115,7 @@ impl<'e> Work<'e> {
             proof: None,
             unproven: false,
             log: None,
+            ids_at_once: IDS,
             drift: 0,
             progress: Mutex::new(progress),
             shown: Progress::default(),
@@ -146,10 +150,20 @@ impl<'e> Work<'e> {
     async fn begin_reload(&mut self) -> Result<(), SyncError> {
         self.standing.checkpoint = Checkpoint::default();
         let progress = &mut self.standing.progress;
-        (progress.job, progress.walk, progress.reloading) = (None, None, true);
+        let job = progress.job.take();
+        (progress.walk, progress.reloading) = (None, true);
         progress.unfilled.clear();
         self.note().await?;
+        self.give_up(job).await;
         self.set_state(MappingState::Reload).await
+    }
+
+    /// A job whose results nobody is going to read.
+    pub(super) async fn give_up(&self, job: Option<Job>) {
+        if let Some(job) = job {
+            let connection = &self.engine.connection;
+            forget(connection, connection.query_job(job.id)).await;
+        }
     }
 
     /// Says how the mapping stands while the run goes on.

@@ -183,7 +183,10 @@ impl World {
 
     /// The table's rows by id, as JSON.
     pub(crate) async fn rows(&self) -> BTreeMap<String, Map<String, Value>> {
-        let mapping = self.mapping().await;
+        self.rows_of(&self.mapping().await).await
+    }
+
+    pub(crate) async fn rows_of(&self, mapping: &Mapping) -> BTreeMap<String, Map<String, Value>> {
         let names: Vec<&str> = mapping.table.columns().iter().map(|column| column.name.as_str()).collect();
         let names = ["id", "_deleted", "_master_id", "_stamp"].into_iter().chain(names);
         let sql = if self.db.is_sqlite() {
@@ -235,7 +238,7 @@ impl World {
         let definition = Definition::from_json(mapping.definition.clone()).unwrap();
         let describes = Describes::load_now(self.connection(), &definition).await.unwrap();
         let plan = Plan::new(&definition, &describes).unwrap();
-        let (mut rows, truth) = (self.rows().await, self.truth(&plan.object).await);
+        let (mut rows, truth) = (self.rows_of(&mapping).await, self.truth(&plan.object).await);
         let mut found = Vec::new();
         for (id, record) in &truth {
             let gone = record.get("IsDeleted") == Some(&json!(true));

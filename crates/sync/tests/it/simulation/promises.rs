@@ -24,7 +24,8 @@ impl Stage {
     /// - what is proven never goes back, and is not later than the org's clock;
     /// - every record that the user may see and that was changed last before what is proven is in the table in that
     ///   version, and what was deleted before it is not shown as there;
-    /// - no row is counted twice.
+    /// - no row is counted twice;
+    /// - as long as nothing has happened that no cursor can see, comparisons and second looks find nothing.
     ///
     /// And after one that ended well, moreover: all that was there when it began, but for what was committed later than
     /// scans look back.
@@ -44,8 +45,11 @@ impl Stage {
                 mapping.standing.checkpoint.through
             ));
         }
-        let rows = self.world.rows().await;
+        let rows = self.world.rows_of(&mapping).await;
         self.counts(mapping.table.name()).await?;
+        if !self.odd {
+            self.no_drift().await?;
+        }
         if self.hidden_object {
             return Ok(());
         }
@@ -123,6 +127,16 @@ impl Stage {
         Ok(())
     }
 
+    /// Nothing was found that a scan should have seen.
+    async fn no_drift(&self) -> Result<(), Broken> {
+        let id = self.world.mapping;
+        let sql = format!("SELECT CAST(coalesce(sum(drift_found), 0) AS text) FROM runs WHERE mapping_id = '{id}'");
+        match self.world.db.raw.texts(&sql).await.first().map(String::as_str) {
+            Some("0") => Ok(()),
+            found => Err(format!("nothing odd has happened, and yet drift was found: {found:?}")),
+        }
+    }
+
     /// Every row was inserted by one run, and counted by it. In one look: a killed run's last step may be on its way.
     async fn counts(&self, table: &str) -> Result<(), Broken> {
         let id = self.world.mapping;
@@ -155,7 +169,7 @@ impl Stage {
             return Err(format!("in the end the proof is {behind:?} seconds behind"));
         }
         let (truth, _) = self.truth().await;
-        for (id, row) in self.world.rows().await {
+        for (id, row) in self.world.rows_of(&mapping).await {
             let master = truth
                 .get(&id)
                 .filter(|record| record["IsDeleted"] == json!(true))

@@ -47,6 +47,10 @@ pub(super) struct Stage {
     pub(super) late: BTreeMap<String, Value>,
     /// Parents have changed in a way that only a reading of all children shows.
     pub(super) odd_parents: bool,
+    /// Something has happened that no cursor can see.
+    pub(super) odd: bool,
+    /// A promise that was broken in the middle of a run.
+    pub(super) broken: Option<String>,
     /// The farthest proof that was seen.
     pub(super) proven: Option<Timestamp>,
     pub(super) log: Vec<String>,
@@ -82,6 +86,8 @@ impl Stage {
             hidden: BTreeSet::new(),
             late: BTreeMap::new(),
             odd_parents: false,
+            odd: false,
+            broken: None,
             proven: None,
             log: Vec::new(),
             aloud,
