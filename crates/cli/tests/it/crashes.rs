@@ -86,7 +86,10 @@ async fn state(database: &Path) -> (Vec<Contact>, tieline_store::Checkpoint) {
     let store = Store::open(database).await.unwrap();
     let rows = store.own().contacts().try_collect().await.unwrap();
     let checkpoint = match store.own().integrations().await.unwrap().first() {
-        Some(integration) => store.own().checkpoint(integration.id, "Contact").await.unwrap(),
+        Some(integration) => {
+            let mapping = store.own().contacts_mapping(integration.id).await.unwrap();
+            mapping.map(|mapping| mapping.standing.checkpoint).unwrap_or_default()
+        }
         None => Default::default(),
     };
     store.close().await;

@@ -9,10 +9,9 @@ use tieline_store::{Checkpoint, Run, StepOutcome, StoreError};
 use tokio::task::JoinHandle;
 
 use super::pages::Reading;
-use super::{Asked, Engine, MappingReport};
+use super::{Asked, Engine, MappingReport, Progress};
 use crate::error::SyncError;
 use crate::mapping::{CellError, Decoded, Definition, MOST_ERRORS, Plan};
-use crate::syncer::Progress;
 
 /// What a step does to the table, with its columns.
 #[derive(Debug, Clone)]
