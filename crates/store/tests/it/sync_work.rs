@@ -428,11 +428,15 @@ async fn a_pace_is_kept_and_mappings_are_taken_by_whoever_knows_them(db: Db) {
         done(&taken, at(second)).await;
     }
     // A mapping that somebody has paused is left alone.
-    db.raw.run("UPDATE mappings SET state = 'paused'").await;
+    db.raw.run("UPDATE mappings SET state = 'paused' WHERE target = 'table'").await;
     tenant.set_pace(contacts, None, at(90_021)).await.unwrap();
     let taken = claim(&db.store, at(200_000)).await.unwrap();
     assert_eq!(taken.work(), contacts);
     assert!(claim(&db.store, at(200_000)).await.is_none());
+    // So are contacts.
+    done(&taken, at(200_001)).await;
+    db.raw.run("UPDATE mappings SET state = 'paused'").await;
+    assert!(claim(&db.store, at(300_000)).await.is_none());
     assert_eq!(tenant.sync_work().await.unwrap().len(), 2);
     tenant.delete_mapping(&mapping).await.unwrap();
     assert_eq!(tenant.sync_work().await.unwrap().len(), 1);
