@@ -90,6 +90,8 @@ impl ContactRow {
             let value = match rows.json(row, n, column.kind) {
                 // PostgreSQL keeps none.
                 Json::String(text) if text.contains('\0') => Json::String(text.replace('\0', "")),
+                // REST writes 7.0 where Bulk writes 7.
+                Json::Number(number) => number.as_f64().and_then(whole).map_or(Json::Number(number), Json::from),
                 value => value,
             };
             if let Some(field) = self.field(&column.name) {
@@ -315,6 +317,11 @@ impl Tenant {
         }
         Ok(contacts)
     }
+}
+
+/// A number without a fraction, as far as a double keeps each of them.
+fn whole(number: f64) -> Option<i64> {
+    (number.fract() == 0.0 && number.abs() < 9_007_199_254_740_992.0).then_some(number as i64)
 }
 
 fn contact(row: &Row) -> Result<Contact, StoreError> {

@@ -16,7 +16,7 @@ use crate::sync_work::Work;
 /// Its name, and that of its table.
 pub const CONTACTS: &str = "contacts";
 
-/// Whether no other mapping or table of one may be called so: `contact` is what people say for it.
+/// Whether no other mapping may be called so: `contact` is what people say for it.
 pub fn is_reserved(name: &str) -> bool {
     [CONTACTS, "contact"].iter().any(|reserved| name.eq_ignore_ascii_case(reserved))
 }

@@ -160,7 +160,8 @@ impl Tenant {
         new: &NewMapping<'_>,
         now: Timestamp,
     ) -> Result<Mapping, StoreError> {
-        if let Some(name) = [new.name, new.table].into_iter().find(|name| contacts::is_reserved(name)) {
+        if is_reserved(new.name) || new.table == CONTACTS {
+            let name = if is_reserved(new.name) { new.name } else { new.table };
             return Err(StoreError::Taken(format!("`{name}` is the name of the mapping that is built in")));
         }
         let table = ObjectTable::new(&self.table_name(new.table), new.columns.clone())?;

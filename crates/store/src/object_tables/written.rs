@@ -82,8 +82,7 @@ impl Rows {
             }
             (Cell::Text(start, end), ColumnKind::Number) => {
                 let digits = self.slice(start, end);
-                let plain = super::decimal::plain(digits);
-                match (plain.as_deref().unwrap_or(digits).parse::<i64>(), super::decimal::exact(digits)) {
+                match (digits.parse::<i64>(), super::decimal::exact(digits)) {
                     (Ok(number), _) => Value::from(number),
                     (_, Some(number)) => Value::from(number),
                     _ => Value::from(digits),

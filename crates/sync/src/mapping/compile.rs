@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tieline_client::rest::describe::Describe;
-use tieline_store::mappings::is_reserved;
+use tieline_store::mappings::{CONTACTS, is_reserved};
 use tieline_store::object_tables::{Column, ColumnKind, ObjectTable};
 
 use super::cell::Fixed;
@@ -132,8 +132,11 @@ impl Compiler<'_> {
     fn settings(&mut self) {
         let Definition { name, mass_delete_percent, .. } = self.definition;
         if !self.definition.built_in {
-            for (at, name) in [("name", name.as_str()), ("table", self.definition.table())] {
-                if is_reserved(name) {
+            let table = self.definition.table();
+            for (at, name, reserved) in
+                [("name", name.as_str(), is_reserved(name)), ("table", table, table == CONTACTS)]
+            {
+                if reserved {
                     let flaw = Flaw::new(at, format!("`{name}` is the mapping of contacts, which is built in"));
                     self.flaws.push(flaw.hint("choose another one; `tieline sync run` reads contacts without any"));
                 }

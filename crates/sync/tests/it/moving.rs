@@ -98,7 +98,7 @@ async fn a_later_run_fences_an_earlier_one() {
 async fn a_part_that_passes_for_the_whole_does_not_move_the_checkpoint() {
     let world = World::with(Some(&people(100)), WINDOW).await;
     let part = json!({"totalSize": 100, "done": false, "records": []});
-    world.fault(json!({"path": "/services/data", "status": 200, "body": part})).await;
+    world.fault(json!({"path": "/services/data/v67.0/queryAll", "status": 200, "body": part})).await;
     let error = world.sync().await.unwrap_err();
     assert!(error.to_string().contains("names no next page"), "{error}");
     assert_eq!(world.through().await, None);

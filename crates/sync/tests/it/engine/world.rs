@@ -42,9 +42,10 @@ pub(crate) fn care() -> EngineCare {
     }
 }
 
-/// All fields of an object, in a table of its name.
+/// All fields of an object, in a table of its name. `contact` is no name of another mapping than the built-in one.
 pub(crate) fn all_of(object: &str) -> Definition {
-    Definition::all_of(&object.to_ascii_lowercase().replace("__c", "s"), object)
+    let name = if object == "Contact" { "people".to_owned() } else { object.to_ascii_lowercase().replace("__c", "s") };
+    Definition::all_of(&name, object)
 }
 
 impl World {
