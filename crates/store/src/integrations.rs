@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 use crate::alerts::AlertKind;
 use crate::error::StoreError;
 use crate::keys::{BusinessLock, Cell};
+use crate::mappings::make_contacts_mapping;
 use crate::open::Tenant;
 use crate::sql::{Row, Tx};
 
@@ -148,6 +149,7 @@ impl Tenant {
             drop(tx);
             return Box::pin(self.save_integration(name, credentials, now)).await;
         }
+        make_contacts_mapping(&mut tx, self.business(), saved, now).await?;
         let changes = self.resolve(&mut tx, saved, &[AlertKind::AuthFailure], now).await?;
         tx.commit().await?;
         self.store().alerts().note(&changes);

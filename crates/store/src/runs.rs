@@ -1,17 +1,11 @@
-//! Runs: one pass over an object each, with its counters; and the step, which writes rows, checkpoint and
-//! counters as one transaction.
+//! Runs: one pass over an object each, with its counters. How one begins and is brought forward: `mappings/stepping`.
 
 use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::alerts::{AlertKind, Changes};
-use crate::audit::Action;
-use crate::checkpoints::Checkpoint;
-use crate::contacts::ContactRow;
-use crate::duplicates;
 use crate::error::StoreError;
 use crate::open::Tenant;
-use crate::personal_data::hold;
 use crate::sql::{Row, Tx};
 
 /// How a run stands.
@@ -84,17 +78,6 @@ impl Run {
     }
 }
 
-/// What one page of a scan brings.
-#[derive(Debug)]
-pub struct Step<'a> {
-    /// The rows of the page.
-    pub contacts: &'a [ContactRow],
-    /// The checkpoint once they are written.
-    pub checkpoint: &'a Checkpoint,
-    /// Requests made since the last step.
-    pub api_calls: u64,
-}
-
 /// What a step did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct StepOutcome {
@@ -107,132 +90,10 @@ pub struct StepOutcome {
 }
 
 impl Tenant {
-    /// Starts a run. It takes the object's checkpoint over: a run that was under way can write no more, and is
-    /// marked as interrupted.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn start_run(&self, integration: Uuid, object: &str, now: Timestamp) -> Result<Run, StoreError> {
-        let mut tx = self.write("starting a run").await?;
-        self.hold_integration(&mut tx, integration).await?;
-        let fence: i64 = tx
-            .query(
-                "INSERT INTO checkpoints (business_id, integration_id, object, fence) VALUES ($1, $2, $3, 1)
-                 ON CONFLICT (integration_id, object) DO UPDATE SET fence = checkpoints.fence + 1 RETURNING fence",
-            )
-            .bind(self.business())
-            .bind(integration)
-            .bind(object)
-            .value("fence")
-            .await?;
-        tx.query(
-            "UPDATE runs SET state = 'failed', finished_at = $1, error = 'interrupted: a later run took over'
-             WHERE integration_id = $2 AND object = $3 AND mapping_id IS NULL AND state = 'running'",
-        )
-        .bind(now)
-        .bind(integration)
-        .bind(object)
-        .execute()
-        .await?;
-        let row = tx
-            .query(
-                "INSERT INTO runs (id, business_id, integration_id, object, fence, state, started_at)
-                 VALUES ($1, $2, $3, $4, $5, 'running', $6) RETURNING *",
-            )
-            .bind(Uuid::now_v7())
-            .bind(self.business())
-            .bind(integration)
-            .bind(object)
-            .bind(fence)
-            .bind(now)
-            .one()
-            .await?;
-        tx.commit().await?;
-        run(&row)
-    }
-
     /// Holds the integration before its rows are written: whoever deletes it takes them in the same order.
     pub(crate) async fn hold_integration(&self, tx: &mut Tx, id: Uuid) -> Result<(), StoreError> {
         let held = tx.query("SELECT id FROM integrations WHERE business_id = $1 AND id = $2 FOR KEY SHARE");
         held.bind(self.business()).bind(id).optional().await.map(drop)
-    }
-
-    /// Writes a page: rows, checkpoint and counters in one transaction.
-    ///
-    /// # Errors
-    /// [`StoreError::Fenced`] if a later run has taken the checkpoint: nothing was written.
-    pub async fn commit_step(&self, run: &Run, step: &Step<'_>, now: Timestamp) -> Result<StepOutcome, StoreError> {
-        // It ends: a key of erased persons that is there stays.
-        loop {
-            if let Some(outcome) = self.try_step(run, step, now).await? {
-                return Ok(outcome);
-            }
-        }
-    }
-
-    /// None: somebody was erased at this moment, the first of the business, or has made a lead of the winner of a merge;
-    /// nothing was written.
-    async fn try_step(&self, run: &Run, step: &Step<'_>, now: Timestamp) -> Result<Option<StepOutcome>, StoreError> {
-        let markers = self.markers().await?;
-        let mut tx = self.write("writing a page of records").await?;
-        hold(&mut tx, self.business()).await?;
-        self.hold_integration(&mut tx, run.integration_id).await?;
-        let scan = step.checkpoint.scan.as_ref();
-        let held = tx
-            .query(
-                "UPDATE checkpoints SET through = $1, scan_stamp = $2, scan_id = $3, scan_until = $4
-                 WHERE integration_id = $5 AND object = $6 AND fence = $7
-                     AND (SELECT status FROM integrations WHERE id = $5) <> 'inactive'",
-            )
-            .bind(step.checkpoint.through)
-            .bind(scan.map(|(position, _)| position.stamp))
-            .bind(scan.map(|(position, _)| position.id.as_str()))
-            .bind(scan.map(|(_, until)| *until))
-            .bind(run.integration_id)
-            .bind(run.object.as_str())
-            .bind(run.fence)
-            .execute()
-            .await?;
-        if held != 1 {
-            return Err(StoreError::Fenced { run: run.id.to_string() });
-        }
-        // As for mappings (`object_tables::step`): the checkpoint's row is held, so that numbers are committed in their order.
-        let change: i64 = tx
-            .query("SELECT changes + 1 AS change FROM checkpoints WHERE integration_id = $1 AND object = $2")
-            .bind(run.integration_id)
-            .bind(run.object.as_str())
-            .value("change")
-            .await?;
-        let written = self.upsert_contacts(&mut tx, &markers, run.integration_id, step.contacts, change, now).await?;
-        let Some(outcome) = written else { return Ok(None) };
-        let touched = outcome.inserted + outcome.updated > 0;
-        if touched {
-            tx.query("UPDATE checkpoints SET changes = $1 WHERE integration_id = $2 AND object = $3")
-                .bind(change)
-                .bind(run.integration_id)
-                .bind(run.object.as_str())
-                .execute()
-                .await?;
-        }
-        let Some(merged) = duplicates::org_merges(self, &mut tx, step.contacts, now).await? else { return Ok(None) };
-        tx.query(
-            "UPDATE runs SET rows_read = rows_read + $1, inserted = inserted + $2, updated = updated + $3,
-             deleted = deleted + $4, api_calls = api_calls + $5, last_change = coalesce($6, last_change) WHERE id = $7",
-        )
-        .bind(step.contacts.len() as i64)
-        .bind(outcome.inserted as i64)
-        .bind(outcome.updated as i64)
-        .bind(outcome.deleted as i64)
-        .bind(step.api_calls as i64)
-        .bind(touched.then_some(change))
-        .bind(run.id)
-        .execute()
-        .await?;
-        for (lead, detail) in merged {
-            self.note(&mut tx, Action::DuplicateMerged, Some(("lead", lead)), detail, now).await?;
-        }
-        tx.commit().await?;
-        Ok(Some(outcome))
     }
 
     /// Ends a run, if it is still the one at work. One that ended well ends what was wrong with the integration's login and

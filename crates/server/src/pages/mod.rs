@@ -152,7 +152,7 @@ impl From<Contact> for PersonView {
             title: or_nothing(row.title),
             phone: or_nothing(row.phone),
             changed,
-            deleted: row.deleted,
+            deleted: row.deleted.is_some(),
         }
     }
 }

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tieline_store::mappings::{Mapping, MappingState};
 use tieline_store::object_tables::{Column, ColumnKind};
+use tieline_store::records::RecordSource;
 use tieline_store::{Checkpoint, Uuid};
 use utoipa::ToSchema;
 
@@ -125,7 +126,7 @@ impl From<Mapping> for MappingView {
         Self {
             id: mapping.id,
             integration_id: mapping.integration_id,
-            columns: mapping.table.columns().iter().map(ColumnView::from).collect(),
+            columns: RecordSource::mapping(&mapping).columns().iter().map(ColumnView::from).collect(),
             table: mapping.table.name().to_owned(),
             name: mapping.name,
             object: mapping.object,

@@ -15,7 +15,7 @@ use tieline_sync::engine::{Asked, Engine, EngineCare};
 use tieline_sync::importer::LATER;
 use tieline_sync::mapping::{Definition, Schedule};
 use tieline_sync::worker::{self, Ended};
-use tieline_sync::{Job, Outcome, RunWork, Steps, SyncError, Syncer, Worker, WorkerSettings};
+use tieline_sync::{Job, Outcome, RunWork, Steps, SyncError, Worker, WorkerSettings};
 use tracing::Instrument;
 
 use super::Service;
@@ -114,18 +114,6 @@ impl Service {
         }
     }
 
-    async fn run_contacts(&self, tenant: &Tenant, id: Uuid, steps: &Steps) -> Outcome {
-        let integration = match tenant.integration(id).await {
-            Ok(Some(integration)) => integration,
-            Ok(None) => return Outcome::Gone,
-            Err(error) => return Outcome::Failed { reason: error.to_string(), retry_at: None },
-        };
-        self.changed();
-        let span = tracing::info_span!("sync_run", integration = %id);
-        let ran = self.run_one(tenant, &integration, steps).instrument(span).await;
-        self.ended(tenant, &integration, ran).await
-    }
-
     async fn run_mapping(&self, tenant: &Tenant, id: Uuid, steps: &Steps) -> Outcome {
         let found = async {
             let Some(mapping) = tenant.mapping(id).await? else { return Ok(None) };
@@ -174,7 +162,9 @@ impl Service {
         integration: &Integration,
         steps: &Steps,
     ) -> Result<(), SyncError> {
-        self.keep_pace(tenant, mapping).await?;
+        if !mapping.is_contacts() {
+            self.keep_pace(tenant, mapping).await?;
+        }
         let connection = self.connection(tenant, integration).await?;
         same_org(integration, &connection).await?;
         let care = EngineCare { window: self.0.settings.window, ..EngineCare::default() };
@@ -186,7 +176,28 @@ impl Service {
         };
         let ran = engine.run(mapping.id, Asked::default(), &mut progress).await;
         self.note_api_calls(tenant, integration.id, &connection).await;
-        ran.map(drop)
+        ran?;
+        if mapping.is_contacts() { self.note_org(tenant, integration, &connection).await } else { Ok(()) }
+    }
+
+    /// Keeps what the login tells of the org.
+    async fn note_org(
+        &self,
+        tenant: &Tenant,
+        integration: &Integration,
+        connection: &Connection,
+    ) -> Result<(), SyncError> {
+        if let Ok(token) = connection.credentials().token().await {
+            let config = serde_json::json!({
+                "instance_url": token.instance_url().as_str().trim_end_matches('/'),
+                "organization_id": token.organization_id(),
+            });
+            if config.as_object().into_iter().flatten().any(|(key, value)| integration.config.get(key) != Some(value)) {
+                let now = self.0.clock.now();
+                tenant.note_integration(integration.id, Status::Active, None, Some(&config), now).await?;
+            }
+        }
+        Ok(())
     }
 
     /// A mapping's own schedule is the queue's, however it came to be there.
@@ -215,36 +226,6 @@ impl Service {
         let every = jiff::SignedDuration::try_from(self.0.settings.every).unwrap_or(jiff::SignedDuration::MAX);
         Outcome::Failed { reason: error.to_string(), retry_at: (!passes).then(|| after(every)) }
     }
-
-    async fn run_one(&self, tenant: &Tenant, integration: &Integration, steps: &Steps) -> Result<(), SyncError> {
-        let connection = self.connection(tenant, integration).await?;
-        let syncer = Syncer {
-            connection: connection.clone(),
-            store: tenant.clone(),
-            integration: integration.id,
-            window: self.0.settings.window,
-            clock: self.0.clock.clone(),
-        };
-        same_org(integration, &connection).await?;
-        let mut progress = |_| {
-            steps.done();
-            self.changed();
-        };
-        let ran = syncer.run(&mut progress).await;
-        self.note_api_calls(tenant, integration.id, &connection).await;
-        ran?;
-        if let Ok(token) = connection.credentials().token().await {
-            let config = serde_json::json!({
-                "instance_url": token.instance_url().as_str().trim_end_matches('/'),
-                "organization_id": token.organization_id(),
-            });
-            if config.as_object().into_iter().flatten().any(|(key, value)| integration.config.get(key) != Some(value)) {
-                let now = self.0.clock.now();
-                tenant.note_integration(integration.id, Status::Active, None, Some(&config), now).await?;
-            }
-        }
-        Ok(())
-    }
 }
 
 /// Refuses a login that leads to another org. One that fails is told by the run, which has a row in the history.
@@ -272,8 +253,10 @@ impl RunWork for Runner {
 
     async fn run(&self, job: &Job, steps: &Steps) -> Outcome {
         match job.work {
-            Work::Contacts { integration } => self.0.run_contacts(&job.tenant, integration, steps).await,
-            Work::Mapping { mapping } => self.0.run_mapping(&job.tenant, mapping, steps).await,
+            // Contacts have their integration's id.
+            Work::Contacts { integration: id } | Work::Mapping { mapping: id } => {
+                self.0.run_mapping(&job.tenant, id, steps).await
+            }
         }
     }
 

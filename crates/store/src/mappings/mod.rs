@@ -1,10 +1,11 @@
 //! Mappings: which object of an org is kept in step, in which table, and how far it has been read.
 //!
-//! Reading order: here (what a mapping is), `progress` (where it stands), `stepping` (how a run brings it forward),
+//! Reading order: here (what a mapping is), `contacts` (the one that is built in), `progress` (where it stands), `stepping` (how a run brings it forward),
 //! `altering` (a table that follows its object), `pausing` (until somebody says that it goes on), `standing_rows` (what the
 //! table holds, to be compared).
 
 mod altering;
+mod contacts;
 mod pausing;
 mod progress;
 mod standing_rows;
@@ -24,6 +25,8 @@ use crate::sql::{Access, Row, Scope};
 use crate::tenancy;
 
 pub use altering::TableChange;
+pub(crate) use contacts::make_contacts_mapping;
+pub use contacts::{CONTACTS, is_reserved};
 pub use progress::{Job, Progress, Standing, Walk, WalkKind};
 pub use standing_rows::Version;
 pub use stepping::{KeptError, MappingStep, RowError, Spent};
@@ -77,6 +80,15 @@ impl MappingState {
     }
 }
 
+/// Where a mapping's rows go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// Into a table of its own.
+    Table,
+    /// Into `contacts`, as those of its integration: the mapping that is built in.
+    Contacts,
+}
+
 /// A mapping.
 #[derive(Debug, Clone)]
 pub struct Mapping {
@@ -90,7 +102,10 @@ pub struct Mapping {
     pub name: String,
     /// API name of the object.
     pub object: String,
-    /// Where its rows are.
+    /// Whether its rows are in a table of its own.
+    pub target: Target,
+    /// Where its rows are. Of contacts the columns are what is read, each under the name that it has in `contacts` or in the
+    /// JSON there.
     pub table: Arc<ObjectTable>,
     /// As somebody wrote it.
     pub definition: Value,
@@ -145,6 +160,10 @@ impl Tenant {
         new: &NewMapping<'_>,
         now: Timestamp,
     ) -> Result<Mapping, StoreError> {
+        if is_reserved(new.name) || new.table == CONTACTS {
+            let name = if is_reserved(new.name) { new.name } else { new.table };
+            return Err(StoreError::Taken(format!("`{name}` is the name of the mapping that is built in")));
+        }
         let table = ObjectTable::new(&self.table_name(new.table), new.columns.clone())?;
         let taken = || format!("there is a table named `{}` already", new.table);
         if tenancy::is_ours(table.name()) {
@@ -237,8 +256,11 @@ impl Tenant {
     /// Takes a mapping out, with its table. False if there is none.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// [`StoreError::BuiltIn`] for the contacts.
     pub async fn delete_mapping(&self, mapping: &Mapping) -> Result<bool, StoreError> {
+        if mapping.is_contacts() {
+            return Err(StoreError::BuiltIn { mapping: mapping.name.clone() });
+        }
         // The table first: a mapping without one can be deleted again, and a table without a mapping by nobody.
         if self.mapping(mapping.id).await?.is_none() {
             return Ok(false);
@@ -258,8 +280,8 @@ impl Tenant {
     /// Drops the tables of all mappings: the business is about to go.
     pub(crate) async fn drop_object_tables(&self) -> Result<(), StoreError> {
         let mut tx = self.read("reading the mappings").await?;
-        let rows =
-            tx.query("SELECT table_name FROM mappings WHERE business_id = $1").bind(self.business()).all().await?;
+        let sql = "SELECT table_name FROM mappings WHERE business_id = $1 AND target = 'table'";
+        let rows = tx.query(sql).bind(self.business()).all().await?;
         drop(tx);
         for row in rows {
             self.drop_table(&row.get::<String>("table_name")?).await?;
@@ -274,7 +296,13 @@ pub(crate) fn mapping(row: &Row) -> Result<Mapping, StoreError> {
         StoreError::doing("reading the mapping")(sqlx::Error::ColumnDecode { index: "columns".to_owned(), source: e })
     };
     let columns: Vec<Column> = serde_json::from_value(columns).map_err(|e| unreadable(e.into()))?;
-    let table = ObjectTable::new(&row.get::<String>("table_name")?, columns).map_err(|e| unreadable(e.into()))?;
+    let (target, table) = match row.get::<String>("target")?.as_str() {
+        "contacts" => (Target::Contacts, ObjectTable::of_contacts(columns)),
+        _ => {
+            let table = ObjectTable::new(&row.get::<String>("table_name")?, columns);
+            (Target::Table, table.map_err(|e| unreadable(e.into()))?)
+        }
+    };
     let state: String = row.get("state")?;
     let position = row.find("scan_stamp")?.zip(row.find("scan_id")?).map(|(stamp, id)| Position { stamp, id });
     Ok(Mapping {
@@ -283,6 +311,7 @@ pub(crate) fn mapping(row: &Row) -> Result<Mapping, StoreError> {
         integration_id: row.find("integration_id")?,
         name: row.get("name")?,
         object: row.get("object")?,
+        target,
         table: Arc::new(table),
         definition: row.get("definition")?,
         // The database's own check lets no other name in.

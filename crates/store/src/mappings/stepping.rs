@@ -64,7 +64,8 @@ pub struct KeptError {
 }
 
 impl Tenant {
-    /// Starts a run of a mapping, as [`Tenant::start_run`] does.
+    /// Starts a run of a mapping. It takes the checkpoint over: a run that was under way can write no more, and is marked as
+    /// interrupted.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -104,7 +105,8 @@ impl Tenant {
         run(&row)
     }
 
-    /// Writes rows of a mapping, where it stands, and the run's counters, as one transaction.
+    /// Writes rows of a mapping, where it stands, and the run's counters, as one transaction. With contacts go the leads of
+    /// those that the org has merged.
     ///
     /// # Errors
     /// [`StoreError::Fenced`] if a later run has taken the mapping, or the integration was disconnected: nothing was

@@ -26,6 +26,11 @@ impl Deletion {
             Deletion::Hidden => "hidden",
         }
     }
+
+    /// The one of that name.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        [Self::Deleted, Self::Merged, Self::Erased, Self::Hidden].into_iter().find(|deletion| deletion.name() == name)
+    }
 }
 
 /// A cell. What it means is said by its column's kind.

@@ -16,7 +16,7 @@ const TRIES: u32 = 8;
 /// What may be taken, of the alias `w`: it is ready, of a kind that the worker knows, and its integration can be used. Of whom
 /// somebody has disconnected, or a mapping that is paused, nothing is taken, whatever its row says.
 const TAKEABLE: &str = "FROM sync_work AS w JOIN integrations AS i ON i.id = w.integration_id
-    LEFT JOIN mappings AS m ON m.id = w.mapping_id
+    LEFT JOIN mappings AS m ON m.id = w.id
     WHERE w.ready_at <= $1 AND w.kind = ANY($2) AND i.status IN ('active', 'error') AND i.credentials IS NOT NULL
     AND (m.id IS NULL OR m.state <> 'paused')";
 

@@ -12,6 +12,7 @@ use tieline_store::audit::AuditFilter;
 use tieline_store::integration_logs::LogFilter;
 use tieline_store::{Credentials, RunState, Status, Tenant, Uuid};
 
+use crate::contact_steps::ContactSteps;
 use crate::database::{Db, now};
 
 on_both!(
@@ -142,7 +143,7 @@ async fn what_stays_is_told_again_after_the_quiet_time_unless_acknowledged(db: D
 }
 
 async fn succeed(tenant: &Tenant, id: Uuid, at: Timestamp) {
-    let run = tenant.start_run(id, "Contact", at).await.unwrap();
+    let run = tenant.start_run(id, at).await.unwrap();
     tenant.finish_run(&run, RunState::Success, None, at).await.unwrap();
 }
 
@@ -178,7 +179,7 @@ async fn a_run_that_ends_well_resolves_and_a_failure_is_noted_whole_or_not(db: D
     let integration = tenant.integration(id).await.unwrap().unwrap();
     assert_eq!((integration.status, logs(9).await, all(&tenant).await.len()), (Status::Error, 1, 1));
     db.raw.failpoint("BEFORE UPDATE ON notifications", "").await;
-    let run = tenant.start_run(id, "Contact", now()).await.unwrap();
+    let run = tenant.start_run(id, now()).await.unwrap();
     tenant.finish_run(&run, RunState::Success, None, now()).await.unwrap_err();
     db.raw.mend("notifications").await;
     assert_eq!(tenant.integration(id).await.unwrap().unwrap().status, Status::Error);

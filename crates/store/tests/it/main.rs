@@ -10,6 +10,7 @@ mod servers;
 mod database;
 mod alerts;
 mod audited;
+mod contact_steps;
 mod deletion;
 mod duplicates;
 mod erased_records;

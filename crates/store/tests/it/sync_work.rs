@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use tieline_store::sync_work::{Claiming, Ended, Pace, Work, WorkClaim};
 use tieline_store::{Credentials, NewUser, Status, Store, Tenant, Uuid};
 
+use crate::contact_steps::ContactSteps;
 use crate::database::{Db, now};
 use crate::object_tables::mapped;
 
@@ -176,15 +177,15 @@ async fn t38_the_work_of_a_dead_worker_is_taken_when_its_lease_ends_and_a_zombie
     follow(&db).await;
     let asked = tenant.request_sync(None, at(0)).await.unwrap();
     let zombie = claim(&db.store, at(0)).await.unwrap();
-    let run = tenant.start_run(id, "Contact", at(0)).await.unwrap();
+    let run = tenant.start_run(id, at(0)).await.unwrap();
     assert!(zombie.prolong(at(30)).await.unwrap());
     assert!(claim(&db.store, at(89)).await.is_none(), "taken from somebody who lives");
     // It was stopped; another one goes on.
     let next = claim(&db.store, at(90)).await.expect("the lease has ended");
     assert!(next.fence > zombie.fence);
-    let later = tenant.start_run(id, "Contact", at(90)).await.unwrap();
+    let later = tenant.start_run(id, at(90)).await.unwrap();
     // It wakes, and knows nothing of it.
-    let step = tieline_store::Step { contacts: &[], checkpoint: &Default::default(), api_calls: 1 };
+    let step = crate::contact_steps::Step { contacts: &[], checkpoint: &Default::default(), api_calls: 1 };
     assert!(matches!(tenant.commit_step(&run, &step, at(91)).await, Err(tieline_store::StoreError::Fenced { .. })));
     assert!(!zombie.prolong(at(91)).await.unwrap());
     assert!(!zombie.give_back(at(91)).await.unwrap());
@@ -427,11 +428,15 @@ async fn a_pace_is_kept_and_mappings_are_taken_by_whoever_knows_them(db: Db) {
         done(&taken, at(second)).await;
     }
     // A mapping that somebody has paused is left alone.
-    db.raw.run("UPDATE mappings SET state = 'paused'").await;
+    db.raw.run("UPDATE mappings SET state = 'paused' WHERE target = 'table'").await;
     tenant.set_pace(contacts, None, at(90_021)).await.unwrap();
     let taken = claim(&db.store, at(200_000)).await.unwrap();
     assert_eq!(taken.work(), contacts);
     assert!(claim(&db.store, at(200_000)).await.is_none());
+    // So are contacts.
+    done(&taken, at(200_001)).await;
+    db.raw.run("UPDATE mappings SET state = 'paused'").await;
+    assert!(claim(&db.store, at(300_000)).await.is_none());
     assert_eq!(tenant.sync_work().await.unwrap().len(), 2);
     tenant.delete_mapping(&mapping).await.unwrap();
     assert_eq!(tenant.sync_work().await.unwrap().len(), 1);
@@ -457,10 +462,10 @@ async fn the_queue_tells_how_it_stands(db: Db) {
 async fn one_run_at_a_time_is_the_databases_own_rule(db: Db) {
     let (tenant, id) = (db.store.own(), db.integration().await);
     let mapping = mapped(&tenant, id, "contacts_too", &[]).await;
-    let of_contacts = tenant.start_run(id, "Account", now()).await.unwrap();
+    let of_contacts = tenant.start_run(id, now()).await.unwrap();
     let of_mapping = tenant.start_mapping_run(&mapping, now()).await.unwrap();
     // The mapping reads the same object, and is something else.
-    tenant.start_run(id, "Account", now()).await.unwrap();
+    tenant.start_run(id, now()).await.unwrap();
     assert_eq!(tenant.run(of_mapping.id).await.unwrap().unwrap().state, "running");
     assert_eq!(tenant.run(of_contacts.id).await.unwrap().unwrap().state, "failed");
     for run in [of_contacts.id, of_mapping.id] {

@@ -17,7 +17,7 @@ use tieline_store::{Checkpoint, Tenant, Uuid};
 use super::pages::Reading;
 use super::work::Work;
 use crate::error::SyncError;
-use crate::mapping::{Definition, Describes, Flaw, MappingError, Plan};
+use crate::mapping::{Definition, Describes, Plan};
 
 /// Makes a mapping and its table, after holding it against the org.
 ///
@@ -70,17 +70,7 @@ impl Work<'_> {
 
     fn take(&mut self, describes: &Describes) -> Result<(), SyncError> {
         self.replicates = describes.get(&self.definition.object).is_some_and(|describe| describe.replicateable);
-        let mut definition = self.definition.clone();
-        // As it was meant: with its last column it would mean all fields.
-        definition.all_fields = Some(definition.takes_all_fields());
-        let plan = loop {
-            match Plan::new(&definition, describes) {
-                Ok(plan) => break plan,
-                // It did fit when it was made: these fields are gone since, or hidden, perhaps before the first run.
-                Err(error) if drop_flawed(&mut definition, &error) => {}
-                Err(error) => return Err(error.into()),
-            }
-        };
+        let plan = Plan::of_shown(&self.definition, describes)?;
         self.standing.progress.cursor = plan.cursor.clone();
         self.plan = Arc::new(plan);
         self.reading = Reading::new(self.plan.clone(), self.engine.care.longest_query);
@@ -161,25 +151,6 @@ fn free_name(column: &Column, taken: impl Fn(&str) -> bool) -> String {
         n += 1;
     }
     name
-}
-
-/// Takes out what the org no longer shows: columns, and fields that are to be refreshed. False if there is nothing to take
-/// out.
-fn drop_flawed(definition: &mut Definition, error: &MappingError) -> bool {
-    let flawed: Vec<usize> = error.flaws.iter().filter_map(Flaw::column).collect();
-    let unrefreshed: Vec<usize> = error.flaws.iter().filter_map(Flaw::refresh).collect();
-    let before = definition.columns.len() + definition.refresh.len();
-    let mut n = 0;
-    definition.columns.retain(|_| {
-        n += 1;
-        !flawed.contains(&(n - 1))
-    });
-    let mut n = 0;
-    definition.refresh.retain(|_| {
-        n += 1;
-        !unrefreshed.contains(&(n - 1))
-    });
-    definition.columns.len() + definition.refresh.len() < before
 }
 
 /// What the org said, as far as a plan needs it.

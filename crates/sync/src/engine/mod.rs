@@ -36,12 +36,11 @@ use tieline_store::{RunState, Tenant, Uuid};
 
 pub use describe::create_mapping;
 pub use quota::Share;
-pub use report::MappingReport;
+pub use report::{MappingReport, Progress};
 
 use crate::error::SyncError;
 use crate::mapping::Definition;
 use crate::scan::Window;
-use crate::syncer::Progress;
 use work::Work;
 
 /// Keeps mappings of one org in step.
@@ -177,7 +176,7 @@ impl Engine {
         if found.state == MappingState::Paused && !asked.allow_gone {
             return Err(SyncError::Paused { mapping: found.name, reason: found.state_reason.unwrap_or_default() });
         }
-        let definition = Definition::from_json(found.definition.clone())?;
+        let definition = Definition::of(&found)?;
         Ok((found, definition))
     }
 

@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tieline_client::{ClientError, soql};
 use tieline_store::mappings::{Version, Walk, WalkKind};
 use tieline_store::object_tables::{ObjectTable, Rows};
@@ -246,12 +246,26 @@ impl Work<'_> {
         let ids: Vec<String> = (0..rows.len()).map(|row| rows.id(row).to_owned()).collect();
         let store = &self.engine.store;
         let known = store.versions(&self.mapping, ids).await?;
-        let mut differing: Vec<usize> = (0..rows.len()).filter(|row| differs(rows, *row, &known)).collect();
+        let kept_from = self.kept_from().await?.map(Timestamp::as_millisecond);
+        let is_old = |row: usize| kept_from.zip(rows.stamp(row)).is_some_and(|(from, stamp)| stamp < from);
+        let by_age = |row: usize| is_old(row) && !known.contains_key(rows.id(row));
+        let mut differing: Vec<usize> =
+            (0..rows.len()).filter(|row| differs(rows, *row, &known) && !by_age(*row)).collect();
         if !differing.is_empty() {
             let erased = store.erased_among(table, rows).await?;
             differing.retain(|row| !erased.contains(rows.id(*row)));
         }
         Ok(differing)
+    }
+
+    /// Contacts that have not changed since then may have been taken out by their age: they are not missing.
+    async fn kept_from(&self) -> Result<Option<Timestamp>, SyncError> {
+        if !self.mapping.is_contacts() {
+            return Ok(None);
+        }
+        let days = self.engine.store.retention().await?.contact_days;
+        let age = days.map(|days| SignedDuration::from_hours(24 * i64::from(days)));
+        Ok(age.and_then(|age| self.engine.clock.now().checked_sub(age).ok()))
     }
 
     /// Holds a page against the table: what differs is read again, and what the org does not show is asked for by its id.

@@ -10,10 +10,9 @@ use tokio::task::JoinHandle;
 
 use super::load::forget;
 use super::pages::{IDS, Reading};
-use super::{Asked, Engine, MappingReport};
+use super::{Asked, Engine, MappingReport, Progress};
 use crate::error::SyncError;
 use crate::mapping::{CellError, Decoded, Definition, MOST_ERRORS, Plan};
-use crate::syncer::Progress;
 
 /// What a step does to the table, with its columns.
 #[derive(Debug, Clone)]

@@ -22,9 +22,10 @@
 //! [`CellError`] says so.
 //!
 //! Reading order: `definition`, `column`, `transform`, `template`, `schedule` (what is written), `form` (from TOML and
-//! JSON), `describes` and `resolve` (what the org has), `naming`, `compile` and `plan` (what follows), `cell`, `chain`,
+//! JSON), `built_in` (the mapping of contacts), `describes` and `resolve` (what the org has), `naming`, `compile` and `plan` (what follows), `cell`, `chain`,
 //! `steps`, `phone` and `moment` (values), `decoder`, `layout`, `reading`, `json` and `csv` (records), `preview`.
 
+mod built_in;
 mod cell;
 mod chain;
 mod column;

@@ -6,6 +6,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 use tieline_auth::{Clock, SystemClock};
 use tieline_store::mappings::Mapping;
+use tieline_store::records::RecordSource;
 use tieline_sync::engine::create_mapping;
 use tieline_sync::mapping::{Definition, Describes, Plan};
 
@@ -177,7 +178,7 @@ impl List {
                 &integration.name,
                 &mapping.object,
                 mapping.table.name(),
-                &mapping.table.columns().len().to_string(),
+                &RecordSource::mapping(mapping).columns().len().to_string(),
                 mapping.state.name(),
             ]);
         }
@@ -189,7 +190,7 @@ impl List {
 fn told(integration: &str, mapping: &Mapping) -> Value {
     json!({
         "id": mapping.id, "name": mapping.name, "integration": integration, "object": mapping.object,
-        "table": mapping.table.name(), "columns": mapping.table.columns(), "state": mapping.state,
+        "table": mapping.table.name(), "columns": RecordSource::mapping(mapping).columns(), "state": mapping.state,
         "state_reason": mapping.state_reason,
     })
 }
@@ -276,7 +277,8 @@ impl Show {
         let store = self.database.open_existing().await?;
         let mapping = mapping_named(&store.own(), &self.name).await;
         store.close().await;
-        say!("{}", serde_json::to_string_pretty(&mapping?.definition).unwrap_or_default());
+        let definition = Definition::of(&mapping?).map_err(tieline_sync::SyncError::from)?;
+        say!("{}", serde_json::to_string_pretty(&definition.to_json()).unwrap_or_default());
         Ok(())
     }
 }
@@ -317,7 +319,7 @@ impl Delete {
         let store = self.database.open_existing().await?;
         let tenant = store.own();
         let mapping = mapping_named(&tenant, &self.name).await?;
-        if !self.yes {
+        if !self.yes && !mapping.is_contacts() {
             let rows = tenant.count_present(&mapping).await?;
             store.close().await;
             return Err(Failure::usage(

@@ -1,6 +1,7 @@
 //! The engine of mappings, on both databases, against an org whose clock the test sets.
 
 mod clocks;
+mod contacts;
 mod cursor;
 mod deletes;
 mod drift;

@@ -149,6 +149,8 @@ impl Life {
         // Neighbouring seeds are not to begin alike.
         let mut rng = fastrand::Rng::with_seed(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let cast = ALL[rng.usize(..ALL.len())];
+        // Of persons every other life is one of the mapping that is built in.
+        let cast = if cast == Cast::Contact && seed % 2 == 1 { Cast::BuiltIn } else { cast };
         let mut life = Self {
             seed,
             cast,

@@ -97,7 +97,7 @@ impl Stage {
                 let moment = |value: &Value| tieline_client::parse_datetime(value.as_str().unwrap_or_default());
                 let stamps = (moment(&record["SystemModstamp"]), moment(&row["_stamp"]));
                 let number = |value: &Value| value.as_f64().or_else(|| value.as_str()?.parse::<f64>().ok());
-                let versions = (number(&record[self.life.cast.version()]), number(&row["version"]));
+                let versions = (number(&record[self.life.cast.version()]), number(&row[self.life.cast.columns().0]));
                 if stamps.0 == stamps.1 && versions.0 == versions.1 {
                     return Ok(());
                 }
@@ -119,7 +119,8 @@ impl Stage {
             if self.hidden.contains(id) {
                 continue;
             }
-            let (theirs, ours) = (&record[parent][field], rows.get(id).map_or(&Value::Null, |row| &row["parent_name"]));
+            let (theirs, ours) =
+                (&record[parent][field], rows.get(id).map_or(&Value::Null, |row| &row[self.life.cast.columns().1]));
             if theirs != ours {
                 return Err(format!("{path} of {id} is {theirs}, and here {ours}"));
             }

@@ -128,11 +128,12 @@ impl Stage {
     async fn break_database(&self, place: u8, rows: u16) -> String {
         let mapping = self.mapping().await;
         let table = format!("\"{}\"", mapping.table.name());
+        let id = if mapping.is_contacts() { "source_id" } else { "id" };
         let (table, event, when) = match place {
             0 => ("mapping_checkpoints".to_owned(), "BEFORE UPDATE OF progress ON mapping_checkpoints", String::new()),
             1 => ("runs".to_owned(), "BEFORE UPDATE OF rows_read ON runs", format!("NEW.rows_read > {rows}")),
-            2 => (table.clone(), "BEFORE INSERT ON ", format!("NEW.\"id\" LIKE '%{}_AA'", rows % 10)),
-            _ => (table.clone(), "BEFORE UPDATE ON ", format!("NEW.\"id\" LIKE '%{}_A_'", rows % 10)),
+            2 => (table.clone(), "BEFORE INSERT ON ", format!("NEW.{id} LIKE '%{}_AA'", rows % 10)),
+            _ => (table.clone(), "BEFORE UPDATE ON ", format!("NEW.{id} LIKE '%{}_A_'", rows % 10)),
         };
         let event = if event.ends_with(' ') { format!("{event}{table}") } else { event.to_owned() };
         self.world.db.raw.failpoint(&event, &when).await;
