@@ -4,7 +4,7 @@ use std::convert::Infallible;
 
 use tieline_store::sync_work::{Ended, Work};
 
-use super::keep::{Steps, keep};
+use super::keep::{HANGS, Steps, keep};
 use super::{LEASE, backoff};
 use crate::error::SyncError;
 use crate::syncer::{Progress, Report, Syncer};
@@ -30,7 +30,7 @@ impl Syncer {
             progress(told);
         };
         let kept = async {
-            keep(&claim, &steps, &*self.clock, LEASE).await;
+            keep(&claim, &steps, &*self.clock, LEASE, HANGS).await;
             // Another run has the work, or will: this one finds that out when it writes, and tells it better.
             std::future::pending::<Infallible>().await
         };

@@ -156,7 +156,7 @@ impl Stage {
     /// Takes the mapping out, so that the database can serve the next life.
     pub(super) async fn strike(self) -> Db {
         let mapping = self.mapping().await;
-        self.world.tenant().delete_mapping(&mapping).await.unwrap();
+        self.world.tenant().delete_mapping(&mapping, start()).await.unwrap();
         self.world.db
     }
 }
