@@ -127,7 +127,17 @@ impl CheckedView {
             Some(plan) => (Some(plan.object), Some(plan.table), plan.cursor),
             None => (None, None, None),
         };
-        Self { valid: found.is_empty(), flaws: flaws(found), warnings, object, table, cursor, columns, rows, failed_cells }
+        Self {
+            valid: found.is_empty(),
+            flaws: flaws(found),
+            warnings,
+            object,
+            table,
+            cursor,
+            columns,
+            rows,
+            failed_cells,
+        }
     }
 }
 
@@ -162,7 +172,10 @@ pub(crate) async fn check_mapping(
     caller.at_least(Role::Member)?;
     let rows = tried.rows.unwrap_or(ROWS);
     if !(1..=MOST_ROWS).contains(&rows) {
-        return Err(Problem::invalid(format!("rows is {rows}, and a preview has from 1 to {MOST_ROWS}"), "ask for fewer"));
+        return Err(Problem::invalid(
+            format!("rows is {rows}, and a preview has from 1 to {MOST_ROWS}"),
+            "ask for fewer",
+        ));
     }
     let org = Org::of(&service, &caller, tried.integration_id).await?;
     let checked = match check(&org.connection, Value::Object(tried.definition), rows.into()).await {
@@ -177,7 +190,10 @@ pub(crate) async fn check_mapping(
                 || mapping.integration_id == Some(org.integration.id) && mapping.name == plan.name
         };
         if let Some(there) = all.iter().find(|mapping| same(mapping)) {
-            warnings.push(format!("there is a mapping `{}` already: this can change it, but not be made beside it", there.name));
+            warnings.push(format!(
+                "there is a mapping `{}` already: this can change it, but not be made beside it",
+                there.name
+            ));
         }
     }
     Ok(Json(CheckedView::new(checked, warnings)))

@@ -157,20 +157,18 @@ pub(crate) struct MappingDetail {
 }
 
 /// All that is known of a mapping now.
-pub(super) async fn detail(
-    service: &Service,
-    caller: &Caller,
-    mapping: Mapping,
-) -> Result<MappingDetail, Problem> {
+pub(super) async fn detail(service: &Service, caller: &Caller, mapping: Mapping) -> Result<MappingDetail, Problem> {
     let now = service.now();
     let rows = caller.tenant.count_present(&mapping).await?;
     let work = caller.tenant.work_of_mapping(mapping.id).await?;
     let last_run = caller.tenant.runs_of_mapping(mapping.id, None, 1).await?.items.pop();
     // The queue's is set with the first run.
-    let written = Definition::from_json(mapping.definition.clone()).ok().and_then(|written| written.pace().ok().flatten());
+    let written =
+        Definition::from_json(mapping.definition.clone()).ok().and_then(|written| written.pace().ok().flatten());
     let pace = written.or_else(|| work.as_ref().and_then(|work| work.pace.clone()));
     let progress = &mapping.standing.progress;
-    let names = |columns: &[tieline_store::object_tables::Column]| columns.iter().map(|column| column.name.clone()).collect();
+    let names =
+        |columns: &[tieline_store::object_tables::Column]| columns.iter().map(|column| column.name.clone()).collect();
     let asked = work.as_ref().map(|work| work.asked).unwrap_or_default().and(progress.asked);
     let paused = mapping.state == tieline_store::mappings::MappingState::Paused;
     Ok(MappingDetail {

@@ -156,10 +156,9 @@ pub(crate) async fn request_run(
     caller.at_least(if asked.reload || asked.allow_gone { Role::Admin } else { Role::Member })?;
     let mapping = caller.tenant.mapping(id).await?.ok_or_else(no_mapping)?;
     if mapping.state == MappingState::Paused {
-        let detail = mapping.state_reason.map_or_else(
-            || "the mapping is paused".to_owned(),
-            |reason| format!("the mapping is paused: {reason}"),
-        );
+        let detail = mapping
+            .state_reason
+            .map_or_else(|| "the mapping is paused".to_owned(), |reason| format!("the mapping is paused: {reason}"));
         let hint = "resume it: POST /api/mappings/{id}/resume, which takes allow_gone, too";
         return Err(Problem::conflict("paused", detail, hint));
     }

@@ -106,7 +106,8 @@ impl Service {
     fn worker(&self) -> Worker<Runner> {
         let SyncWorker { at_once, per_business, lease } = self.0.settings.syncs.clone().unwrap_or_default();
         let owner = self.0.name.clone();
-        let settings = WorkerSettings { owner, at_once, per_business, every: self.0.settings.every, lease, hangs: worker::HANGS };
+        let settings =
+            WorkerSettings { owner, at_once, per_business, every: self.0.settings.every, lease, hangs: worker::HANGS };
         Worker::new(self.0.store.clone(), Runner(self.clone()), self.0.clock.clone(), settings)
     }
 

@@ -112,7 +112,11 @@ pub(super) fn describe() {
     describe_counter!(DRIFT, Unit::Count, "Differences that no cursor could see, found and repaired, by object");
     describe_histogram!(RUN_SECONDS, Unit::Seconds, "How long mappings' runs took on this node, by object and state");
     describe_gauge!(LAG, Unit::Seconds, "How far the mapping that lags most is behind, by object, of all nodes");
-    describe_gauge!(UNVERIFIED, Unit::Seconds, "How long ago what is proven of the least proven mapping ends, by object");
+    describe_gauge!(
+        UNVERIFIED,
+        Unit::Seconds,
+        "How long ago what is proven of the least proven mapping ends, by object"
+    );
     describe_gauge!(MAPPINGS, Unit::Count, "Mappings by state, of all nodes");
     describe_counter!(NOTIFICATIONS, Unit::Count, "Notifications raised and resolved on this node, by kind");
     describe_counter!(ALERT_DELIVERIES, Unit::Count, "Attempts at messages of alerts, by kind of channel and outcome");

@@ -102,7 +102,8 @@ async fn a_definition_is_tried_before_anything_is_made(db: Db) {
         "columns": ["LastNam", {"field": "Email", "transforms": ["lowr"]}, "Account.Nmae"]});
     let (status, tried) = owner.post("/api/mappings/check", json!({"integration_id": id, "definition": flawed})).await;
     assert_eq!((status.as_u16(), &tried["valid"]), (200, &json!(false)), "{tried}");
-    let fixed = json!({"name": "people", "object": "Contact", "every": "1 2 3 4 99", "columns": ["LastNam", "Account.Nmae"]});
+    let fixed =
+        json!({"name": "people", "object": "Contact", "every": "1 2 3 4 99", "columns": ["LastNam", "Account.Nmae"]});
     let (_, tried) = owner.post("/api/mappings/check", json!({"integration_id": id, "definition": fixed})).await;
     let flaws: Vec<&str> = tried["flaws"].as_array().unwrap().iter().map(|f| f["at"].as_str().unwrap()).collect();
     assert_eq!(flaws, ["every", "columns[0].field", "columns[1].field"], "{tried}");
@@ -125,7 +126,7 @@ fn tried_again() -> Value {
 async fn a_mapping_is_made_changed_and_deleted(db: Db) {
     let (world, mut owner, integration) = scene(db, 1).await;
     let definition = json!({"name": "people", "object": "Contact", "every": "15m",
-        "columns": ["LastName", {"field": "Phone", "transforms": [{"date": "%Y"}], "column": "day"}]});
+        "columns": ["LastName", {"field": "Phone", "transforms": [{"date": "%d.%m.%Y"}], "column": "day"}]});
     let id = made(&mut owner, &integration, definition.clone()).await;
     let body = json!({"integration_id": integration, "definition": definition});
     let (status, problem) = owner.post("/api/mappings", body).await;
@@ -145,8 +146,7 @@ async fn a_mapping_is_made_changed_and_deleted(db: Db) {
     let (_, page) = owner.get(&format!("/api/mappings/{id}/errors?limit=4")).await;
     assert_eq!(page["items"].as_array().unwrap().len(), 4, "{page}");
     assert_eq!((&page["items"][0]["column"], &page["items"][0]["run_id"]), (&json!("day"), &run["id"]));
-    let (_, next) =
-        owner.get(&format!("/api/mappings/{id}/errors?cursor={}", page["next"].as_str().unwrap())).await;
+    let (_, next) = owner.get(&format!("/api/mappings/{id}/errors?cursor={}", page["next"].as_str().unwrap())).await;
     assert!(next["items"][0]["record_id"].as_str() > page["items"][3]["record_id"].as_str(), "{next}");
 
     // Another definition: a column more, one less, and one made otherwise.
@@ -190,7 +190,8 @@ async fn a_mapping_is_made_changed_and_deleted(db: Db) {
     assert_eq!(owner.get(&format!("/api/mappings/{id}")).await.0, 404);
     let (_, audit) = owner.get("/api/audit?limit=200").await;
     let entries = audit["items"].as_array().unwrap();
-    let of = |action: &str| entries.iter().find(|entry| entry["action"] == action).unwrap_or_else(|| panic!("{action}"));
+    let of =
+        |action: &str| entries.iter().find(|entry| entry["action"] == action).unwrap_or_else(|| panic!("{action}"));
     for action in ["mapping.created", "mapping.changed", "mapping.deleted"] {
         let entry = of(action);
         assert_eq!((&entry["actor_type"], &entry["target_id"]), (&json!("user"), &json!(id)), "{entry}");
@@ -200,7 +201,8 @@ async fn a_mapping_is_made_changed_and_deleted(db: Db) {
 
 async fn what_is_asked_of_a_run_reaches_another_node(db: Db) {
     let (world, mut owner, integration) = scene(db, 2).await;
-    let id = made(&mut owner, &integration, json!({"name": "people", "object": "Contact", "columns": ["LastName"]})).await;
+    let id =
+        made(&mut owner, &integration, json!({"name": "people", "object": "Contact", "columns": ["LastName"]})).await;
     world.nodes[0].service.run_all().await;
     let compared = one(&mut owner, &id).await["compared_at"].clone();
     assert!(compared.is_string());
@@ -228,7 +230,10 @@ async fn what_is_asked_of_a_run_reaches_another_node(db: Db) {
     assert_eq!(one(&mut owner, &id).await["compared_at"], compared);
     // What rests is not run.
     let (status, paused) = owner.post(&format!("/api/mappings/{id}/pause"), json!({"reason": "we move"})).await;
-    assert_eq!((status.as_u16(), &paused["state"], &paused["state_reason"]), (200, &json!("paused"), &json!("we move")));
+    assert_eq!(
+        (status.as_u16(), &paused["state"], &paused["state_reason"]),
+        (200, &json!("paused"), &json!("we move"))
+    );
     let (status, problem) = owner.post(&path, json!({"reload": true})).await;
     assert_eq!((status.as_u16(), &problem["code"]), (409, &json!("paused")), "{problem}");
     let (status, resumed) = owner.post(&format!("/api/mappings/{id}/resume"), json!({})).await;
@@ -242,7 +247,8 @@ async fn what_is_asked_of_a_run_reaches_another_node(db: Db) {
 
 async fn whoever_may_not_changes_nothing(db: Db) {
     let (world, mut owner, integration) = scene(db, 1).await;
-    let id = made(&mut owner, &integration, json!({"name": "people", "object": "Contact", "columns": ["LastName"]})).await;
+    let id =
+        made(&mut owner, &integration, json!({"name": "people", "object": "Contact", "columns": ["LastName"]})).await;
     let mut keys = Vec::new();
     for role in ["viewer", "member"] {
         let (_, made) = owner.post("/api/keys", json!({"name": role, "role": role})).await;

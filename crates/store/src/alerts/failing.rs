@@ -150,7 +150,10 @@ impl Tenant {
             integration: run.integration_id,
             measure: 0,
             severity: Severity::Error,
-            title: format!("the mapping `{}` is paused: {} of {} records seem gone", mapping.name, held.records, held.of),
+            title: format!(
+                "the mapping `{}` is paused: {} of {} records seem gone",
+                mapping.name, held.records, held.of
+            ),
             detail: reason.to_owned(),
             hint: hint.to_owned(),
         };

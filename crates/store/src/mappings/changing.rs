@@ -74,8 +74,12 @@ impl Tenant {
         let mut progress = progress_of(&row)?;
         let is_read = row.find::<Timestamp>("through")?.is_some() || row.find::<Timestamp>("scan_stamp")?.is_some();
         let names: Vec<&str> = left.iter().map(|column| column.name.as_str()).collect();
-        let added: Vec<&str> =
-            new.columns.iter().map(|column| column.name.as_str()).filter(|name| !kept.iter().any(|k| k.name == *name)).collect();
+        let added: Vec<&str> = new
+            .columns
+            .iter()
+            .map(|column| column.name.as_str())
+            .filter(|name| !kept.iter().any(|k| k.name == *name))
+            .collect();
         let detail = json!({"mapping": new.name, "added": added, "left_out": names, "filled_anew": new.refill, "reload": new.reload});
         let mut left_out = left;
         if !new.keep_lost {

@@ -215,7 +215,8 @@ impl Tenant {
             .bind(self.business())
             .execute()
             .await?;
-        let detail = json!({"mapping": new.name, "object": new.object, "table": table.name(), "integration": integration});
+        let detail =
+            json!({"mapping": new.name, "object": new.object, "table": table.name(), "integration": integration});
         self.note(&mut tx, Action::MappingCreated, Some(("mapping", id)), detail, now).await?;
         tx.commit().await?;
         Ok(id)

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::schedule::{REQUEST, USABLE, ticket};
+use super::schedule::{USABLE, ticket};
 use super::{Ticket, Work};
 use crate::audit::Action;
 use crate::error::StoreError;
@@ -52,12 +52,7 @@ impl Tenant {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn request_run(
-        &self,
-        mapping: Uuid,
-        asked: Asked,
-        now: Timestamp,
-    ) -> Result<Option<Ticket>, StoreError> {
+    pub async fn request_run(&self, mapping: Uuid, asked: Asked, now: Timestamp) -> Result<Option<Ticket>, StoreError> {
         let mut tx = self.write("asking for a sync run").await?;
         let row = tx
             .query(format!(
@@ -71,19 +66,24 @@ impl Tenant {
         if row.is_none() {
             return Ok(None);
         }
-        let row = tx.query(REQUEST).bind(now).bind(vec![mapping]).one().await?;
+        // One statement: of a row that is changed twice in a transaction PostgreSQL holds the integration, too, which others
+        // hold before they come to this row.
+        let row = tx
+            .query(
+                "UPDATE sync_work SET requested = requested + 1, ready_at = CASE WHEN leased_until IS NOT NULL THEN ready_at
+                 WHEN ready_at <= $1 THEN ready_at ELSE $1 END, asked_verify = (asked_verify OR $2),
+                 asked_compare = (asked_compare OR $3), asked_reload = (asked_reload OR $4),
+                 asked_allow_gone = (asked_allow_gone OR $5) WHERE id = $6 RETURNING *",
+            )
+            .bind(now)
+            .bind(asked.verify)
+            .bind(asked.compare)
+            .bind(asked.reload)
+            .bind(asked.allow_gone)
+            .bind(mapping)
+            .one()
+            .await?;
         let ticket = ticket(&row)?;
-        tx.query(
-            "UPDATE sync_work SET asked_verify = (asked_verify OR $1), asked_compare = (asked_compare OR $2),
-             asked_reload = (asked_reload OR $3), asked_allow_gone = (asked_allow_gone OR $4) WHERE id = $5",
-        )
-        .bind(asked.verify)
-        .bind(asked.compare)
-        .bind(asked.reload)
-        .bind(asked.allow_gone)
-        .bind(mapping)
-        .execute()
-        .await?;
         let detail = json!({"ticket": ticket.number(), "asked": asked});
         self.note(&mut tx, Action::SyncTriggered, Some(("mapping", mapping)), detail, now).await?;
         tx.commit().await?;

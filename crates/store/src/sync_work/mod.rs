@@ -35,8 +35,8 @@ pub(crate) use asked::take_asked;
 pub use claim::{Claiming, Ended, WorkClaim};
 pub use cron::Cron;
 pub use pace::{Pace, PaceError};
-pub(crate) use schedule::{REQUEST, schedule_contacts};
 pub use schedule::{QueueState, Ticket};
+pub(crate) use schedule::{REQUEST, schedule_contacts};
 
 use crate::error::StoreError;
 use crate::sql::Row;

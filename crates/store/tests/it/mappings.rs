@@ -7,9 +7,11 @@ use serde_json::json;
 use tieline_store::alerts::{Failure, NotificationFilter, NotificationState};
 use tieline_store::audit::AuditFilter;
 use tieline_store::integration_logs::LogFilter;
-use tieline_store::mappings::{ErrorCursor, Mapping, MappingState, MappingStep, NewDefinition, RowError, Spent, Standing};
+use tieline_store::mappings::{
+    ErrorCursor, Mapping, MappingState, MappingStep, NewDefinition, RowError, Spent, Standing,
+};
 use tieline_store::object_tables::{Change, Column, ColumnKind, Rows};
-use tieline_store::sync_work::{Asked, Claiming, Ended, Work};
+use tieline_store::sync_work::{Asked, Claiming, Work};
 use tieline_store::{Cursor, RunState, Status, StoreError, Tenant, Uuid};
 
 use crate::database::{Db, now};
@@ -292,7 +294,8 @@ async fn another_definition_stops_the_run_and_takes_no_column_out(db: Db) {
     tenant.commit_rows(&run, &mapping, step, at(0)).await.unwrap();
     let column = |name: &str, kind| Column { name: name.to_owned(), kind };
     let columns = [column("name", text), column("worth", number)];
-    let definition = json!({"name": "firms", "object": "Account", "table": "accounts", "columns": ["Name", "Worth__c"]});
+    let definition =
+        json!({"name": "firms", "object": "Account", "table": "accounts", "columns": ["Name", "Worth__c"]});
     let new = NewDefinition {
         name: "firms",
         definition: &definition,

@@ -169,7 +169,10 @@ impl Engine {
         let ended = match &outcome {
             Err(error @ SyncError::MassDelete { records, of, .. }) => {
                 let (held, now) = ((*records, *of), self.clock.now());
-                self.store.hold_mapping(&run, &work.mapping, held, &error.to_string(), now).await.map_err(SyncError::from)
+                self.store
+                    .hold_mapping(&run, &work.mapping, held, &error.to_string(), now)
+                    .await
+                    .map_err(SyncError::from)
             }
             _ => self.end(&mut work, mapping_state, retry_at, outcome.is_ok()).await,
         };

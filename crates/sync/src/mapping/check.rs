@@ -76,7 +76,8 @@ pub(crate) fn plan_of(definition: &Definition, describes: &Describes) -> Result<
         flaws.push(Flaw::new("definition", "a text holds the character U+0000, which no database keeps"));
     }
     if let Err(error) = definition.pace() {
-        flaws.push(Flaw::new("every", error.reason).hint("write `0 6 * * 1-5`: minute, hour, day, month, weekday; UTC"));
+        flaws
+            .push(Flaw::new("every", error.reason).hint("write `0 6 * * 1-5`: minute, hour, day, month, weekday; UTC"));
     }
     match Plan::new(definition, describes) {
         Ok(plan) if flaws.is_empty() => Ok(plan),

@@ -23,8 +23,8 @@ use tokio::sync::{Notify, watch};
 use tokio::task::{Id, JoinSet};
 
 pub use backoff::backoff;
-pub use keep::{HANGS, Steps};
 use keep::keep;
+pub use keep::{HANGS, Steps};
 
 /// How long a worker may be silent before another one takes its work. It says three times in so long that it lives.
 pub const LEASE: Duration = Duration::from_secs(60);

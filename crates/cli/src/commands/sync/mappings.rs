@@ -291,9 +291,11 @@ impl Check {
             return Err(Failure::usage(format!("{shown}: {error}"), error.hint()));
         };
         if self.json {
-            let columns = plan.columns.iter().enumerate().map(|(n, column)| {
-                json!({"name": column.name, "kind": column.kind, "sources": plan.sources(n)})
-            });
+            let columns = plan
+                .columns
+                .iter()
+                .enumerate()
+                .map(|(n, column)| json!({"name": column.name, "kind": column.kind, "sources": plan.sources(n)}));
             say!(
                 "{}",
                 json!({

@@ -7,10 +7,7 @@ use super::{made, one, scene};
 use crate::database::Db;
 use crate::world::{Browser, World};
 
-on_both!(
-    one_mappings_success_does_not_end_anothers_alert,
-    much_that_is_gone_is_held_and_told_until_somebody_resumes,
-);
+on_both!(one_mappings_success_does_not_end_anothers_alert, much_that_is_gone_is_held_and_told_until_somebody_resumes,);
 
 async fn fail_accounts(world: &World) {
     let body = json!([{"errorCode": "MALFORMED_QUERY", "message": "unexpected token"}]);
@@ -35,8 +32,10 @@ async fn events(owner: &mut Browser) -> Vec<String> {
 async fn one_mappings_success_does_not_end_anothers_alert(db: Db) {
     let (world, mut owner, integration) = scene(db, 1).await;
     let run = async || world.nodes[0].service.run_all().await;
-    let people = made(&mut owner, &integration, json!({"name": "people", "object": "Contact", "columns": ["LastName"]})).await;
-    let firms = made(&mut owner, &integration, json!({"name": "firms", "object": "Account", "columns": ["Name"]})).await;
+    let people =
+        made(&mut owner, &integration, json!({"name": "people", "object": "Contact", "columns": ["LastName"]})).await;
+    let firms =
+        made(&mut owner, &integration, json!({"name": "firms", "object": "Account", "columns": ["Name"]})).await;
     fail_accounts(&world).await;
     // Whatever runs last: contacts and people succeed, firms fails.
     for n in 1..=2 {
@@ -45,7 +44,11 @@ async fn one_mappings_success_does_not_end_anothers_alert(db: Db) {
         assert_eq!(found["status"], "error", "{found}");
         assert!(found["status_reason"].as_str().unwrap().contains("MALFORMED_QUERY"), "{found}");
         let told = open(&mut owner).await;
-        assert_eq!((told.len(), &told[0]["kind"], &told[0]["count"]), (1, &json!("sync_failure"), &json!(n)), "{told:?}");
+        assert_eq!(
+            (told.len(), &told[0]["kind"], &told[0]["count"]),
+            (1, &json!("sync_failure"), &json!(n)),
+            "{told:?}"
+        );
         let failing = one(&mut owner, &firms).await;
         assert_eq!((&failing["failing"]["runs"], &failing["last_run"]["state"]), (&json!(n), &json!("failed")));
         let well = one(&mut owner, &people).await;

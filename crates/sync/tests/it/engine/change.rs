@@ -52,7 +52,8 @@ async fn columns_come_go_and_are_made_otherwise(db: Db) {
     let names: Vec<&str> = mapping.table.columns().iter().map(|column| column.name.as_str()).collect();
     assert_eq!((names, mapping.state), (vec!["name", "website", "size"], MappingState::Synced));
     assert!(mapping.standing.progress.unfilled.is_empty() && mapping.standing.progress.lost.is_empty());
-    let kept = async |column: &str| world.db.raw.texts(&format!("SELECT CAST(\"{column}\" AS text) FROM accounts")).await;
+    let kept =
+        async |column: &str| world.db.raw.texts(&format!("SELECT CAST(\"{column}\" AS text) FROM accounts")).await;
     assert!(kept("phone").await.iter().all(|phone| phone == "030"), "what is left out keeps its values");
     // One that was left out comes back; and one of its name, of another kind, makes room.
     let back = json!([{"field": "NumberOfEmployees", "column": "phone"}, {"field": "Name", "column": "size"}]);
@@ -97,8 +98,14 @@ async fn another_object_or_table_is_another_mapping(db: Db) {
     let world = World::with(db, &defined(json!(["Name"]))).await;
     let before = world.mapping().await;
     for (wrong, expected) in [
-        (Definition { object: "Contact".to_owned(), ..defined(json!(["Name"])) }, "object: the mapping is of `Account`"),
-        (Definition { name: "firms".to_owned(), ..defined(json!(["Name"])) }, "table: its rows are in the table `accounts`"),
+        (
+            Definition { object: "Contact".to_owned(), ..defined(json!(["Name"])) },
+            "object: the mapping is of `Account`",
+        ),
+        (
+            Definition { name: "firms".to_owned(), ..defined(json!(["Name"])) },
+            "table: its rows are in the table `accounts`",
+        ),
         (defined(json!(["Nmae"])), "columns[0].field"),
     ] {
         let error = world.change(&wrong).await.unwrap_err();
@@ -122,8 +129,10 @@ async fn what_was_asked_survives_a_run_that_dies_and_is_done_once(db: Db) {
     world.tenant().start_mapping_run(&world.mapping().await, world.engine.clock.now()).await.unwrap();
     assert_eq!(asked().await, reload);
     world.limits(json!({"query_page_rows": 50})).await;
-    world.fault(json!({"path": "/services/data/v67.0/query", "nth": 2, "times": 0, "status": 400,
-        "body": [{"message": "no", "errorCode": "UNKNOWN_EXCEPTION"}]})).await;
+    world
+        .fault(json!({"path": "/services/data/v67.0/query", "nth": 2, "times": 0, "status": 400,
+        "body": [{"message": "no", "errorCode": "UNKNOWN_EXCEPTION"}]}))
+        .await;
     world.sync().await.unwrap_err();
     assert_eq!((asked().await, world.mapping().await.standing.progress.reloading), (Asked::default(), true));
     world.control(reqwest::Method::DELETE, "faults", json!({})).await;
@@ -152,7 +161,9 @@ async fn whoever_waits_for_a_job_tells_so_at_each_look(db: Db) {
     world.limits(json!({"bulk_hold": "InProgress"})).await;
     world.at(300).await;
     let looks = AtomicUsize::new(0);
-    let mut progress = |_| drop(looks.fetch_add(1, Ordering::SeqCst));
+    let mut progress = |_| {
+        looks.fetch_add(1, Ordering::SeqCst);
+    };
     let let_go = async {
         // Looks after half a second, and then half as long again each time.
         let begun = loop {
