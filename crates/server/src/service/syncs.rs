@@ -186,6 +186,8 @@ impl Service {
                 tracing::error!(integration = %integration.name, %error, hint = %error.hint(), "a mapping is held");
                 self.outcome_of(&error)
             }
+            // Somebody has deleted it a moment ago.
+            Err(SyncError::NoMapping { .. }) => Outcome::Gone,
             // Somebody has paused it a moment ago.
             Err(error @ SyncError::Paused { .. }) => {
                 tracing::info!(integration = %integration.name, %error, "nothing is read");

@@ -1,6 +1,7 @@
 //! Mappings as programs outside meet them: tried, made, changed, run, held and deleted.
 
 mod alerts;
+mod measured;
 
 use std::time::Duration;
 

@@ -112,8 +112,10 @@ impl Tenant {
             over.push(AlertKind::AuthFailure);
         }
         let changes = self.resolve(tx, integration, &over, now).await?;
-        let newest: Option<String> = rows.first().map(|row| row.get("failing_reason")).transpose()?;
-        let sql = match &newest {
+        // None also where somebody was named in it who was erased since.
+        let newest: Option<String> = rows.first().map(|row| row.find("failing_reason")).transpose()?.flatten();
+        let failing = rows.first();
+        let sql = match failing {
             Some(_) => {
                 "UPDATE integrations SET status = $1, status_reason = $2
                  WHERE business_id = $3 AND id = $4 AND status IN ('active', 'error')"
@@ -126,7 +128,7 @@ impl Tenant {
             }
         };
         tx.query(sql)
-            .bind(if newest.is_some() { Status::Error } else { Status::Active }.name())
+            .bind(if failing.is_some() { Status::Error } else { Status::Active }.name())
             .bind(newest)
             .bind(self.business())
             .bind(integration)
