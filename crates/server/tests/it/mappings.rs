@@ -139,14 +139,22 @@ async fn a_mapping_is_made_changed_and_deleted(db: Db) {
     let found = one(&mut owner, &id).await;
     assert_eq!((&found["state"], &found["rows"], &found["failing"]), (&json!("synced"), &json!(20), &Value::Null));
     assert!(found["lag_seconds"].as_i64().unwrap() >= 0 && found["checkpoint"]["through"].is_string(), "{found}");
-    let run = &found["last_run"];
-    assert_eq!((&run["state"], &run["inserted"], &run["mapping_id"]), (&json!("success"), &json!(20), &json!(id)));
+    // Its own pace begins with its first run, which makes a second one due.
+    let (_, runs) = owner.get(&format!("/api/mappings/{id}/runs")).await;
+    let runs = runs["items"].as_array().unwrap().clone();
+    let (run, first) = (&runs[0], runs.last().unwrap());
+    assert_eq!(run, &found["last_run"]);
+    assert_eq!(
+        (&first["state"], &first["inserted"], &first["mapping_id"]),
+        (&json!("success"), &json!(20), &json!(id))
+    );
     let (status, same) = owner.get(&format!("/api/runs/{}", run["id"].as_str().unwrap())).await;
     assert_eq!((status.as_u16(), &same), (200, run));
     // What did not fit, in pages.
     let (_, page) = owner.get(&format!("/api/mappings/{id}/errors?limit=4")).await;
     assert_eq!(page["items"].as_array().unwrap().len(), 4, "{page}");
-    assert_eq!((&page["items"][0]["column"], &page["items"][0]["run_id"]), (&json!("day"), &run["id"]));
+    assert_eq!(page["items"][0]["column"], "day");
+    assert!(runs.iter().any(|run| run["id"] == page["items"][0]["run_id"]), "{page}");
     let (_, next) = owner.get(&format!("/api/mappings/{id}/errors?cursor={}", page["next"].as_str().unwrap())).await;
     assert!(next["items"][0]["record_id"].as_str() > page["items"][3]["record_id"].as_str(), "{next}");
 
