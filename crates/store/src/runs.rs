@@ -263,7 +263,8 @@ impl Tenant {
         let mut tx = self.write("ending a run").await?;
         let mut changes = Changes::default();
         if state == RunState::Success {
-            self.hold_business(&mut tx).await?;
+            // Before the run's row, as whoever begins a run takes them.
+            self.hold_for_alerts(&mut tx, run.integration_id).await?;
         }
         let row = tx
             .query("UPDATE runs SET state = $1, finished_at = $2, error = $3 WHERE id = $4 AND state = 'running' RETURNING *")
