@@ -62,7 +62,7 @@ pub enum StoreError {
         mapping: String,
     },
     /// The mapping of contacts comes with its integration, and goes with it.
-    #[error("the mapping `{mapping}` is built in: it cannot be deleted")]
+    #[error("the mapping `{mapping}` is built in: it can be neither changed nor deleted")]
     BuiltIn {
         /// The mapping.
         mapping: String,

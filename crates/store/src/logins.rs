@@ -346,6 +346,7 @@ impl Tenant {
             .await?;
         let kept = integration(&row)?;
         schedule_contacts(&mut tx, self.business(), target, now).await?;
+        self.forget_logins(&mut tx, target).await?;
         let changes = self.resolve(&mut tx, target, &[AlertKind::AuthFailure], now).await?;
         let detail = json!({"organization_id": access.organization_id});
         self.note(&mut tx, Action::ConnectionAuthorized, Some(("integration", target)), detail, now).await?;

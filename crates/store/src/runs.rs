@@ -3,10 +3,13 @@
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use crate::alerts::{AlertKind, Changes};
+use crate::alerts::{Changes, told};
 use crate::error::StoreError;
+use crate::integration_logs::{Event, Level, write_log};
 use crate::open::Tenant;
+use crate::pages::{Cursor, Page};
 use crate::sql::{Row, Tx};
+use crate::sync_work::Work;
 
 /// How a run stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -40,6 +43,8 @@ pub struct Run {
     pub id: Uuid,
     /// Its integration.
     pub integration_id: Uuid,
+    /// Its mapping; none: it is a run of the integration's contacts.
+    pub mapping_id: Option<Uuid>,
     /// The object that was read.
     pub object: String,
     /// `running`, `success`, `failed`, …
@@ -76,6 +81,15 @@ impl Run {
     pub(crate) fn fence(&self) -> i64 {
         self.fence
     }
+
+    /// What it is a run of.
+    pub(crate) fn work(&self) -> Work {
+        match self.mapping_id {
+            // That of the contacts has the integration's id.
+            Some(mapping) if mapping != self.integration_id => Work::Mapping { mapping },
+            _ => Work::Contacts { integration: self.integration_id },
+        }
+    }
 }
 
 /// What a step did.
@@ -96,8 +110,8 @@ impl Tenant {
         held.bind(self.business()).bind(id).optional().await.map(drop)
     }
 
-    /// Ends a run, if it is still the one at work. One that ended well ends what was wrong with the integration's login and
-    /// runs, too.
+    /// Ends a run, if it is still the one at work. One that ended well ends what was wrong with what it is of, and what is
+    /// said of the integration, if nothing else of it fails.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -111,27 +125,39 @@ impl Tenant {
         let mut tx = self.write("ending a run").await?;
         let mut changes = Changes::default();
         if state == RunState::Success {
-            self.hold_business(&mut tx).await?;
+            // Before the run's row, as whoever begins a run takes them.
+            self.hold_for_alerts(&mut tx, run.integration_id).await?;
         }
-        tx.query("UPDATE runs SET state = $1, finished_at = $2, error = $3 WHERE id = $4 AND state = 'running'")
+        let row = tx
+            .query("UPDATE runs SET state = $1, finished_at = $2, error = $3 WHERE id = $4 AND state = 'running' RETURNING *")
             .bind(state.name())
             .bind(now)
             .bind(error)
             .bind(run.id)
-            .execute()
+            .optional()
             .await?;
-        if state == RunState::Success {
-            // Access that was taken away meanwhile stays away.
-            tx.query(
-                "UPDATE integrations SET last_sync_at = $1, status = 'active', status_reason = NULL, failed_runs = 0
-                 WHERE id = $2 AND status <> 'inactive'",
-            )
-            .bind(now)
-            .bind(run.integration_id)
-            .execute()
-            .await?;
-            let ended = [AlertKind::AuthFailure, AlertKind::SyncFailure];
-            changes = self.resolve(&mut tx, run.integration_id, &ended, now).await?;
+        // With its counters.
+        let ended = row.as_ref().map(self::run).transpose()?;
+        match (state, &ended) {
+            (RunState::Success, _) => {
+                // Access that was taken away meanwhile stays away.
+                tx.query(
+                    "UPDATE integrations SET last_sync_at = $1, status = 'active', status_reason = NULL, failed_runs = 0
+                     WHERE id = $2 AND status <> 'inactive'",
+                )
+                .bind(now)
+                .bind(run.integration_id)
+                .execute()
+                .await?;
+                changes.add(self.note_recovery(&mut tx, ended.as_ref().unwrap_or(run), now).await?);
+                changes.add(self.settle_held(&mut tx, run.integration_id, now).await?);
+            }
+            (RunState::PausedQuota, Some(ended)) => {
+                let (message, detail) = (error.unwrap_or_default(), told(ended));
+                let (integration, event) = (Some(run.integration_id), Event::SyncPausedQuota);
+                write_log(&mut tx, self.business(), integration, event, Level::Warning, message, detail, now).await?;
+            }
+            _ => {}
         }
         tx.commit().await?;
         self.store().alerts().note(&changes);
@@ -151,6 +177,33 @@ impl Tenant {
             .all()
             .await?;
         rows.iter().map(run).collect()
+    }
+
+    /// A page of a mapping's runs, newest first: at most `limit`, from behind the cursor.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn runs_of_mapping(
+        &self,
+        mapping: Uuid,
+        after: Option<Cursor>,
+        limit: u32,
+    ) -> Result<Page<Run>, StoreError> {
+        let mut tx = self.read("listing the runs").await?;
+        let rows = tx
+            .query(
+                "SELECT * FROM runs WHERE business_id = $1 AND mapping_id = $2
+                 AND ($3 IS NULL OR (started_at, id) < ($3, $4)) ORDER BY started_at DESC, id DESC LIMIT $5",
+            )
+            .bind(self.business())
+            .bind(mapping)
+            .bind(after.map(|cursor| cursor.at))
+            .bind(after.map(|cursor| cursor.id))
+            .bind(i64::from(limit).saturating_add(1))
+            .all()
+            .await?;
+        let runs = rows.iter().map(run).collect::<Result<Vec<_>, _>>()?;
+        Ok(Page::of(runs, limit, |run| Cursor { at: run.started_at, id: run.id }))
     }
 
     /// One run by its id.
@@ -176,6 +229,7 @@ pub(crate) fn run(row: &Row) -> Result<Run, StoreError> {
     Ok(Run {
         id: row.get("id")?,
         integration_id: row.get("integration_id")?,
+        mapping_id: row.find("mapping_id")?,
         object: row.get("object")?,
         state: row.get("state")?,
         started_at: row.get("started_at")?,

@@ -9,11 +9,11 @@ use jiff::Timestamp;
 use tieline_auth::ConfigError;
 use tieline_client::Connection;
 use tieline_store::mappings::Mapping;
-use tieline_store::sync_work::{Pace, Ticket, Work};
+use tieline_store::sync_work::{Asked, Ticket, Work};
 use tieline_store::{Integration, Status, StoreError, Tenant, Uuid};
-use tieline_sync::engine::{Asked, Engine, EngineCare};
+use tieline_sync::engine::{Engine, EngineCare};
 use tieline_sync::importer::LATER;
-use tieline_sync::mapping::{Definition, Schedule};
+use tieline_sync::mapping::Definition;
 use tieline_sync::worker::{self, Ended};
 use tieline_sync::{Job, Outcome, RunWork, Steps, SyncError, Worker, WorkerSettings};
 use tracing::Instrument;
@@ -97,10 +97,17 @@ impl Service {
         }
     }
 
+    /// Makes schedules that are missing, and has this node look at what is due.
+    pub(crate) async fn follow_schedules(&self) {
+        self.worker().follow().await;
+        self.0.nudge.notify_one();
+    }
+
     fn worker(&self) -> Worker<Runner> {
         let SyncWorker { at_once, per_business, lease } = self.0.settings.syncs.clone().unwrap_or_default();
         let owner = self.0.name.clone();
-        let settings = WorkerSettings { owner, at_once, per_business, every: self.0.settings.every, lease };
+        let settings =
+            WorkerSettings { owner, at_once, per_business, every: self.0.settings.every, lease, hangs: worker::HANGS };
         Worker::new(self.0.store.clone(), Runner(self.clone()), self.0.clock.clone(), settings)
     }
 
@@ -127,12 +134,30 @@ impl Service {
         };
         self.changed();
         let span = tracing::info_span!("sync_run", integration = %integration.id, mapping = %id);
-        let ran = self.bring_up(tenant, &mapping, &integration, steps).instrument(span).await;
-        self.ended(tenant, &integration, ran).await
+        let (began, mut run) = (self.0.clock.monotonic(), None);
+        let ran = self.bring_up(tenant, &mapping, &integration, steps, &mut run).instrument(span).await;
+        self.measure_run(tenant, run, self.0.clock.monotonic().saturating_sub(began)).await;
+        self.ended(tenant, &integration, (mapping.work(), run), ran).await
     }
 
-    /// What is noted of a run's end.
-    async fn ended(&self, tenant: &Tenant, integration: &Integration, ran: Result<(), SyncError>) -> Outcome {
+    /// Counts what a run that has ended has done.
+    async fn measure_run(&self, tenant: &Tenant, run: Option<Uuid>, took: Duration) {
+        let Some(run) = run else { return };
+        match tenant.run(run).await {
+            Ok(Some(run)) => measures::mapping_run(&run, took),
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, "what a sync run has done was not counted"),
+        }
+    }
+
+    /// What is noted of the end of a run of this.
+    async fn ended(
+        &self,
+        tenant: &Tenant,
+        integration: &Integration,
+        of: (Work, Option<Uuid>),
+        ran: Result<(), SyncError>,
+    ) -> Outcome {
         let outcome = match ran {
             Ok(()) => Outcome::Done { next: None },
             Err(SyncError::Store(error @ StoreError::Fenced { .. })) => {
@@ -144,9 +169,21 @@ impl Service {
                 tracing::warn!(integration = %integration.name, %error, "a sync run waits for the org's API calls");
                 self.outcome_of(&error)
             }
+            // It is paused, and the alert that says so was raised with that.
+            Err(error @ SyncError::MassDelete { .. }) => {
+                tracing::error!(integration = %integration.name, %error, hint = %error.hint(), "a mapping is held");
+                self.outcome_of(&error)
+            }
+            // Somebody has deleted it a moment ago.
+            Err(SyncError::NoMapping { .. }) => Outcome::Gone,
+            // Somebody has paused it a moment ago.
+            Err(error @ SyncError::Paused { .. }) => {
+                tracing::info!(integration = %integration.name, %error, "nothing is read");
+                self.outcome_of(&error)
+            }
             Err(error) => {
                 tracing::error!(integration = %integration.name, %error, hint = %error.hint(), "a sync run failed");
-                self.note_failed_run(tenant, integration, &error).await;
+                self.note_failed_run(tenant, integration, of, &error).await;
                 self.outcome_of(&error)
             }
         };
@@ -161,6 +198,7 @@ impl Service {
         mapping: &Mapping,
         integration: &Integration,
         steps: &Steps,
+        run: &mut Option<Uuid>,
     ) -> Result<(), SyncError> {
         if !mapping.is_contacts() {
             self.keep_pace(tenant, mapping).await?;
@@ -174,7 +212,8 @@ impl Service {
             steps.done();
             self.changed();
         };
-        let ran = engine.run(mapping.id, Asked::default(), &mut progress).await;
+        // What somebody has asked for stands with the mapping once the run has begun.
+        let ran = engine.run_and_tell(mapping.id, Asked::default(), &mut progress, run).await;
         self.note_api_calls(tenant, integration.id, &connection).await;
         ran?;
         if mapping.is_contacts() { self.note_org(tenant, integration, &connection).await } else { Ok(()) }
@@ -202,14 +241,9 @@ impl Service {
 
     /// A mapping's own schedule is the queue's, however it came to be there.
     async fn keep_pace(&self, tenant: &Tenant, mapping: &Mapping) -> Result<(), SyncError> {
-        let every = Definition::from_json(mapping.definition.clone())?.every;
-        let pace = every.and_then(|every| match every {
-            Schedule::Every(every) => Some(Pace::Every(every)),
-            Schedule::Continuous => Some(Pace::Continuous),
-            Schedule::Cron(cron) => format!("cron {cron}").parse().ok(),
-        });
+        let pace = Definition::from_json(mapping.definition.clone())?.pace().ok().flatten();
         let work = Work::Mapping { mapping: mapping.id };
-        let kept = tenant.sync_work().await?.into_iter().find(|item| item.work == work).and_then(|item| item.pace);
+        let kept = tenant.work_of_mapping(mapping.id).await?.and_then(|item| item.pace);
         if kept != pace {
             tenant.set_pace(work, pace.as_ref(), self.now()).await?;
         }

@@ -1,11 +1,13 @@
 //! Mappings: which object of an org is kept in step, in which table, and how far it has been read.
 //!
-//! Reading order: here (what a mapping is), `contacts` (the one that is built in), `progress` (where it stands), `stepping` (how a run brings it forward),
-//! `altering` (a table that follows its object), `pausing` (until somebody says that it goes on), `standing_rows` (what the
-//! table holds, to be compared).
+//! Reading order: here (what a mapping is), `contacts` (the one that is built in), `progress` (where it stands), `stepping`
+//! (how a run brings it forward), `altering` (a table that follows its object), `changing` (another definition), `pausing` (until
+//! somebody says that it goes on), `standing_rows` (what the table holds, to be compared), `lags` (how far all are).
 
 mod altering;
+mod changing;
 mod contacts;
+mod lags;
 mod pausing;
 mod progress;
 mod standing_rows;
@@ -14,9 +16,10 @@ mod stepping;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::audit::Action;
 use crate::checkpoints::{Checkpoint, Position};
 use crate::error::StoreError;
 use crate::object_tables::{self, Column, ObjectTable};
@@ -25,11 +28,13 @@ use crate::sql::{Access, Row, Scope};
 use crate::tenancy;
 
 pub use altering::TableChange;
+pub use changing::NewDefinition;
 pub(crate) use contacts::make_contacts_mapping;
 pub use contacts::{CONTACTS, is_reserved};
+pub use lags::ObjectLag;
 pub use progress::{Job, Progress, Standing, Walk, WalkKind};
 pub use standing_rows::Version;
-pub use stepping::{KeptError, MappingStep, RowError, Spent};
+pub use stepping::{ErrorCursor, KeptError, MappingStep, RowError, Spent};
 
 /// How a mapping stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -113,10 +118,23 @@ pub struct Mapping {
     pub state: MappingState,
     /// Why, where that is not clear by itself.
     pub state_reason: Option<String>,
+    /// Records that its comparison did not find, while it is paused for that.
+    pub held: Option<Held>,
     /// What came of it when it was held against the org's describe: the engine's.
     pub plan: Option<Value>,
     /// Where it stands.
     pub standing: Standing,
+}
+
+/// Why a mapping is paused by itself: so much of its table is not to be found in the org.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Held {
+    /// Records that are not there.
+    pub records: u64,
+    /// Records that the table shows as there.
+    pub of: u64,
+    /// When that was found.
+    pub at: Timestamp,
 }
 
 /// A mapping to be made.
@@ -215,6 +233,9 @@ impl Tenant {
             .bind(self.business())
             .execute()
             .await?;
+        let detail =
+            json!({"mapping": new.name, "object": new.object, "table": table.name(), "integration": integration});
+        self.note(&mut tx, Action::MappingCreated, Some(("mapping", id)), detail, now).await?;
         tx.commit().await?;
         Ok(id)
     }
@@ -253,28 +274,44 @@ impl Tenant {
         tx.query(sql).bind(self.business()).bind(id).optional().await?.as_ref().map(mapping).transpose()
     }
 
-    /// Takes a mapping out, with its table. False if there is none.
+    /// Takes a mapping out, with its table: no run can write any more, and what was said of it is over. False if there is
+    /// none.
     ///
     /// # Errors
     /// [`StoreError::BuiltIn`] for the contacts.
-    pub async fn delete_mapping(&self, mapping: &Mapping) -> Result<bool, StoreError> {
+    pub async fn delete_mapping(&self, mapping: &Mapping, now: Timestamp) -> Result<bool, StoreError> {
         if mapping.is_contacts() {
             return Err(StoreError::BuiltIn { mapping: mapping.name.clone() });
         }
-        // The table first: a mapping without one can be deleted again, and a table without a mapping by nobody.
-        if self.mapping(mapping.id).await?.is_none() {
+        let mut tx = self.write("deleting the mapping").await?;
+        let there = tx.query("SELECT id FROM mappings WHERE business_id = $1 AND id = $2");
+        if there.bind(self.business()).bind(mapping.id).optional().await?.is_none() {
             return Ok(false);
         }
+        pausing::stop_runs(&mut tx, mapping.id).await?;
+        tx.commit().await?;
+        // The table first: a mapping without one can be deleted again, and a table without a mapping by nobody.
         self.drop_table(mapping.table.name()).await?;
         let mut tx = self.write("deleting the mapping").await?;
+        if let Some(integration) = mapping.integration_id {
+            self.hold_for_alerts(&mut tx, integration).await?;
+        }
+        let failing = self.forget_failing(&mut tx, mapping.work()).await?;
         let gone = tx
             .query("DELETE FROM mappings WHERE business_id = $1 AND id = $2")
             .bind(self.business())
             .bind(mapping.id)
             .execute()
             .await?;
+        if gone == 0 {
+            return Ok(false);
+        }
+        let changes = self.settle_mapping(&mut tx, mapping, failing, now).await?;
+        let detail = json!({"mapping": mapping.name, "object": mapping.object, "table": mapping.table.name()});
+        self.note(&mut tx, Action::MappingDeleted, Some(("mapping", mapping.id)), detail, now).await?;
         tx.commit().await?;
-        Ok(gone > 0)
+        self.store().alerts().note(&changes);
+        Ok(true)
     }
 
     /// Drops the tables of all mappings: the business is about to go.
@@ -304,6 +341,11 @@ pub(crate) fn mapping(row: &Row) -> Result<Mapping, StoreError> {
         }
     };
     let state: String = row.get("state")?;
+    let whole = |n: i64| u64::try_from(n).unwrap_or_default();
+    let held = match (row.find("held_records")?, row.find("held_of")?, row.find("held_at")?) {
+        (Some(records), Some(of), Some(at)) => Some(Held { records: whole(records), of: whole(of), at }),
+        _ => None,
+    };
     let position = row.find("scan_stamp")?.zip(row.find("scan_id")?).map(|(stamp, id)| Position { stamp, id });
     Ok(Mapping {
         id: row.get("id")?,
@@ -317,11 +359,20 @@ pub(crate) fn mapping(row: &Row) -> Result<Mapping, StoreError> {
         // The database's own check lets no other name in.
         state: MappingState::ALL.into_iter().find(|s| s.name() == state).unwrap_or(MappingState::Paused),
         state_reason: row.find("state_reason")?,
+        held,
         plan: row.find("plan")?,
         standing: Standing {
             checkpoint: Checkpoint { through: row.find("through")?, scan: position.zip(row.find("scan_until")?) },
             verified_through: row.find("verified_through")?,
-            progress: serde_json::from_value(row.get("progress")?).map_err(|e| unreadable(e.into()))?,
+            progress: progress_of(row)?,
         },
+    })
+}
+
+/// What the engine remembers, of a checkpoint's row.
+fn progress_of(row: &Row) -> Result<Progress, StoreError> {
+    serde_json::from_value(row.get("progress")?).map_err(|e| {
+        let source = e.into();
+        StoreError::doing("reading the mapping")(sqlx::Error::ColumnDecode { index: "progress".to_owned(), source })
     })
 }

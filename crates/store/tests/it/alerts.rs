@@ -39,9 +39,16 @@ fn after(seconds: i64) -> Timestamp {
     now() + SignedDuration::from_secs(seconds)
 }
 
-pub(crate) const LOGIN: Failure<'static> =
-    Failure { needs_person: true, is_run: true, reason: "invalid_grant: token revoked", hint: "connect it again" };
-const RUN: Failure<'static> = Failure { needs_person: false, is_run: true, reason: "503", hint: "wait" };
+pub(crate) const LOGIN: Failure<'static> = Failure {
+    needs_person: true,
+    is_run: true,
+    work: None,
+    run: None,
+    reason: "invalid_grant: token revoked",
+    hint: "connect it again",
+};
+const RUN: Failure<'static> =
+    Failure { needs_person: false, is_run: true, work: None, run: None, reason: "503", hint: "wait" };
 
 pub(crate) async fn channel(tenant: &Tenant, name: &str) -> AlertChannel {
     let new = NewChannel { name, kind: ChannelKind::Webhook, shown: "hooks.example", setting: b"hidden-url" };

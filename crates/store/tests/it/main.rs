@@ -22,6 +22,7 @@ mod import_cost;
 mod imports;
 mod keys;
 mod leads;
+mod mappings;
 mod object_tables;
 mod opening;
 mod outages;

@@ -266,7 +266,7 @@ async fn a_table_is_its_businesss_own(db: Db) {
     }
     assert_ne!(mappings[0].table.name(), mappings[1].table.name());
     assert!(other.mapping(mappings[0].id).await.unwrap().is_none());
-    assert!(!other.delete_mapping(&mappings[0]).await.unwrap());
+    assert!(!other.delete_mapping(&mappings[0], now()).await.unwrap());
     if !db.is_sqlite() {
         // A statement that names the other's table sees nothing and writes nothing.
         let theirs = mappings[1].table.name();
@@ -275,7 +275,7 @@ async fn a_table_is_its_businesss_own(db: Db) {
         let insert = format!("INSERT INTO {theirs} (id, _synced_at, _change) VALUES ('x', now(), 1)");
         assert!(own.sql(&insert).await.is_err());
     }
-    assert!(other.delete_mapping(&mappings[1]).await.unwrap());
+    assert!(other.delete_mapping(&mappings[1], now()).await.unwrap());
     assert_eq!(db.raw.texts("SELECT name FROM accounts").await, [own.business().to_string()]);
 }
 

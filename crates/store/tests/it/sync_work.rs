@@ -56,7 +56,7 @@ async fn integration(tenant: &Tenant, name: &str) -> Uuid {
     tenant.save_integration(name, &Credentials::new(b"x".to_vec()), now()).await.unwrap()
 }
 
-async fn tenants(db: &Db, names: &[&str]) -> Vec<Tenant> {
+pub(crate) async fn tenants(db: &Db, names: &[&str]) -> Vec<Tenant> {
     let new = NewUser { email: "owner@example.com", name: "O", password_hash: None };
     let owner = db.store.set_up(&new, "first", "", now()).await.unwrap().unwrap();
     let mut tenants = Vec::new();
@@ -438,7 +438,7 @@ async fn a_pace_is_kept_and_mappings_are_taken_by_whoever_knows_them(db: Db) {
     db.raw.run("UPDATE mappings SET state = 'paused'").await;
     assert!(claim(&db.store, at(300_000)).await.is_none());
     assert_eq!(tenant.sync_work().await.unwrap().len(), 2);
-    tenant.delete_mapping(&mapping).await.unwrap();
+    tenant.delete_mapping(&mapping, at(0)).await.unwrap();
     assert_eq!(tenant.sync_work().await.unwrap().len(), 1);
 }
 

@@ -17,7 +17,7 @@ use tieline_store::{Checkpoint, Tenant, Uuid};
 use super::pages::Reading;
 use super::work::Work;
 use crate::error::SyncError;
-use crate::mapping::{Definition, Describes, Plan};
+use crate::mapping::{self, Definition, Describes, Plan};
 
 /// Makes a mapping and its table, after holding it against the org.
 ///
@@ -32,7 +32,7 @@ pub async fn create_mapping(
     now: jiff::Timestamp,
 ) -> Result<Mapping, SyncError> {
     let describes = Describes::load(connection, definition).await?;
-    let plan = Plan::new(definition, &describes)?;
+    let plan = mapping::plan_of(definition, &describes)?;
     let written = definition.to_json();
     let new = NewMapping {
         name: &definition.name,
@@ -88,6 +88,7 @@ impl Work<'_> {
         let named = |columns: &[Column], name: &str| columns.iter().find(|column| column.name == name).cloned();
         let changed = had != has;
         let lost = self.standing.progress.lost.clone();
+        let left_out = self.standing.progress.left_out.clone();
         let mut renamed = Vec::new();
         if changed {
             let there = self.engine.store.table_columns(&self.mapping).await?;
@@ -99,7 +100,8 @@ impl Work<'_> {
                 if before.as_ref() == Some(column) {
                     continue;
                 }
-                if let Some(other) = before.or(named(&lost, &column.name)).filter(|other| other.kind != column.kind) {
+                let before = before.or(named(&lost, &column.name)).or(named(&left_out, &column.name));
+                if let Some(other) = before.filter(|other| other.kind != column.kind) {
                     renamed.push((column.name.clone(), free_name(&other, |name| there.iter().any(|t| t == name))));
                 }
                 if is_read {
@@ -126,10 +128,11 @@ impl Work<'_> {
         self.engine.store.alter_mapping(&self.run, &self.mapping, &change, &kept, now).await?;
         let progress = &mut self.standing.progress;
         progress.lost.retain(|lost| named(&change.columns, &lost.name).is_none());
+        progress.left_out.retain(|left| named(&change.columns, &left.name).is_none());
         let mapping = Arc::make_mut(&mut self.mapping);
         mapping.table = Arc::new(mapping.table.with_columns(change.columns));
         mapping.plan = Some(kept);
-        if progress.lost != lost {
+        if progress.lost != lost || progress.left_out != left_out {
             self.note().await?;
         }
         if !self.standing.progress.unfilled.is_empty() && self.mapping.state == MappingState::Synced {

@@ -111,7 +111,9 @@ impl Work<'_> {
     async fn read_job(&mut self, job: &Job, begun: bool) -> Result<bool, SyncError> {
         let query = self.engine.connection.query_job(&job.id);
         let wait = Wait { at_most: Some(self.engine.care.job_wait), ..Wait::default() };
-        let outcome = match query.wait(&wait).await {
+        // Each look is a sign that the org is still at it.
+        let waited = query.wait_and(&wait, |info| self.show(0, Some(info.number_records_processed))).await;
+        let outcome = match waited {
             Ok(info) => {
                 self.show(0, Some(info.number_records_processed));
                 self.read_rows(&query, info.number_records_processed, begun).await

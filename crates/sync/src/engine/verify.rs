@@ -79,6 +79,7 @@ impl Work<'_> {
         let proven = proven.min(deletes);
         self.standing.verified_through = Some(self.standing.verified_through.map_or(proven, |known| known.max(proven)));
         self.standing.progress.proof = None;
+        self.standing.progress.asked.verify = false;
         self.standing.progress.verified_at = Some(self.engine.clock.now());
         self.note().await
     }

@@ -372,6 +372,7 @@ impl Work<'_> {
                 progress.compared_at = Some(now);
                 progress.rows = Some(walk.seen);
                 progress.allow_gone = false;
+                (progress.asked.compare, progress.asked.allow_gone) = (false, false);
             }
             WalkKind::Refresh => progress.refreshed_at = Some(now),
             WalkKind::Fill => {}
@@ -380,6 +381,7 @@ impl Work<'_> {
                 progress.refreshed_at = Some(now);
                 progress.rows = Some(walk.seen);
                 (progress.allow_gone, progress.reloading) = (false, false);
+                (progress.asked.compare, progress.asked.allow_gone) = (false, false);
                 progress.unfilled.clear();
                 // It began when the org's clock showed this: everything that was visible then is here.
                 let through = crate::scan::before(walk.began, self.window().lag);

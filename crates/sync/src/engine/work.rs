@@ -128,10 +128,10 @@ impl<'e> Work<'e> {
 
     /// All that a run does.
     pub(super) async fn all(&mut self, asked: Asked) -> Result<(), SyncError> {
-        self.asked = asked;
+        self.asked = asked.and(self.standing.progress.asked);
         self.asked.allow_gone |= self.standing.progress.allow_gone;
         self.describe().await?;
-        if asked.reload {
+        if self.asked.reload {
             self.begin_reload().await?;
         }
         match self.read().await {
@@ -151,6 +151,8 @@ impl<'e> Work<'e> {
         let progress = &mut self.standing.progress;
         let job = progress.job.take();
         (progress.walk, progress.reloading) = (None, true);
+        // From here on it goes on by itself.
+        progress.asked.reload = false;
         progress.unfilled.clear();
         self.note().await?;
         self.give_up(job).await;
@@ -297,6 +299,8 @@ impl<'e> Work<'e> {
         let Some(pending) = self.pending.take() else { return Ok(()) };
         let (rows, _) = pending.await.map_err(|_| SyncError::Interrupted)??;
         self.spare = Some(rows);
+        // Something was committed: whoever watches sees that it goes on, though nothing was read.
+        self.show(0, None);
         Ok(())
     }
 }

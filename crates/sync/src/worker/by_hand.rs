@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use tieline_store::mappings::Mapping;
 use tieline_store::sync_work::Ended;
 
-use super::keep::{Steps, keep};
+use super::keep::{HANGS, Steps, keep};
 use super::{LEASE, backoff};
 use crate::engine::{Asked, Engine, MappingReport, Progress};
 use crate::error::SyncError;
@@ -32,7 +32,7 @@ impl Engine {
             progress(told);
         };
         let kept = async {
-            keep(&claim, &steps, &*self.clock, LEASE).await;
+            keep(&claim, &steps, &*self.clock, LEASE, HANGS).await;
             // Another run has the work, or will: this one finds that out when it writes, and tells it better.
             std::future::pending::<Infallible>().await
         };

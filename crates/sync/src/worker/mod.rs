@@ -23,8 +23,8 @@ use tokio::sync::{Notify, watch};
 use tokio::task::{Id, JoinSet};
 
 pub use backoff::backoff;
-pub use keep::Steps;
 use keep::keep;
+pub use keep::{HANGS, Steps};
 
 /// How long a worker may be silent before another one takes its work. It says three times in so long that it lives.
 pub const LEASE: Duration = Duration::from_secs(60);
@@ -55,6 +55,8 @@ pub struct WorkerSettings {
     pub every: Duration,
     /// How long work waits whose worker was killed.
     pub lease: Duration,
+    /// How long a run may go without a step before it is given up.
+    pub hangs: Duration,
 }
 
 impl WorkerSettings {
@@ -66,6 +68,7 @@ impl WorkerSettings {
             per_business: PER_BUSINESS,
             every: Duration::from_secs(900),
             lease: LEASE,
+            hangs: HANGS,
         }
     }
 }
@@ -264,7 +267,7 @@ impl<R: RunWork> Worker<R> {
             outcome = run => Some(outcome.unwrap_or_else(|_| {
                 Outcome::Failed { reason: "the run panicked: see the program's log".to_owned(), retry_at: None }
             })),
-            outcome = keep(&claim, &steps, &*self.0.clock, self.lease()) => Some(outcome),
+            outcome = keep(&claim, &steps, &*self.0.clock, self.lease(), self.0.settings.hangs) => Some(outcome),
             () = steps.last_one(stopping, LAST_STEP) => None,
         };
         let ended = match outcome {

@@ -379,8 +379,8 @@ async fn the_mapping_comes_with_its_integration_and_goes_with_it(db: Db) {
         let error = tenant.create_mapping(world.integration, &new, now()).await.unwrap_err();
         assert!(matches!(error, StoreError::Taken(_)), "{error}");
     }
-    let error = tenant.delete_mapping(&mapping).await.unwrap_err();
-    assert_eq!(error.to_string(), "the mapping `contacts` is built in: it cannot be deleted");
+    let error = tenant.delete_mapping(&mapping, jiff::Timestamp::UNIX_EPOCH).await.unwrap_err();
+    assert_eq!(error.to_string(), "the mapping `contacts` is built in: it can be neither changed nor deleted");
     assert_eq!(world.mapping().await.id, mapping.id);
     // Contacts stay when their integration goes, and are another one's when it reads them.
     assert!(tenant.delete_integration(world.integration, now()).await.unwrap());

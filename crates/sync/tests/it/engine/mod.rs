@@ -1,5 +1,6 @@
 //! The engine of mappings, on both databases, against an org whose clock the test sets.
 
+mod change;
 mod clocks;
 mod contacts;
 mod cursor;

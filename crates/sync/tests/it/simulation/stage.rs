@@ -170,7 +170,7 @@ impl Stage {
             self.world.tenant().delete_integration(mapping.id, self.here()).await.unwrap();
             self.world.db.raw.run("DELETE FROM contacts").await;
         } else {
-            self.world.tenant().delete_mapping(&mapping).await.unwrap();
+            self.world.tenant().delete_mapping(&mapping, start()).await.unwrap();
         }
         self.world.db
     }
