@@ -24,6 +24,7 @@ mod jobs;
 mod keychain;
 mod keys;
 mod login;
+mod many_tenants;
 #[path = "../../../lambda/tests/it/moto.rs"]
 #[allow(dead_code, reason = "the suite beside it uses more of it")]
 mod moto;

@@ -14,6 +14,10 @@ use crate::sql::Database;
 const CONNECTIONS: u32 = 10;
 const IDLE: Duration = Duration::from_secs(300);
 const ACQUIRE: Duration = Duration::from_secs(10);
+/// How long a transaction may lie still before the server ends it. A process that is frozen or cut off in the middle of one would
+/// hold what it has locked (a business's turn, a mapping's checkpoint) until TCP gives up, which takes hours. What waits
+/// longest for anybody but the database is an export: a minute for its reader.
+const STILL: &str = "90s";
 
 /// Any number that no other program takes: under it one process at a time changes the schema.
 const MIGRATION_LOCK: i64 = 0x0074_6965_6c69_6e65;
@@ -75,6 +79,8 @@ pub(super) async fn prepared(url: &str) -> Result<(Database, String), StoreError
         })?;
     }
     connection.close().await.map_err(failed)?;
+    // A pooler refuses what it does not know at the start of a connection.
+    let options = if pooled { options } else { options.options([("idle_in_transaction_session_timeout", STILL)]) };
     let pool = PgPoolOptions::new()
         .max_connections(CONNECTIONS)
         .idle_timeout(IDLE)
