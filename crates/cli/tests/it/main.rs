@@ -23,6 +23,7 @@ mod import_kills;
 mod jobs;
 mod keychain;
 mod keys;
+mod lambda_syncs;
 mod login;
 mod many_tenants;
 #[path = "../../../lambda/tests/it/moto.rs"]
