@@ -14,8 +14,10 @@ use tieline_sync::mapping::Definition;
 
 use crate::servers::Postgres;
 
-/// What is synced: the columns are named as the fields, in lower case with underscores.
-const MAPPINGS: [(&str, &str, &[(&str, &str)]); 2] = [
+/// Name, object, and each field with the name of its column.
+type Synced = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+
+const MAPPINGS: [Synced; 2] = [
     ("people", "Contact", &[("LastName", "last_name"), ("Email", "email"), ("AccountId", "account_id")]),
     ("firms", "Account", &[("Name", "name"), ("Website", "website")]),
 ];
