@@ -35,11 +35,14 @@ pub struct SyncWorker {
     pub per_business: u32,
     /// How long work waits whose worker was killed, before another one goes on with it.
     pub lease: Duration,
+    /// Rows of a step of a mapping at most: what is lost when a run is cut off.
+    pub step_rows: usize,
 }
 
 impl Default for SyncWorker {
     fn default() -> Self {
-        Self { at_once: worker::AT_ONCE, per_business: worker::PER_BUSINESS, lease: worker::LEASE }
+        let step_rows = EngineCare::default().step_rows;
+        Self { at_once: worker::AT_ONCE, per_business: worker::PER_BUSINESS, lease: worker::LEASE, step_rows }
     }
 }
 
@@ -103,8 +106,8 @@ impl Service {
         self.0.nudge.notify_one();
     }
 
-    fn worker(&self) -> Worker<Runner> {
-        let SyncWorker { at_once, per_business, lease } = self.0.settings.syncs.clone().unwrap_or_default();
+    pub(super) fn worker(&self) -> Worker<Runner> {
+        let SyncWorker { at_once, per_business, lease, .. } = self.0.settings.syncs.clone().unwrap_or_default();
         let owner = self.0.name.clone();
         let settings =
             WorkerSettings { owner, at_once, per_business, every: self.0.settings.every, lease, hangs: worker::HANGS };
@@ -205,7 +208,8 @@ impl Service {
         }
         let connection = self.connection(tenant, integration).await?;
         same_org(integration, &connection).await?;
-        let care = EngineCare { window: self.0.settings.window, ..EngineCare::default() };
+        let SyncWorker { step_rows, .. } = self.0.settings.syncs.clone().unwrap_or_default();
+        let care = EngineCare { window: self.0.settings.window, step_rows, ..EngineCare::default() };
         let (store, clock) = (tenant.clone(), self.0.clock.clone());
         let engine = Engine { connection: connection.clone(), store, care, clock };
         let mut progress = |_| {
@@ -278,7 +282,7 @@ async fn same_org(integration: &Integration, connection: &Connection) -> Result<
 }
 
 /// What the worker's work is, on a node of the service.
-struct Runner(Service);
+pub(super) struct Runner(Service);
 
 impl RunWork for Runner {
     fn runs_mappings(&self) -> bool {

@@ -26,6 +26,7 @@ on_both!(
     the_queue_tells_how_it_stands,
     one_run_at_a_time_is_the_databases_own_rule,
     a_run_by_hand_takes_the_work_whoever_has_it,
+    work_is_named_as_far_as_there_are_places_and_taken_by_its_name,
 );
 
 const EVERY: Duration = Duration::from_secs(900);
@@ -496,4 +497,50 @@ async fn a_run_by_hand_takes_the_work_whoever_has_it(db: Db) {
     assert!(tenant.take_work(Work::Mapping { mapping: Uuid::now_v7() }, "x", LEASE, at(7)).await.unwrap().is_none());
     let theirs = tenants(&db, &["b"]).await;
     assert!(theirs[0].take_work(work, "x", LEASE, at(7)).await.unwrap().is_none());
+}
+
+async fn work_is_named_as_far_as_there_are_places_and_taken_by_its_name(db: Db) {
+    let tenants = tenants(&db, &["a", "b"]).await;
+    let mut all = Vec::new();
+    for (tenant, names) in tenants.iter().zip([&["1", "2", "3"][..], &["1"]]) {
+        for name in names {
+            all.push((tenant.business(), integration(tenant, name).await));
+        }
+    }
+    db.store.follow_integrations(EVERY, now()).await.unwrap();
+    let (claiming, store) = (claiming(), &db.store);
+    let ready = async |business, most, at| {
+        let mut ready = store.ready_work(business, &claiming, most, at).await.unwrap();
+        ready.sort_unstable();
+        ready
+    };
+    let of = |business: Uuid, ready: &[(Uuid, Uuid)]| ready.iter().filter(|(of, _)| *of == business).count();
+    let (a, b) = (tenants[0].business(), tenants[1].business());
+    // Two of the three have a place.
+    let first = ready(None, 100, now()).await;
+    assert_eq!((of(a, &first), of(b, &first), first.len()), (2, 1, 3));
+    assert_eq!(ready(Some(b), 100, now()).await.len(), 1);
+    assert_eq!(ready(None, 1, now()).await.len(), 1);
+    assert!(ready(None, 100, at(-1)).await.is_empty());
+
+    let named =
+        async |(business, id): (Uuid, Uuid), at| store.claim_work_named(business, id, &claiming, at).await.unwrap();
+    let of_a: Vec<_> = all.iter().copied().filter(|(business, _)| *business == a).collect();
+    assert!(named((b, of_a[0].1), now()).await.is_none(), "it is another business's");
+    assert!(named((a, Uuid::now_v7()), now()).await.is_none(), "there is no such work");
+    assert!(named(of_a[2], at(-1)).await.is_none(), "it is not due");
+    // Whichever it is, if there is a place; and once.
+    let last = named(of_a[2], now()).await.unwrap();
+    assert_eq!((last.work().id(), last.tenant.business(), last.fence), (of_a[2].1, a, 1));
+    assert!(named(of_a[2], now()).await.is_none(), "somebody has it");
+    assert_eq!(of(a, &ready(None, 100, now()).await), 1);
+    let other = named(of_a[0], now()).await.unwrap();
+    assert!(named(of_a[1], now()).await.is_none(), "there is no place for a third");
+    assert_eq!(of(a, &ready(None, 100, now()).await), 0);
+    // What is given back is ready, what is done is not, and a dead worker's is taken when its lease has ended.
+    assert!(other.give_back(now()).await.unwrap());
+    assert_eq!(named(of_a[0], now()).await.unwrap().fence, 2);
+    done(&last, now()).await;
+    assert!(named(of_a[2], now()).await.is_none(), "it is done");
+    assert_eq!(named(of_a[0], at(61)).await.unwrap().fence, 3);
 }
