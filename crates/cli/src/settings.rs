@@ -244,13 +244,21 @@ impl Database {
 
 impl Resolved {
     pub(crate) async fn open(&self) -> Result<Store, Failure> {
+        self.open_with(None).await
+    }
+
+    /// The same with so many connections to PostgreSQL at most.
+    pub(crate) async fn open_with(&self, connections: Option<u32>) -> Result<Store, Failure> {
         let ring = keyring(self.key_file.as_deref())?;
-        Ok(match (&self.address, &self.key_file, ring) {
-            (Address::Server(url), _, Some(ring)) => Store::connect(url, ring).await?,
+        Ok(match (&self.address, &self.key_file, ring, connections) {
+            (Address::Server(url), _, Some(ring), None) => Store::connect(url, ring).await?,
+            (Address::Server(url), _, Some(ring), Some(connections)) => {
+                Store::connect_with(url, ring, connections).await?
+            }
             (Address::Server(_), ..) => return Err(self.no_key()),
-            (Address::File(path), Some(key), _) => Store::open_with_key(path, key).await?,
-            (Address::File(path), None, Some(ring)) => Store::open_with_ring(path, ring).await?,
-            (Address::File(path), None, None) => Store::open(path).await?,
+            (Address::File(path), Some(key), ..) => Store::open_with_key(path, key).await?,
+            (Address::File(path), None, Some(ring), _) => Store::open_with_ring(path, ring).await?,
+            (Address::File(path), None, None, _) => Store::open(path).await?,
         })
     }
 

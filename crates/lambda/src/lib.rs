@@ -8,7 +8,7 @@
 //! A function that is written in Rust needs no broker: it has the same orgs in its own process (`handler`).
 //!
 //! Reading order: [`broker`] (a request's path) → [`orgs`] (whose token, from which settings) → [`sources`] (where
-//! settings are; `secret_home`, which is written to as well) → [`dynamodb`] (where a fleet shares tokens) → [`extension`] (Lambda's life cycle) → [`counters`] and [`metrics`].
+//! settings are; `secret_home`, which is written to as well) → [`dynamodb`] (where a fleet shares tokens), [`sqs`] (where work is told of) → [`extension`] (Lambda's life cycle) → [`counters`] and [`metrics`].
 
 pub mod broker;
 pub mod counters;
@@ -23,3 +23,4 @@ pub mod orgs;
 mod prefetch;
 mod secret_home;
 pub mod sources;
+pub mod sqs;

@@ -29,6 +29,7 @@ mod leads;
 pub mod limits;
 mod lists;
 mod logs;
+mod mappings;
 mod openapi;
 mod openapi_page;
 pub mod outbound;

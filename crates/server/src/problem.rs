@@ -171,6 +171,7 @@ impl From<StoreError> for Problem {
         let hint = error.hint();
         match &error {
             StoreError::Taken(what) => Problem::conflict("taken", what.clone(), hint),
+            StoreError::BuiltIn { .. } => Problem::conflict("built_in", error.to_string(), hint),
             StoreError::Revoked { .. } => Problem::conflict("revoked", error.to_string(), hint),
             StoreError::Keyring(key) if key.passing() => {
                 tracing::error!(%error, "the key service is out of reach");

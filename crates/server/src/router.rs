@@ -22,8 +22,9 @@ use crate::alerts::{channels, notifications, rules};
 use crate::background::Background;
 use crate::duplicates::{pairs, passes, rules as match_rules};
 use crate::limits::{Class, rate_limited};
+use crate::mappings::{changing, check, detail, errors, objects, resting, runs};
 use crate::problem::Problem;
-use crate::records::{mappings, reading, webhooks};
+use crate::records::{reading, webhooks};
 use crate::service::Service;
 use crate::{
     connect, contacts, export, guard, health, imports, integrations, leads, logs, openapi, pages, personal_data, proxy,
@@ -79,7 +80,16 @@ fn api(limited: impl Fn(OpenApiRouter<Service>, Class) -> OpenApiRouter<Service>
         .routes(routes!(imports::retry_import))
         .routes(routes!(leads::leads))
         .routes(routes!(leads::lead))
-        .routes(routes!(mappings::mappings))
+        .routes(routes!(objects::objects))
+        .routes(routes!(objects::object))
+        .routes(routes!(detail::mappings, changing::create_mapping))
+        .routes(routes!(check::check_mapping))
+        .routes(routes!(detail::mapping, changing::change_mapping, changing::delete_mapping))
+        .routes(routes!(resting::pause_mapping))
+        .routes(routes!(resting::resume_mapping))
+        .routes(routes!(runs::runs, runs::request_run))
+        .routes(routes!(runs::run))
+        .routes(routes!(errors::errors))
         .routes(routes!(reading::records))
         .routes(routes!(reading::record))
         .routes(routes!(reading::synced_contacts))

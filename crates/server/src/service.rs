@@ -1,9 +1,11 @@
 //! What a node of the service has and shares: settings, database, clock, limits, and who is told of changes.
 //!
-//! What it does beside answering is in three parts: `connections` to orgs, `syncs` that the queue has, `imports` that wait.
+//! What it does beside answering is in parts: `connections` to orgs, `syncs` that the queue has (`named_syncs`: one at a time),
+//! `imports` that wait.
 
 mod connections;
 mod imports;
+mod named_syncs;
 mod syncs;
 
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -61,6 +61,12 @@ pub enum StoreError {
         /// The mapping.
         mapping: String,
     },
+    /// The mapping of contacts comes with its integration, and goes with it.
+    #[error("the mapping `{mapping}` is built in: it can be neither changed nor deleted")]
+    BuiltIn {
+        /// The mapping.
+        mapping: String,
+    },
     /// A table of a mapping cannot be like that.
     #[error(transparent)]
     Table(#[from] crate::object_tables::TableError),
@@ -148,6 +154,7 @@ impl StoreError {
             StoreError::KeyNeeded { .. } => "bring what it wraps under the first key: tieline keys rotate",
             StoreError::Revoked { .. } => "connect the org again if that is meant",
             StoreError::NoIntegration { .. } => "make the mapping anew for another integration",
+            StoreError::BuiltIn { .. } => "pause it, or delete its integration",
             StoreError::Table(_) => "name it otherwise in the mapping",
             StoreError::Taken(_) => "choose another one",
         };

@@ -61,6 +61,12 @@ events! {
     SyncSuccess = "sync_success",
     /// A sync failed.
     SyncError = "sync_error",
+    /// A sync that had failed ended well.
+    SyncRecovered = "sync_recovered",
+    /// A mapping was paused, for much of its table is not to be found in the org.
+    SyncHeld = "sync_held",
+    /// A sync waits for the org's API calls.
+    SyncPausedQuota = "sync_paused_quota",
     /// An import ended well.
     ImportSuccess = "import_success",
     /// An import failed.

@@ -6,9 +6,10 @@ use serde_json::Value;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use crate::alerts::AlertKind;
+use crate::alerts::{AlertKind, Changes};
 use crate::error::StoreError;
 use crate::keys::{BusinessLock, Cell};
+use crate::mappings::make_contacts_mapping;
 use crate::open::Tenant;
 use crate::sql::{Row, Tx};
 
@@ -148,6 +149,8 @@ impl Tenant {
             drop(tx);
             return Box::pin(self.save_integration(name, credentials, now)).await;
         }
+        make_contacts_mapping(&mut tx, self.business(), saved, now).await?;
+        self.forget_logins(&mut tx, saved).await?;
         let changes = self.resolve(&mut tx, saved, &[AlertKind::AuthFailure], now).await?;
         tx.commit().await?;
         self.store().alerts().note(&changes);
@@ -223,7 +226,7 @@ impl Tenant {
     }
 
     /// Notes how the integration is, and in `config` what its token told about the org: what stands there is set, and all
-    /// else stays. One that somebody has disconnected stays so.
+    /// else stays. One that somebody has disconnected stays so, and one of which something fails does not become active.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -236,6 +239,7 @@ impl Tenant {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let mut tx = self.write("noting the integration's state").await?;
+        self.hold_business(&mut tx).await?;
         let merged = merged_config(&mut tx, self.business(), id, config).await?;
         tx.query(
             "UPDATE integrations SET status = $1, status_reason = $2, config = coalesce($3, config), updated_at = $4,
@@ -250,7 +254,26 @@ impl Tenant {
         .bind(config.and_then(|config| config["organization_id"].as_str()))
         .execute()
         .await?;
-        tx.commit().await
+        let changes = match status {
+            Status::Active => self.settle_failures(&mut tx, id, false, now).await?,
+            _ => Changes::default(),
+        };
+        tx.commit().await?;
+        self.store().alerts().note(&changes);
+        Ok(())
+    }
+
+    /// Failed logins of runs are over: somebody has given other credentials.
+    pub(crate) async fn forget_logins(&self, tx: &mut Tx, id: Uuid) -> Result<(), StoreError> {
+        tx.query(
+            "UPDATE sync_work SET failing = NULL, failing_reason = NULL, failing_since = NULL, failed_runs = 0
+             WHERE business_id = $1 AND integration_id = $2 AND failing = 'auth'",
+        )
+        .bind(self.business())
+        .bind(id)
+        .execute()
+        .await
+        .map(drop)
     }
 }
 

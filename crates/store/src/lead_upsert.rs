@@ -209,7 +209,8 @@ mod tests {
             title: None,
             source_metadata: serde_json::json!({}),
             source_stamp: Timestamp::new(second, 999_999).unwrap(),
-            deleted: false,
+            custom_fields: serde_json::json!({}),
+            deleted: None,
         }
     }
 

@@ -11,6 +11,7 @@ use crate::digest::Digest;
 use crate::error::StoreError;
 use crate::integrations::{COLUMNS, Credentials, Integration, Status, integration, merged_config, place};
 use crate::keys::{BusinessLock, Cell, in_use, key_of};
+use crate::mappings::make_contacts_mapping;
 use crate::open::{Store, Tenant};
 use crate::sql::Tx;
 use crate::sync_work::schedule_contacts;
@@ -131,6 +132,7 @@ impl Tenant {
             .one()
             .await
             .map_err(|e| e.or_taken(|| format!("there is an integration named `{name}` already")))?;
+        make_contacts_mapping(&mut tx, self.business(), id, now).await?;
         self.note(&mut tx, Action::ConnectionCreated, Some(("integration", id)), json!({}), now).await?;
         tx.commit().await?;
         integration(&row)
@@ -344,6 +346,7 @@ impl Tenant {
             .await?;
         let kept = integration(&row)?;
         schedule_contacts(&mut tx, self.business(), target, now).await?;
+        self.forget_logins(&mut tx, target).await?;
         let changes = self.resolve(&mut tx, target, &[AlertKind::AuthFailure], now).await?;
         let detail = json!({"organization_id": access.organization_id});
         self.note(&mut tx, Action::ConnectionAuthorized, Some(("integration", target)), detail, now).await?;
@@ -447,7 +450,7 @@ async fn delete_rows_of(tx: &mut Tx, business: Uuid, id: Uuid) -> Result<(), Sto
     for statement in [
         "UPDATE contacts SET integration_id = NULL WHERE business_id = $1 AND integration_id = $2",
         "DELETE FROM runs WHERE business_id = $1 AND integration_id = $2",
-        "DELETE FROM checkpoints WHERE business_id = $1 AND integration_id = $2",
+        "DELETE FROM mappings WHERE business_id = $1 AND integration_id = $2 AND target = 'contacts'",
         "DELETE FROM data_keys WHERE business_id = $1 AND owner_id = $2",
     ] {
         tx.query(statement).bind(business).bind(id).execute().await?;

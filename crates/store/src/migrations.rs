@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, SqlSafeStr};
 use crate::error::StoreError;
 
 /// Newest schema that this program knows.
-pub(crate) const NEWEST: i64 = 10;
+pub(crate) const NEWEST: i64 = 12;
 
 /// Number, what it is about, and its statements.
 type Versions = &'static [(i64, &'static str, &'static str)];
@@ -24,6 +24,8 @@ const SQLITE: Versions = &[
     (8, "sync work", include_str!("../migrations/sqlite/0008_sync_work.sql")),
     (9, "records", include_str!("../migrations/sqlite/0009_records.sql")),
     (10, "duplicates", include_str!("../migrations/sqlite/0010_duplicates.sql")),
+    (11, "contacts mapping", include_str!("../migrations/sqlite/0011_contacts_mapping.sql")),
+    (12, "mappings by api", include_str!("../migrations/sqlite/0012_mappings_by_api.sql")),
 ];
 
 const POSTGRES: Versions = &[
@@ -36,6 +38,8 @@ const POSTGRES: Versions = &[
     (8, "sync work", include_str!("../migrations/postgres/0008_sync_work.sql")),
     (9, "records", include_str!("../migrations/postgres/0009_records.sql")),
     (10, "duplicates", include_str!("../migrations/postgres/0010_duplicates.sql")),
+    (11, "contacts mapping", include_str!("../migrations/postgres/0011_contacts_mapping.sql")),
+    (12, "mappings by api", include_str!("../migrations/postgres/0012_mappings_by_api.sql")),
 ];
 
 const TOKENS: Versions = &[(1, "tokens", include_str!("../migrations/tokens/0001_tokens.sql"))];

@@ -1,18 +1,15 @@
-//! Runs: one pass over an object each, with its counters; and the step, which writes rows, checkpoint and
-//! counters as one transaction.
+//! Runs: one pass over an object each, with its counters. How one begins and is brought forward: `mappings/stepping`.
 
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use crate::alerts::{AlertKind, Changes};
-use crate::audit::Action;
-use crate::checkpoints::Checkpoint;
-use crate::contacts::ContactRow;
-use crate::duplicates;
+use crate::alerts::{Changes, told};
 use crate::error::StoreError;
+use crate::integration_logs::{Event, Level, write_log};
 use crate::open::Tenant;
-use crate::personal_data::hold;
+use crate::pages::{Cursor, Page};
 use crate::sql::{Row, Tx};
+use crate::sync_work::Work;
 
 /// How a run stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -46,6 +43,8 @@ pub struct Run {
     pub id: Uuid,
     /// Its integration.
     pub integration_id: Uuid,
+    /// Its mapping; none: it is a run of the integration's contacts.
+    pub mapping_id: Option<Uuid>,
     /// The object that was read.
     pub object: String,
     /// `running`, `success`, `failed`, …
@@ -82,17 +81,15 @@ impl Run {
     pub(crate) fn fence(&self) -> i64 {
         self.fence
     }
-}
 
-/// What one page of a scan brings.
-#[derive(Debug)]
-pub struct Step<'a> {
-    /// The rows of the page.
-    pub contacts: &'a [ContactRow],
-    /// The checkpoint once they are written.
-    pub checkpoint: &'a Checkpoint,
-    /// Requests made since the last step.
-    pub api_calls: u64,
+    /// What it is a run of.
+    pub(crate) fn work(&self) -> Work {
+        match self.mapping_id {
+            // That of the contacts has the integration's id.
+            Some(mapping) if mapping != self.integration_id => Work::Mapping { mapping },
+            _ => Work::Contacts { integration: self.integration_id },
+        }
+    }
 }
 
 /// What a step did.
@@ -107,136 +104,14 @@ pub struct StepOutcome {
 }
 
 impl Tenant {
-    /// Starts a run. It takes the object's checkpoint over: a run that was under way can write no more, and is
-    /// marked as interrupted.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn start_run(&self, integration: Uuid, object: &str, now: Timestamp) -> Result<Run, StoreError> {
-        let mut tx = self.write("starting a run").await?;
-        self.hold_integration(&mut tx, integration).await?;
-        let fence: i64 = tx
-            .query(
-                "INSERT INTO checkpoints (business_id, integration_id, object, fence) VALUES ($1, $2, $3, 1)
-                 ON CONFLICT (integration_id, object) DO UPDATE SET fence = checkpoints.fence + 1 RETURNING fence",
-            )
-            .bind(self.business())
-            .bind(integration)
-            .bind(object)
-            .value("fence")
-            .await?;
-        tx.query(
-            "UPDATE runs SET state = 'failed', finished_at = $1, error = 'interrupted: a later run took over'
-             WHERE integration_id = $2 AND object = $3 AND mapping_id IS NULL AND state = 'running'",
-        )
-        .bind(now)
-        .bind(integration)
-        .bind(object)
-        .execute()
-        .await?;
-        let row = tx
-            .query(
-                "INSERT INTO runs (id, business_id, integration_id, object, fence, state, started_at)
-                 VALUES ($1, $2, $3, $4, $5, 'running', $6) RETURNING *",
-            )
-            .bind(Uuid::now_v7())
-            .bind(self.business())
-            .bind(integration)
-            .bind(object)
-            .bind(fence)
-            .bind(now)
-            .one()
-            .await?;
-        tx.commit().await?;
-        run(&row)
-    }
-
     /// Holds the integration before its rows are written: whoever deletes it takes them in the same order.
     pub(crate) async fn hold_integration(&self, tx: &mut Tx, id: Uuid) -> Result<(), StoreError> {
         let held = tx.query("SELECT id FROM integrations WHERE business_id = $1 AND id = $2 FOR KEY SHARE");
         held.bind(self.business()).bind(id).optional().await.map(drop)
     }
 
-    /// Writes a page: rows, checkpoint and counters in one transaction.
-    ///
-    /// # Errors
-    /// [`StoreError::Fenced`] if a later run has taken the checkpoint: nothing was written.
-    pub async fn commit_step(&self, run: &Run, step: &Step<'_>, now: Timestamp) -> Result<StepOutcome, StoreError> {
-        // It ends: a key of erased persons that is there stays.
-        loop {
-            if let Some(outcome) = self.try_step(run, step, now).await? {
-                return Ok(outcome);
-            }
-        }
-    }
-
-    /// None: somebody was erased at this moment, the first of the business, or has made a lead of the winner of a merge;
-    /// nothing was written.
-    async fn try_step(&self, run: &Run, step: &Step<'_>, now: Timestamp) -> Result<Option<StepOutcome>, StoreError> {
-        let markers = self.markers().await?;
-        let mut tx = self.write("writing a page of records").await?;
-        hold(&mut tx, self.business()).await?;
-        self.hold_integration(&mut tx, run.integration_id).await?;
-        let scan = step.checkpoint.scan.as_ref();
-        let held = tx
-            .query(
-                "UPDATE checkpoints SET through = $1, scan_stamp = $2, scan_id = $3, scan_until = $4
-                 WHERE integration_id = $5 AND object = $6 AND fence = $7
-                     AND (SELECT status FROM integrations WHERE id = $5) <> 'inactive'",
-            )
-            .bind(step.checkpoint.through)
-            .bind(scan.map(|(position, _)| position.stamp))
-            .bind(scan.map(|(position, _)| position.id.as_str()))
-            .bind(scan.map(|(_, until)| *until))
-            .bind(run.integration_id)
-            .bind(run.object.as_str())
-            .bind(run.fence)
-            .execute()
-            .await?;
-        if held != 1 {
-            return Err(StoreError::Fenced { run: run.id.to_string() });
-        }
-        // As for mappings (`object_tables::step`): the checkpoint's row is held, so that numbers are committed in their order.
-        let change: i64 = tx
-            .query("SELECT changes + 1 AS change FROM checkpoints WHERE integration_id = $1 AND object = $2")
-            .bind(run.integration_id)
-            .bind(run.object.as_str())
-            .value("change")
-            .await?;
-        let written = self.upsert_contacts(&mut tx, &markers, run.integration_id, step.contacts, change, now).await?;
-        let Some(outcome) = written else { return Ok(None) };
-        let touched = outcome.inserted + outcome.updated > 0;
-        if touched {
-            tx.query("UPDATE checkpoints SET changes = $1 WHERE integration_id = $2 AND object = $3")
-                .bind(change)
-                .bind(run.integration_id)
-                .bind(run.object.as_str())
-                .execute()
-                .await?;
-        }
-        let Some(merged) = duplicates::org_merges(self, &mut tx, step.contacts, now).await? else { return Ok(None) };
-        tx.query(
-            "UPDATE runs SET rows_read = rows_read + $1, inserted = inserted + $2, updated = updated + $3,
-             deleted = deleted + $4, api_calls = api_calls + $5, last_change = coalesce($6, last_change) WHERE id = $7",
-        )
-        .bind(step.contacts.len() as i64)
-        .bind(outcome.inserted as i64)
-        .bind(outcome.updated as i64)
-        .bind(outcome.deleted as i64)
-        .bind(step.api_calls as i64)
-        .bind(touched.then_some(change))
-        .bind(run.id)
-        .execute()
-        .await?;
-        for (lead, detail) in merged {
-            self.note(&mut tx, Action::DuplicateMerged, Some(("lead", lead)), detail, now).await?;
-        }
-        tx.commit().await?;
-        Ok(Some(outcome))
-    }
-
-    /// Ends a run, if it is still the one at work. One that ended well ends what was wrong with the integration's login and
-    /// runs, too.
+    /// Ends a run, if it is still the one at work. One that ended well ends what was wrong with what it is of, and what is
+    /// said of the integration, if nothing else of it fails.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -250,27 +125,39 @@ impl Tenant {
         let mut tx = self.write("ending a run").await?;
         let mut changes = Changes::default();
         if state == RunState::Success {
-            self.hold_business(&mut tx).await?;
+            // Before the run's row, as whoever begins a run takes them.
+            self.hold_for_alerts(&mut tx, run.integration_id).await?;
         }
-        tx.query("UPDATE runs SET state = $1, finished_at = $2, error = $3 WHERE id = $4 AND state = 'running'")
+        let row = tx
+            .query("UPDATE runs SET state = $1, finished_at = $2, error = $3 WHERE id = $4 AND state = 'running' RETURNING *")
             .bind(state.name())
             .bind(now)
             .bind(error)
             .bind(run.id)
-            .execute()
+            .optional()
             .await?;
-        if state == RunState::Success {
-            // Access that was taken away meanwhile stays away.
-            tx.query(
-                "UPDATE integrations SET last_sync_at = $1, status = 'active', status_reason = NULL, failed_runs = 0
-                 WHERE id = $2 AND status <> 'inactive'",
-            )
-            .bind(now)
-            .bind(run.integration_id)
-            .execute()
-            .await?;
-            let ended = [AlertKind::AuthFailure, AlertKind::SyncFailure];
-            changes = self.resolve(&mut tx, run.integration_id, &ended, now).await?;
+        // With its counters.
+        let ended = row.as_ref().map(self::run).transpose()?;
+        match (state, &ended) {
+            (RunState::Success, _) => {
+                // Access that was taken away meanwhile stays away.
+                tx.query(
+                    "UPDATE integrations SET last_sync_at = $1, status = 'active', status_reason = NULL, failed_runs = 0
+                     WHERE id = $2 AND status <> 'inactive'",
+                )
+                .bind(now)
+                .bind(run.integration_id)
+                .execute()
+                .await?;
+                changes.add(self.note_recovery(&mut tx, ended.as_ref().unwrap_or(run), now).await?);
+                changes.add(self.settle_held(&mut tx, run.integration_id, now).await?);
+            }
+            (RunState::PausedQuota, Some(ended)) => {
+                let (message, detail) = (error.unwrap_or_default(), told(ended));
+                let (integration, event) = (Some(run.integration_id), Event::SyncPausedQuota);
+                write_log(&mut tx, self.business(), integration, event, Level::Warning, message, detail, now).await?;
+            }
+            _ => {}
         }
         tx.commit().await?;
         self.store().alerts().note(&changes);
@@ -290,6 +177,33 @@ impl Tenant {
             .all()
             .await?;
         rows.iter().map(run).collect()
+    }
+
+    /// A page of a mapping's runs, newest first: at most `limit`, from behind the cursor.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn runs_of_mapping(
+        &self,
+        mapping: Uuid,
+        after: Option<Cursor>,
+        limit: u32,
+    ) -> Result<Page<Run>, StoreError> {
+        let mut tx = self.read("listing the runs").await?;
+        let rows = tx
+            .query(
+                "SELECT * FROM runs WHERE business_id = $1 AND mapping_id = $2
+                 AND ($3 IS NULL OR (started_at, id) < ($3, $4)) ORDER BY started_at DESC, id DESC LIMIT $5",
+            )
+            .bind(self.business())
+            .bind(mapping)
+            .bind(after.map(|cursor| cursor.at))
+            .bind(after.map(|cursor| cursor.id))
+            .bind(i64::from(limit).saturating_add(1))
+            .all()
+            .await?;
+        let runs = rows.iter().map(run).collect::<Result<Vec<_>, _>>()?;
+        Ok(Page::of(runs, limit, |run| Cursor { at: run.started_at, id: run.id }))
     }
 
     /// One run by its id.
@@ -315,6 +229,7 @@ pub(crate) fn run(row: &Row) -> Result<Run, StoreError> {
     Ok(Run {
         id: row.get("id")?,
         integration_id: row.get("integration_id")?,
+        mapping_id: row.find("mapping_id")?,
         object: row.get("object")?,
         state: row.get("state")?,
         started_at: row.get("started_at")?,

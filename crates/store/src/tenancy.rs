@@ -27,7 +27,7 @@ const fn tenants(table: &'static str) -> Tenants {
     Tenants { table, business: "business_id", person: None }
 }
 
-const TENANT_TABLES: [Tenants; 33] = [
+const TENANT_TABLES: [Tenants; 32] = [
     Tenants {
         table: "businesses",
         business: "id",
@@ -53,7 +53,6 @@ const TENANT_TABLES: [Tenants; 33] = [
     tenants("duplicates"),
     tenants("imports"),
     tenants("import_rows"),
-    tenants("checkpoints"),
     tenants("runs"),
     tenants("integration_logs"),
     tenants("alert_channels"),

@@ -1,12 +1,13 @@
 //! Compares both sides afresh: every contact of the org against every row.
 
-use futures_util::TryStreamExt;
+use futures_util::{TryStreamExt, stream};
 use serde::Serialize;
 use tieline_client::Connection;
+use tieline_client::rest::query::QueryOptions;
 use tieline_store::{ContactRow, Tenant};
 
-use crate::contact;
 use crate::error::SyncError;
+use crate::mapping::{Decoder, Definition, Describes, Plan};
 
 /// How the two sides differ.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -36,10 +37,20 @@ impl Comparison {
 /// # Errors
 /// When either side cannot be read.
 pub async fn compare_contacts(connection: &Connection, store: &Tenant) -> Result<Comparison, SyncError> {
-    let soql = format!("SELECT {} FROM {} ORDER BY Id", contact::FIELDS, contact::OBJECT);
-    let mut theirs = std::pin::pin!(connection.query::<contact::Row>(&soql).map_err(SyncError::from));
-    let mut ours =
-        std::pin::pin!(store.contacts().map_err(SyncError::from).try_filter(|c| std::future::ready(!c.row.deleted)));
+    let definition = Definition::contacts();
+    let plan = Plan::of_shown(&definition, &Describes::load(connection, &definition).await?)?;
+    let soql = format!("SELECT {} FROM {} ORDER BY Id", plan.select_list(), plan.object);
+    let pages = connection.query_pages_by(&soql, QueryOptions::default(), Decoder::new(&plan));
+    let theirs = stream::try_unfold(pages, async |mut pages| {
+        let Some(page) = pages.next().await? else { return Ok(None) };
+        let rows = page.records.rows;
+        let contacts: Vec<ContactRow> = (0..rows.len()).map(|row| ContactRow::of(&rows, row, &plan.columns)).collect();
+        Ok::<_, SyncError>(Some((stream::iter(contacts.into_iter().map(Ok::<_, SyncError>)), pages)))
+    });
+    let mut theirs = std::pin::pin!(theirs.try_flatten());
+    let mut ours = std::pin::pin!(
+        store.contacts().map_err(SyncError::from).try_filter(|c| std::future::ready(c.row.deleted.is_none()))
+    );
     let mut found = Comparison::default();
     let mut there: Option<ContactRow> = None;
     let mut here: Option<ContactRow> = None;
@@ -47,7 +58,7 @@ pub async fn compare_contacts(connection: &Connection, store: &Tenant) -> Result
         if there.is_none()
             && let Some(record) = theirs.try_next().await?
         {
-            there = Some(record.0);
+            there = Some(record);
             found.org += 1;
         }
         if here.is_none()

@@ -1,7 +1,8 @@
-//! Salesforce's Contact as a row.
+//! Salesforce's Contact as a row, for imports: they ask for contacts by id, without a describe.
 
 use serde::{Deserialize, Serialize};
 use tieline_store::ContactRow;
+use tieline_store::object_tables::Deletion;
 
 /// API name of the object.
 pub const OBJECT: &str = "Contact";
@@ -124,8 +125,9 @@ impl TryFrom<Contact> for Row {
             company: contact.account.and_then(|account| account.name),
             title: contact.title,
             source_metadata,
+            custom_fields: serde_json::json!({}),
             source_stamp,
-            deleted: contact.is_deleted,
+            deleted: contact.is_deleted.then_some(Deletion::Deleted),
         }))
     }
 }

@@ -99,6 +99,11 @@ impl Scan {
         self.until
     }
 
+    /// It has come to this instant: all that is left lies behind.
+    pub fn stands_at(&self, end: Timestamp) -> bool {
+        self.position.as_ref().is_some_and(|position| position.stamp >= end)
+    }
+
     /// Everything before this instant has been read.
     pub fn passed(&mut self, before: Timestamp) {
         self.saw(before, "");

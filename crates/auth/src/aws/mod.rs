@@ -5,7 +5,7 @@
 //! `reqsign-aws-v4`; an SDK crate for each service would make the extension three times as large
 //! (docs/decisions/0008).
 //!
-//! Protocols: AWS JSON 1.0 (DynamoDB) and 1.1 (the others), as the services' API references describe them.
+//! Protocols: AWS JSON 1.0 (DynamoDB, SQS) and 1.1 (the others), as the services' API references describe them.
 
 pub mod kms;
 
@@ -42,6 +42,8 @@ pub enum Service {
     Kms,
     /// Secrets.
     SecretsManager,
+    /// Queues.
+    Sqs,
     /// Parameters.
     Ssm,
 }
@@ -54,6 +56,7 @@ impl Service {
             Service::DynamoDb => ("dynamodb", "DynamoDB_20120810", "1.0", "DYNAMODB"),
             Service::Kms => ("kms", "TrentService", "1.1", "KMS"),
             Service::SecretsManager => ("secretsmanager", "secretsmanager", "1.1", "SECRETS_MANAGER"),
+            Service::Sqs => ("sqs", "AmazonSQS", "1.0", "SQS"),
             Service::Ssm => ("ssm", "AmazonSSM", "1.1", "SSM"),
         }
     }
@@ -83,7 +86,7 @@ impl AwsError {
             "AccessDeniedException" => {
                 format!("allow {service}:{operation} on it in the policy of this program's role")
             }
-            "ResourceNotFoundException" | "ParameterNotFound" | "NotFoundException" => {
+            "ResourceNotFoundException" | "ParameterNotFound" | "NotFoundException" | "QueueDoesNotExist" => {
                 "check the name, the account and the region (AWS_REGION)".to_owned()
             }
             "NoCredentials" if !self.passing => {

@@ -57,7 +57,7 @@ async fn another_refresh_token_in_the_configuration_replaces_the_chain() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s03_twenty_rivals_with_dead_tokens_refresh_once() {
+async fn s03_t28_twenty_rivals_with_dead_tokens_refresh_once() {
     let world = World::rotating().await;
     let store: Arc<MemoryStore> = Arc::default();
     let fleet: Vec<_> = (0..20).map(|_| open(fleet_config(&world), over(store.clone()))).collect();
@@ -101,7 +101,7 @@ async fn s04_death_before_the_request_costs_nothing() {
 }
 
 #[tokio::test]
-async fn s04_death_after_the_answer_is_noticed_and_never_replayed() {
+async fn s04_t28_death_after_the_answer_is_noticed_and_never_replayed() {
     let world = World::rotating().await;
     let store = MemoryStore::default();
     dies_at_write(&world, &store, 1).await;

@@ -11,7 +11,8 @@ use tieline_client::{ClientError, Connection, Record};
 use tieline_emulator::{Emulator, Options, OrgInfo};
 use tieline_server::{Service, Settings};
 use tieline_store::Store;
-use tieline_sync::{Comparison, Report, Syncer, Window, compare_contacts, integration};
+use tieline_sync::engine::{Asked, Engine, EngineCare, MappingReport};
+use tieline_sync::{Comparison, compare_contacts, integration};
 use tokio::net::TcpListener;
 
 use crate::commands::{stopped, sync};
@@ -71,16 +72,17 @@ impl Demo {
         let integration = tenant.save_integration("demo", &credentials, clock.now()).await?;
         let connection = login.connect(tieline_auth::Settings::default())?;
         say(format!("Logging in by JWT as {}; the database is {}.", org.info().username, store.place()));
-        let syncer = Syncer { connection, store: tenant.clone(), integration, window: Window::default(), clock };
-        let report = sync::pass(&syncer, "Contact").await?;
-        let compared = compare_contacts(&syncer.connection, &tenant).await?;
+        let mapping = tenant.contacts_mapping(integration).await?.context("the demo's own integration")?;
+        let engine = Engine { connection, store: tenant.clone(), care: EngineCare::default(), clock };
+        let report = sync::pass(&engine, &mapping, Asked::default()).await?;
+        let compared = compare_contacts(&engine.connection, &tenant).await?;
         if self.json {
-            output::line(&json(&compared, &syncer.connection, began).to_string())?;
+            output::line(&json(&compared, &engine.connection, began).to_string())?;
         } else {
             say!("{}", sync::summary(&report));
             say!("{}", verdict(&compared));
         }
-        let outcome = if self.once { Ok(()) } else { stay(listener, &store, syncer.connection.clone(), &report).await };
+        let outcome = if self.once { Ok(()) } else { stay(listener, &store, engine.connection.clone(), &report).await };
         store.close().await;
         org.stop().await;
         outcome?;
@@ -128,7 +130,12 @@ fn verdict(compared: &Comparison) -> String {
 }
 
 /// Serves the page and keeps the org moving until somebody stops it.
-async fn stay(listener: TcpListener, store: &Store, connection: Connection, report: &Report) -> Result<(), Failure> {
+async fn stay(
+    listener: TcpListener,
+    store: &Store,
+    connection: Connection,
+    report: &MappingReport,
+) -> Result<(), Failure> {
     let address = listener.local_addr().context("the page's address")?;
     let service = Service::new(
         store.clone(),

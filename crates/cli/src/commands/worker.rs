@@ -1,10 +1,14 @@
 //! `tieline worker`: the integration service's work, without its pages and API.
 
+mod lambda;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Context;
 use tieline_auth::Secret;
+use tieline_auth::aws::Aws;
+use tieline_lambda::sqs::Queue;
 use tieline_server::telemetry::Metrics;
 use tieline_server::{Service, Settings};
 use tokio::net::TcpListener;
@@ -16,6 +20,11 @@ use crate::config::File;
 use crate::failure::Failure;
 use crate::settings::{Care, Database};
 
+/// Connections of a function to PostgreSQL: one for what a run writes, one for what it reads and for its lease meanwhile.
+const CONNECTIONS: u32 = 2;
+/// Records of a page (REST API Developer Guide, "Query Options Header": 2,000 unless told otherwise).
+const PAGE: usize = 2_000;
+
 /// Work on syncs, imports and alerts, beside nodes that serve pages and API
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
@@ -24,13 +33,21 @@ use crate::settings::{Care, Database};
 
 Any number of workers and of `tieline serve` share a database: each run is done by one of them. Give all of them the same settings
 and master key. A worker that is stopped gives its work back at once; that of one that was killed is taken up when its lease
-ends. With --listen it answers /health/live, /health/ready and /metrics, and nothing else.")]
+ends. With --listen it answers /health/live, /health/ready and /metrics, and nothing else.
+
+With --lambda it is a function in AWS Lambda, which works on syncs alone: docs/lambda.md.")]
 pub(crate) struct Worker {
     #[command(flatten)]
     pub(crate) syncs: Syncs,
     /// Address for health and metrics [default: none]
     #[arg(long, value_name = "ADDR")]
     listen: Option<SocketAddr>,
+    /// Serve the events of AWS Lambda: a schedule, and messages of the queue
+    #[arg(long, requires = "sync_queue_url", conflicts_with = "listen")]
+    lambda: bool,
+    /// Queue in SQS that a function sends messages to, one for each sync run
+    #[arg(long, value_name = "URL", env = "TIELINE_SYNC_QUEUE_URL")]
+    sync_queue_url: Option<String>,
     /// Where people reach the service: links in alerts lead there [default: APP_URL, NEXT_PUBLIC_APP_URL]
     #[arg(long, value_name = "URL")]
     public_url: Option<String>,
@@ -77,15 +94,29 @@ impl Syncs {
             at_once: self.concurrency.into(),
             per_business: self.business_concurrency.into(),
             lease: Duration::from_secs(self.sync_lease),
+            ..tieline_server::SyncWorker::default()
         }
     }
 }
 
 impl Worker {
+    /// The queue, if this is a function.
+    fn function(&self) -> Result<Option<Queue>, Failure> {
+        let Some(url) = self.sync_queue_url.as_deref().filter(|_| self.lambda) else { return Ok(None) };
+        Ok(Some(Queue::new(Aws::from_env()?, url)?))
+    }
+
+    fn sync_worker(&self) -> tieline_server::SyncWorker {
+        let worker = self.syncs.worker();
+        // A function has minutes, or less: what a page of a query brings is kept before the next one is waited for.
+        if self.lambda { tieline_server::SyncWorker { step_rows: PAGE, ..worker } } else { worker }
+    }
+
     pub(crate) async fn run(self) -> Result<(), Failure> {
         leave_no_core();
         let file = self.database.file()?;
-        let store = self.database.resolved(&file).open().await?;
+        let function = self.function()?;
+        let store = self.database.resolved(&file).open_with(function.is_some().then_some(CONNECTIONS)).await?;
         let listener = match self.listen {
             Some(listen) => {
                 Some(TcpListener::bind(listen).await.with_context(|| format!("could not listen on {listen}"))?)
@@ -103,15 +134,22 @@ impl Worker {
             app: Serve::app(&file)?,
             redirect_uri: Serve::redirect_uri(&file)?,
             every: self.syncs.every(&file),
-            syncs: Some(self.syncs.worker()),
+            syncs: Some(self.sync_worker()),
             window: self.care.window_with(&file),
             allow_loopback: self.allow_loopback || file.truth("serve", "allow_loopback"),
-            metrics: Some(Metrics::install(variable("TIELINE_METRICS_TOKEN").map(Secret::new))?),
+            metrics: match function {
+                None => Some(Metrics::install(variable("TIELINE_METRICS_TOKEN").map(Secret::new))?),
+                // Nobody could ask for them.
+                Some(_) => None,
+            },
             outbound: outbound(&file)?,
             import_lease: Duration::from_secs(self.import_lease),
             ..Settings::new(public_url)
         };
         let service = Service::new(store.clone(), settings)?;
+        if let Some(queue) = function {
+            return lambda::serve(service, queue, self.syncs.concurrency.into()).await;
+        }
         tracing::info!(version = env!("CARGO_PKG_VERSION"), database = store.place(), "worker started");
         match address {
             Some(address) => say!("tieline works, and tells how it is at http://{address}/health/ready"),

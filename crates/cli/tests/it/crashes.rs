@@ -30,6 +30,11 @@ fn arguments(database: &Path) -> Vec<&str> {
     vec!["sync", "run", "--once", "--json", "--database-url", database.to_str().unwrap()]
 }
 
+/// By pages, whose positions can be looked at.
+fn paged(database: &Path) -> Vec<&str> {
+    [arguments(database), vec!["--bulk-from", "1000000"]].concat()
+}
+
 #[test]
 fn kill_9_at_twenty_random_moments_leaves_every_row_once_and_no_checkpoint_ahead() {
     let org = Org::start(&["--contacts", "50000"]);
@@ -47,14 +52,13 @@ fn kill_9_at_twenty_random_moments_leaves_every_row_once_and_no_checkpoint_ahead
     assert_eq!(truth.len(), 50_000);
     let began = Instant::now();
     let whole = folder.path().join("whole.db");
-    assert_eq!(run(&mut tieline(&org.login(), &arguments(&whole))).0, 0);
+    assert_eq!(run(&mut tieline(&org.login(), &paged(&whole))).0, 0);
     let takes = began.elapsed();
 
     let mut interrupted = 0;
     for round in 0..20 {
         let database = folder.path().join(format!("{round}.db"));
-        let mut process =
-            tieline(&org.login(), &arguments(&database)).stdout(std::process::Stdio::null()).spawn().unwrap();
+        let mut process = tieline(&org.login(), &paged(&database)).stdout(std::process::Stdio::null()).spawn().unwrap();
         std::thread::sleep(takes.mul_f64(fastrand::f64()));
         process.kill().unwrap();
         process.wait().unwrap();
@@ -68,7 +72,7 @@ fn kill_9_at_twenty_random_moments_leaves_every_row_once_and_no_checkpoint_ahead
             assert_eq!(ahead, 0, "round {round}: the checkpoint passed rows that are not here");
             assert!(passed > 0 && rows.len() == passed, "round {round}: {passed} passed, {} here", rows.len());
         }
-        assert_eq!(run(&mut tieline(&org.login(), &arguments(&database))).0, 0, "round {round}");
+        assert_eq!(run(&mut tieline(&org.login(), &paged(&database))).0, 0, "round {round}");
         let (rows, checkpoint) = runtime.block_on(state(&database));
         assert!(checkpoint.scan.is_none() && checkpoint.through.is_some());
         let mut here: Vec<(jiff::Timestamp, String)> =
@@ -86,7 +90,10 @@ async fn state(database: &Path) -> (Vec<Contact>, tieline_store::Checkpoint) {
     let store = Store::open(database).await.unwrap();
     let rows = store.own().contacts().try_collect().await.unwrap();
     let checkpoint = match store.own().integrations().await.unwrap().first() {
-        Some(integration) => store.own().checkpoint(integration.id, "Contact").await.unwrap(),
+        Some(integration) => {
+            let mapping = store.own().contacts_mapping(integration.id).await.unwrap();
+            mapping.map(|mapping| mapping.standing.checkpoint).unwrap_or_default()
+        }
         None => Default::default(),
     };
     store.close().await;

@@ -69,13 +69,15 @@ fn npm(folder: &Path, arguments: &[&str]) -> Command {
 }
 
 #[test]
-fn the_sam_template_is_clean() {
+fn the_sam_templates_are_clean() {
     let Some(programs) = part("deploy", "TIELINE_TEST_DEPLOY_PROGRAMS") else { return };
     let home = tempfile::tempdir().unwrap();
-    let template = source().join("sam/template.yaml");
-    said(program(&programs, "cfn-lint", home.path()).arg(&template));
-    let mut sam = program(&programs, "sam", home.path());
-    said(sam.args(["validate", "--lint", "--template-file"]).arg(&template).current_dir(home.path()));
+    let [template, syncs] = ["template", "sync"].map(|name| source().join(format!("sam/{name}.yaml")));
+    for template in [&syncs, &template] {
+        said(program(&programs, "cfn-lint", home.path()).arg(template));
+        let mut sam = program(&programs, "sam", home.path());
+        said(sam.args(["validate", "--lint", "--template-file"]).arg(template).current_dir(home.path()));
+    }
     // A linter that finds nothing anywhere would pass too.
     let text = std::fs::read_to_string(&template).unwrap();
     let wrong = home.path().join("template.yaml");

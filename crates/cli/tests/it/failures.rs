@@ -195,14 +195,14 @@ fn a_database_that_cannot_be_used_is_refused_and_left_alone() {
     fails(&mut sync("postgres://localhost/x"), 2, "needs a master key", "tieline keys init");
 }
 
-/// A real full disk: a file system of 3 MB in a mount namespace of its own.
+/// A real full disk: a file system of 16 MB, a few steps, in a mount namespace of its own.
 #[test]
 fn a_full_disk_is_named_and_the_next_run_loses_nothing() {
     let script = r#"
-        mount -t tmpfs -o size=3m none "$1" || exit 77
+        mount -t tmpfs -o size=16m none "$1" || exit 77
         "$3" sync run --once --database-url "$1/t.db"; code=$?
         cp "$1"/t.db* "$2" && exit $code"#;
-    let org = Org::start(&["--contacts", "20000"]);
+    let org = Org::start(&["--contacts", "40000"]);
     let folder = tempfile::tempdir().unwrap();
     let (small, large) = (folder.path().join("small"), folder.path().join("large"));
     std::fs::create_dir(&small).unwrap();
@@ -223,6 +223,6 @@ fn a_full_disk_is_named_and_the_next_run_loses_nothing() {
     let (code, out, err) = run(&mut tieline(&org.login(), &arguments));
     assert_eq!(code, 0, "{err}");
     let rest = json(&out)["rows"]["inserted"].as_u64().unwrap();
-    assert!(rest > 0 && rest < 20_000, "it went on where it stopped: {rest}");
+    assert!(rest > 0 && rest < 40_000, "it went on where it stopped: {rest}");
     crate::crashes::assert_equal(&org, &database);
 }

@@ -67,9 +67,15 @@ fn sync_run_tells_what_it_did_and_the_second_run_has_nothing_to_do() {
         json(&out)
     };
     let first = sync();
-    assert_eq!((&first["rows"]["inserted"], &first["api_calls"]), (&2_500.into(), &2.into()), "{first}");
+    // Two describes, up to when changes are visible, how many there are, two pages, changed accounts.
+    assert_eq!((&first["rows"]["inserted"], &first["api_calls"]), (&2_500.into(), &7.into()), "{first}");
     assert!(first["verified_through"].is_string() && first["run"].is_string());
-    assert_eq!(sync()["rows"]["inserted"], 0);
+    assert_eq!(
+        (&first["mapping"], &first["object"], &first["table"]),
+        (&"contacts".into(), &"Contact".into(), &"contacts".into())
+    );
+    let second = sync();
+    assert_eq!((&second["rows"]["inserted"], &second["api_calls"]), (&0.into(), &1.into()), "{second}");
 }
 
 #[test]

@@ -23,7 +23,9 @@ mod import_kills;
 mod jobs;
 mod keychain;
 mod keys;
+mod lambda_syncs;
 mod login;
+mod many_tenants;
 #[path = "../../../lambda/tests/it/moto.rs"]
 #[allow(dead_code, reason = "the suite beside it uses more of it")]
 mod moto;

@@ -14,7 +14,7 @@ use crate::org::{Org, PROGRAM};
 
 pub(crate) const SETUP_TOKEN: &str = "the-setup-token";
 /// 32 bytes, for databases that live as long as a test.
-const MASTER_KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+pub(crate) const MASTER_KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 
 /// A process of the service.
 pub(crate) struct Node {

@@ -81,7 +81,7 @@ impl Database {
     }
 }
 
-fn signal(node: &Node, name: &str) {
+pub(crate) fn signal(node: &Node, name: &str) {
     assert!(Command::new("kill").args([&format!("-{name}"), &node.id().to_string()]).status().unwrap().success());
 }
 

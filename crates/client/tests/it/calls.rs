@@ -7,7 +7,7 @@ use tieline_client::{ClientError, Record, Request};
 use crate::world::World;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn fifty_calls_with_a_dead_token_make_one_refresh_and_are_replayed_once() {
+async fn t28_fifty_calls_with_a_dead_token_make_one_refresh_and_are_replayed_once() {
     let world = World::new(1).await;
     let connection = world.connect(world.refresh());
     connection.limits().await.unwrap();
@@ -226,7 +226,7 @@ async fn every_shape_of_an_expired_session_costs_one_login_and_one_replay() {
 }
 
 #[tokio::test]
-async fn a_replay_goes_to_the_instance_url_of_the_new_token() {
+async fn t29_a_replay_goes_to_the_instance_url_of_the_new_token() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let world = World::new(0).await;
     let moved = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

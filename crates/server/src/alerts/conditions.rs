@@ -8,6 +8,7 @@ use futures_util::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use tieline_client::Connection;
 use tieline_store::alerts::{ApiCalls, Failure};
+use tieline_store::sync_work::Work;
 use tieline_store::{Integration, Status, StoreError, Tenant, Uuid};
 use tieline_sync::SyncError;
 
@@ -55,15 +56,22 @@ impl Service {
     /// Notes that somebody must log in, as a caller has found out: once in a while, however many callers there are.
     pub(crate) async fn note_needed_login(&self, tenant: &Tenant, integration: &Integration, reason: &str, hint: &str) {
         if self.noted().take(integration.id, integration.generation, self.now()) {
-            let failure = Failure { needs_person: true, is_run: false, reason, hint };
+            let failure = Failure { needs_person: true, is_run: false, work: None, run: None, reason, hint };
             self.note_failure(tenant, integration.id, &failure).await;
         }
     }
 
-    /// Notes that a sync run has failed.
-    pub(crate) async fn note_failed_run(&self, tenant: &Tenant, integration: &Integration, error: &SyncError) {
+    /// Notes that a sync run of this has failed; the run itself, if one had begun.
+    pub(crate) async fn note_failed_run(
+        &self,
+        tenant: &Tenant,
+        integration: &Integration,
+        (work, run): (Work, Option<Uuid>),
+        error: &SyncError,
+    ) {
         let (reason, hint) = (error.to_string(), error.hint());
-        let failure = Failure { needs_person: error.needs_person(), is_run: true, reason: &reason, hint: &hint };
+        let (work, needs_person) = (Some(work), error.needs_person());
+        let failure = Failure { needs_person, is_run: true, work, run, reason: &reason, hint: &hint };
         self.note_failure(tenant, integration.id, &failure).await;
     }
 

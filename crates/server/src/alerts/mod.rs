@@ -36,6 +36,8 @@ pub(crate) enum KindName {
     CertificateExpiry,
     /// A webhook of changed records was switched off, for its receiver takes nothing.
     WebhookFailure,
+    /// A mapping is paused until somebody decides: much of its table is not to be found in the org.
+    SyncHeld,
 }
 
 impl From<KindName> for AlertKind {
@@ -46,6 +48,7 @@ impl From<KindName> for AlertKind {
             KindName::ApiBudget => AlertKind::ApiBudget,
             KindName::CertificateExpiry => AlertKind::CertificateExpiry,
             KindName::WebhookFailure => AlertKind::WebhookFailure,
+            KindName::SyncHeld => AlertKind::SyncHeld,
         }
     }
 }

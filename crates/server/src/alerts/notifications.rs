@@ -39,7 +39,7 @@ pub(crate) enum StateName {
 pub(crate) struct NotificationView {
     /// UUID.
     id: Uuid,
-    /// `auth_failure`, `sync_failure`, `api_budget`, `certificate_expiry`, `webhook_failure`; more may come.
+    /// `auth_failure`, `sync_failure`, `api_budget`, `certificate_expiry`, `webhook_failure`, `sync_held`; more may come.
     kind: String,
     /// Of which integration.
     integration_id: Option<Uuid>,
@@ -163,7 +163,7 @@ pub(crate) struct WhichNotifications {
     /// In this state: `open`, `acknowledged` or `resolved`.
     #[param(max_length = 20)]
     state: Option<String>,
-    /// Of this kind: `auth_failure`, `sync_failure`, `api_budget`, `certificate_expiry` or `webhook_failure`.
+    /// Of this kind: `auth_failure`, `sync_failure`, `api_budget`, `certificate_expiry`, `webhook_failure` or `sync_held`.
     #[param(max_length = 50)]
     kind: Option<String>,
     /// `next` of the page before.

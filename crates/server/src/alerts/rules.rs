@@ -28,7 +28,7 @@ const QUIET: std::ops::RangeInclusive<u32> = 300..=604_800;
 pub(crate) struct RuleView {
     /// UUID.
     id: Uuid,
-    /// Of what: `auth_failure`, `sync_failure`, `api_budget`, `certificate_expiry`, `webhook_failure`.
+    /// Of what: `auth_failure`, `sync_failure`, `api_budget`, `certificate_expiry`, `webhook_failure`, `sync_held`.
     kind: String,
     /// Of which integration; none: of all.
     integration_id: Option<Uuid>,

@@ -112,7 +112,7 @@ impl From<Contact> for PersonRow {
             title: or_nothing(row.title),
             phone: or_nothing(row.phone),
             changed: contact.last_synced_at,
-            deleted: row.deleted,
+            deleted: row.deleted.is_some(),
         }
     }
 }

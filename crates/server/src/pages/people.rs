@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{Html, IntoResponse, Response};
 use jiff::Timestamp;
 use serde::Deserialize;
-use tieline_store::{Cursor, Import, ImportRow, Lead, LeadFilter, Role, RowOutcome, Uuid};
+use tieline_store::{Cursor, Import, ImportRow, Lead, LeadFilter, RowOutcome, Uuid};
 use tieline_sync::{ContactRequest, OrgContact};
 
 use super::Failed;

@@ -6,7 +6,6 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::de::DeserializeOwned;
-use tieline_store::Role;
 
 use super::frame::{Frame, Place};
 use super::{Failed, PageCaller, check_csrf};
@@ -49,11 +48,6 @@ impl Visit {
     /// What surrounds the page.
     pub(crate) async fn frame(&self, place: Place, title: impl Into<String>) -> Result<Frame, Failed> {
         Frame::read(self, place, title.into(), self.said).await
-    }
-
-    /// Whether they may do what this role may: pages leave out what they may not.
-    pub(crate) fn may(&self, role: Role) -> bool {
-        self.caller.role >= role
     }
 
     /// The token of this session in this business, for forms. A form that was opened in one business does nothing in another,

@@ -69,7 +69,7 @@ pub(crate) async fn alerts(visit: Visit, Query(which): Query<WhichAlerts>) -> Re
 /// Says that somebody has seen it.
 pub(crate) async fn acknowledge(Path(id): Path<Uuid>, sent: Sent<Nothing>) -> Result<Response, Failed> {
     let Sent { visit, .. } = sent;
-    notifications::acknowledge(State(visit.service.clone()), visit.caller.clone(), Path(id)).await?;
+    let _ = notifications::acknowledge(State(visit.service.clone()), visit.caller.clone(), Path(id)).await?;
     Ok(done("/alerts", "acknowledged"))
 }
 

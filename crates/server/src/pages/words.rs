@@ -75,25 +75,6 @@ pub(crate) fn grouped(n: impl TryInto<u64>) -> String {
     out
 }
 
-/// `1 row`, `2,000 rows`
-pub(crate) fn count(n: impl TryInto<u64> + Copy, one: &str, many: &str) -> String {
-    let one_of_them = n.try_into().is_ok_and(|n: u64| n == 1);
-    format!("{} {}", grouped(n), if one_of_them { one } else { many })
-}
-
-/// `3.4 MB`, in steps of a thousand.
-pub(crate) fn bytes(n: i64) -> String {
-    let mut size = n as f64;
-    let mut unit = "B";
-    for next in ["kB", "MB", "GB", "TB"] {
-        if size < 1000.0 {
-            break;
-        }
-        (size, unit) = (size / 1000.0, next);
-    }
-    if unit == "B" { format!("{n} B") } else { format!("{size:.1} {unit}") }
-}
-
 /// A state in a word, with its colour: never the colour alone.
 #[derive(Debug, Clone)]
 pub(crate) struct Pill {
@@ -139,9 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_grouped_and_counted() {
+    fn numbers_are_grouped() {
         assert_eq!((grouped(7_u64).as_str(), grouped(1_234_567_i64).as_str()), ("7", "1,234,567"));
-        assert_eq!((count(1, "row", "rows").as_str(), count(2_000, "row", "rows").as_str()), ("1 row", "2,000 rows"));
-        assert_eq!((bytes(999).as_str(), bytes(1_500).as_str(), bytes(3_400_000).as_str()), ("999 B", "1.5 kB", "3.4 MB"));
     }
 }

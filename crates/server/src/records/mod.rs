@@ -1,9 +1,8 @@
-//! Records for whoever is outside: mappings and their rows, contacts, and webhooks that tell of changes.
+//! Records for whoever is outside: rows of mappings, contacts, and webhooks that tell of changes.
 //!
-//! Reading order: `wanted` (what a query says), `reading` (the answers), `mappings`; then `webhooks` (who is told),
+//! Reading order: `wanted` (what a query says), `reading` (the answers); then `webhooks` (who is told),
 //! `message` (what is said) and `sending` (the worker).
 
-pub(crate) mod mappings;
 mod message;
 pub(crate) mod reading;
 mod sending;

@@ -9,13 +9,13 @@ use jiff::Timestamp;
 use tieline_auth::ConfigError;
 use tieline_client::Connection;
 use tieline_store::mappings::Mapping;
-use tieline_store::sync_work::{Pace, Ticket, Work};
+use tieline_store::sync_work::{Asked, Ticket, Work};
 use tieline_store::{Integration, Status, StoreError, Tenant, Uuid};
-use tieline_sync::engine::{Asked, Engine, EngineCare};
+use tieline_sync::engine::{Engine, EngineCare};
 use tieline_sync::importer::LATER;
-use tieline_sync::mapping::{Definition, Schedule};
+use tieline_sync::mapping::Definition;
 use tieline_sync::worker::{self, Ended};
-use tieline_sync::{Job, Outcome, RunWork, Steps, SyncError, Syncer, Worker, WorkerSettings};
+use tieline_sync::{Job, Outcome, RunWork, Steps, SyncError, Worker, WorkerSettings};
 use tracing::Instrument;
 
 use super::Service;
@@ -35,11 +35,14 @@ pub struct SyncWorker {
     pub per_business: u32,
     /// How long work waits whose worker was killed, before another one goes on with it.
     pub lease: Duration,
+    /// Rows of a step of a mapping at most: what is lost when a run is cut off.
+    pub step_rows: usize,
 }
 
 impl Default for SyncWorker {
     fn default() -> Self {
-        Self { at_once: worker::AT_ONCE, per_business: worker::PER_BUSINESS, lease: worker::LEASE }
+        let step_rows = EngineCare::default().step_rows;
+        Self { at_once: worker::AT_ONCE, per_business: worker::PER_BUSINESS, lease: worker::LEASE, step_rows }
     }
 }
 
@@ -97,10 +100,17 @@ impl Service {
         }
     }
 
-    fn worker(&self) -> Worker<Runner> {
-        let SyncWorker { at_once, per_business, lease } = self.0.settings.syncs.clone().unwrap_or_default();
+    /// Makes schedules that are missing, and has this node look at what is due.
+    pub(crate) async fn follow_schedules(&self) {
+        self.worker().follow().await;
+        self.0.nudge.notify_one();
+    }
+
+    pub(super) fn worker(&self) -> Worker<Runner> {
+        let SyncWorker { at_once, per_business, lease, .. } = self.0.settings.syncs.clone().unwrap_or_default();
         let owner = self.0.name.clone();
-        let settings = WorkerSettings { owner, at_once, per_business, every: self.0.settings.every, lease };
+        let settings =
+            WorkerSettings { owner, at_once, per_business, every: self.0.settings.every, lease, hangs: worker::HANGS };
         Worker::new(self.0.store.clone(), Runner(self.clone()), self.0.clock.clone(), settings)
     }
 
@@ -112,18 +122,6 @@ impl Service {
             }
             tokio::time::sleep(self.0.settings.every).await;
         }
-    }
-
-    async fn run_contacts(&self, tenant: &Tenant, id: Uuid, steps: &Steps) -> Outcome {
-        let integration = match tenant.integration(id).await {
-            Ok(Some(integration)) => integration,
-            Ok(None) => return Outcome::Gone,
-            Err(error) => return Outcome::Failed { reason: error.to_string(), retry_at: None },
-        };
-        self.changed();
-        let span = tracing::info_span!("sync_run", integration = %id);
-        let ran = self.run_one(tenant, &integration, steps).instrument(span).await;
-        self.ended(tenant, &integration, ran).await
     }
 
     async fn run_mapping(&self, tenant: &Tenant, id: Uuid, steps: &Steps) -> Outcome {
@@ -139,12 +137,30 @@ impl Service {
         };
         self.changed();
         let span = tracing::info_span!("sync_run", integration = %integration.id, mapping = %id);
-        let ran = self.bring_up(tenant, &mapping, &integration, steps).instrument(span).await;
-        self.ended(tenant, &integration, ran).await
+        let (began, mut run) = (self.0.clock.monotonic(), None);
+        let ran = self.bring_up(tenant, &mapping, &integration, steps, &mut run).instrument(span).await;
+        self.measure_run(tenant, run, self.0.clock.monotonic().saturating_sub(began)).await;
+        self.ended(tenant, &integration, (mapping.work(), run), ran).await
     }
 
-    /// What is noted of a run's end.
-    async fn ended(&self, tenant: &Tenant, integration: &Integration, ran: Result<(), SyncError>) -> Outcome {
+    /// Counts what a run that has ended has done.
+    async fn measure_run(&self, tenant: &Tenant, run: Option<Uuid>, took: Duration) {
+        let Some(run) = run else { return };
+        match tenant.run(run).await {
+            Ok(Some(run)) => measures::mapping_run(&run, took),
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, "what a sync run has done was not counted"),
+        }
+    }
+
+    /// What is noted of the end of a run of this.
+    async fn ended(
+        &self,
+        tenant: &Tenant,
+        integration: &Integration,
+        of: (Work, Option<Uuid>),
+        ran: Result<(), SyncError>,
+    ) -> Outcome {
         let outcome = match ran {
             Ok(()) => Outcome::Done { next: None },
             Err(SyncError::Store(error @ StoreError::Fenced { .. })) => {
@@ -156,9 +172,21 @@ impl Service {
                 tracing::warn!(integration = %integration.name, %error, "a sync run waits for the org's API calls");
                 self.outcome_of(&error)
             }
+            // It is paused, and the alert that says so was raised with that.
+            Err(error @ SyncError::MassDelete { .. }) => {
+                tracing::error!(integration = %integration.name, %error, hint = %error.hint(), "a mapping is held");
+                self.outcome_of(&error)
+            }
+            // Somebody has deleted it a moment ago.
+            Err(SyncError::NoMapping { .. }) => Outcome::Gone,
+            // Somebody has paused it a moment ago.
+            Err(error @ SyncError::Paused { .. }) => {
+                tracing::info!(integration = %integration.name, %error, "nothing is read");
+                self.outcome_of(&error)
+            }
             Err(error) => {
                 tracing::error!(integration = %integration.name, %error, hint = %error.hint(), "a sync run failed");
-                self.note_failed_run(tenant, integration, &error).await;
+                self.note_failed_run(tenant, integration, of, &error).await;
                 self.outcome_of(&error)
             }
         };
@@ -173,32 +201,53 @@ impl Service {
         mapping: &Mapping,
         integration: &Integration,
         steps: &Steps,
+        run: &mut Option<Uuid>,
     ) -> Result<(), SyncError> {
-        self.keep_pace(tenant, mapping).await?;
+        if !mapping.is_contacts() {
+            self.keep_pace(tenant, mapping).await?;
+        }
         let connection = self.connection(tenant, integration).await?;
         same_org(integration, &connection).await?;
-        let care = EngineCare { window: self.0.settings.window, ..EngineCare::default() };
+        let SyncWorker { step_rows, .. } = self.0.settings.syncs.clone().unwrap_or_default();
+        let care = EngineCare { window: self.0.settings.window, step_rows, ..EngineCare::default() };
         let (store, clock) = (tenant.clone(), self.0.clock.clone());
         let engine = Engine { connection: connection.clone(), store, care, clock };
         let mut progress = |_| {
             steps.done();
             self.changed();
         };
-        let ran = engine.run(mapping.id, Asked::default(), &mut progress).await;
+        // What somebody has asked for stands with the mapping once the run has begun.
+        let ran = engine.run_and_tell(mapping.id, Asked::default(), &mut progress, run).await;
         self.note_api_calls(tenant, integration.id, &connection).await;
-        ran.map(drop)
+        ran?;
+        if mapping.is_contacts() { self.note_org(tenant, integration, &connection).await } else { Ok(()) }
+    }
+
+    /// Keeps what the login tells of the org.
+    async fn note_org(
+        &self,
+        tenant: &Tenant,
+        integration: &Integration,
+        connection: &Connection,
+    ) -> Result<(), SyncError> {
+        if let Ok(token) = connection.credentials().token().await {
+            let config = serde_json::json!({
+                "instance_url": token.instance_url().as_str().trim_end_matches('/'),
+                "organization_id": token.organization_id(),
+            });
+            if config.as_object().into_iter().flatten().any(|(key, value)| integration.config.get(key) != Some(value)) {
+                let now = self.0.clock.now();
+                tenant.note_integration(integration.id, Status::Active, None, Some(&config), now).await?;
+            }
+        }
+        Ok(())
     }
 
     /// A mapping's own schedule is the queue's, however it came to be there.
     async fn keep_pace(&self, tenant: &Tenant, mapping: &Mapping) -> Result<(), SyncError> {
-        let every = Definition::from_json(mapping.definition.clone())?.every;
-        let pace = every.and_then(|every| match every {
-            Schedule::Every(every) => Some(Pace::Every(every)),
-            Schedule::Continuous => Some(Pace::Continuous),
-            Schedule::Cron(cron) => format!("cron {cron}").parse().ok(),
-        });
+        let pace = Definition::from_json(mapping.definition.clone())?.pace().ok().flatten();
         let work = Work::Mapping { mapping: mapping.id };
-        let kept = tenant.sync_work().await?.into_iter().find(|item| item.work == work).and_then(|item| item.pace);
+        let kept = tenant.work_of_mapping(mapping.id).await?.and_then(|item| item.pace);
         if kept != pace {
             tenant.set_pace(work, pace.as_ref(), self.now()).await?;
         }
@@ -214,36 +263,6 @@ impl Service {
         let passes = error.is_transient() || matches!(error, SyncError::Store(error) if error.is_passing());
         let every = jiff::SignedDuration::try_from(self.0.settings.every).unwrap_or(jiff::SignedDuration::MAX);
         Outcome::Failed { reason: error.to_string(), retry_at: (!passes).then(|| after(every)) }
-    }
-
-    async fn run_one(&self, tenant: &Tenant, integration: &Integration, steps: &Steps) -> Result<(), SyncError> {
-        let connection = self.connection(tenant, integration).await?;
-        let syncer = Syncer {
-            connection: connection.clone(),
-            store: tenant.clone(),
-            integration: integration.id,
-            window: self.0.settings.window,
-            clock: self.0.clock.clone(),
-        };
-        same_org(integration, &connection).await?;
-        let mut progress = |_| {
-            steps.done();
-            self.changed();
-        };
-        let ran = syncer.run(&mut progress).await;
-        self.note_api_calls(tenant, integration.id, &connection).await;
-        ran?;
-        if let Ok(token) = connection.credentials().token().await {
-            let config = serde_json::json!({
-                "instance_url": token.instance_url().as_str().trim_end_matches('/'),
-                "organization_id": token.organization_id(),
-            });
-            if config.as_object().into_iter().flatten().any(|(key, value)| integration.config.get(key) != Some(value)) {
-                let now = self.0.clock.now();
-                tenant.note_integration(integration.id, Status::Active, None, Some(&config), now).await?;
-            }
-        }
-        Ok(())
     }
 }
 
@@ -263,7 +282,7 @@ async fn same_org(integration: &Integration, connection: &Connection) -> Result<
 }
 
 /// What the worker's work is, on a node of the service.
-struct Runner(Service);
+pub(super) struct Runner(Service);
 
 impl RunWork for Runner {
     fn runs_mappings(&self) -> bool {
@@ -272,8 +291,10 @@ impl RunWork for Runner {
 
     async fn run(&self, job: &Job, steps: &Steps) -> Outcome {
         match job.work {
-            Work::Contacts { integration } => self.0.run_contacts(&job.tenant, integration, steps).await,
-            Work::Mapping { mapping } => self.0.run_mapping(&job.tenant, mapping, steps).await,
+            // Contacts have their integration's id.
+            Work::Contacts { integration: id } | Work::Mapping { mapping: id } => {
+                self.0.run_mapping(&job.tenant, id, steps).await
+            }
         }
     }
 

@@ -5,6 +5,9 @@
 
 use std::time::Duration;
 
+use tieline_store::Run;
+use tieline_store::mappings::{MappingState, ObjectLag};
+
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
 pub(super) const REQUESTS: &str = "tieline_http_requests_total";
@@ -22,6 +25,16 @@ const SYNC_RUNS: &str = "tieline_sync_runs_total";
 const SYNCS_WAITING: &str = "tieline_sync_queue_waiting";
 const SYNCS_RUNNING: &str = "tieline_sync_queue_running";
 const SYNCS_OLDEST: &str = "tieline_sync_queue_oldest_seconds";
+const ROWS: &str = "tieline_sync_rows_total";
+const SYNC_BYTES: &str = "tieline_sync_bytes_total";
+const SYNC_CALLS: &str = "tieline_sync_api_calls_total";
+const FAILED_CELLS: &str = "tieline_sync_failed_cells_total";
+const DRIFT: &str = "tieline_sync_drift_found_total";
+/// Also named where its buckets are chosen.
+pub(super) const RUN_SECONDS: &str = "tieline_sync_run_seconds";
+const LAG: &str = "tieline_sync_lag_seconds";
+const UNVERIFIED: &str = "tieline_sync_unverified_seconds";
+const MAPPINGS: &str = "tieline_sync_mappings";
 const NOTIFICATIONS: &str = "tieline_notifications_total";
 const ALERT_DELIVERIES: &str = "tieline_alert_deliveries_total";
 const RECORD_DELIVERIES: &str = "tieline_record_deliveries_total";
@@ -40,6 +53,42 @@ const TOKEN_EVENTS: &str = "tieline_token_events_total";
 /// 60 seconds.
 pub(super) const DURATIONS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 15.0, 60.0];
 
+/// Bounds of a sync run's duration, in seconds: a poll that finds nothing takes one call, a first load hours.
+pub(super) const RUN_DURATIONS: [f64; 12] =
+    [0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 1_800.0, 3_600.0, 14_400.0, 43_200.0];
+
+/// Objects that are labels; of an org's own there may be thousands, so they have one label together.
+/// Source: Object Reference for the Salesforce Platform, "Standard Objects": those that most orgs have.
+const OBJECTS: [&str; 16] = [
+    "Account",
+    "Asset",
+    "Campaign",
+    "CampaignMember",
+    "Case",
+    "Contact",
+    "Contract",
+    "Event",
+    "Lead",
+    "Opportunity",
+    "OpportunityLineItem",
+    "Order",
+    "PricebookEntry",
+    "Product2",
+    "Task",
+    "User",
+];
+const CUSTOM: &str = "custom";
+const OTHER: &str = "other";
+
+/// The label of an object.
+fn object_label(object: &str) -> &'static str {
+    match OBJECTS.into_iter().find(|known| *known == object) {
+        Some(known) => known,
+        None if object.contains("__") => CUSTOM,
+        None => OTHER,
+    }
+}
+
 /// Names, units and meanings, for the `# HELP` lines; and zeros, so that an alert on an increase sees the first one.
 pub(super) fn describe() {
     describe_counter!(REQUESTS, Unit::Count, "Requests by route, method and class of status (gone: the client left)");
@@ -56,6 +105,19 @@ pub(super) fn describe() {
     describe_gauge!(SYNCS_WAITING, Unit::Count, "Sync runs that are due or asked for, of all nodes");
     describe_gauge!(SYNCS_RUNNING, Unit::Count, "Sync runs that a worker is at, of all nodes");
     describe_gauge!(SYNCS_OLDEST, Unit::Seconds, "How long the oldest of those that are due has waited");
+    describe_counter!(ROWS, Unit::Count, "Rows of mappings' runs that ended on this node, by object and kind");
+    describe_counter!(SYNC_BYTES, Unit::Bytes, "Bytes of orgs' answers to those runs, by object");
+    describe_counter!(SYNC_CALLS, Unit::Count, "API calls of those runs, by object");
+    describe_counter!(FAILED_CELLS, Unit::Count, "Values that did not fit their columns, by object");
+    describe_counter!(DRIFT, Unit::Count, "Differences that no cursor could see, found and repaired, by object");
+    describe_histogram!(RUN_SECONDS, Unit::Seconds, "How long mappings' runs took on this node, by object and state");
+    describe_gauge!(LAG, Unit::Seconds, "How far the mapping that lags most is behind, by object, of all nodes");
+    describe_gauge!(
+        UNVERIFIED,
+        Unit::Seconds,
+        "How long ago what is proven of the least proven mapping ends, by object"
+    );
+    describe_gauge!(MAPPINGS, Unit::Count, "Mappings by state, of all nodes");
     describe_counter!(NOTIFICATIONS, Unit::Count, "Notifications raised and resolved on this node, by kind");
     describe_counter!(ALERT_DELIVERIES, Unit::Count, "Attempts at messages of alerts, by kind of channel and outcome");
     describe_gauge!(CONNECTIONS, Unit::Count, "Open connections to the database, by pool");
@@ -147,6 +209,46 @@ pub fn import_rows(outcome: &'static str, rows: u64) {
 /// another worker), `given_back`.
 pub(crate) fn sync_run(outcome: &'static str) {
     counter!(SYNC_RUNS, "outcome" => outcome).increment(1);
+}
+
+/// A run of a mapping ended: with its counters, after so long.
+pub(crate) fn mapping_run(run: &Run, took: Duration) {
+    let object = object_label(&run.object);
+    let number = |n: i64| u64::try_from(n).unwrap_or_default();
+    for (kind, rows) in
+        [("read", run.rows_read), ("inserted", run.inserted), ("updated", run.updated), ("deleted", run.deleted)]
+    {
+        counter!(ROWS, "object" => object, "kind" => kind).increment(number(rows));
+    }
+    for (name, n) in [
+        (SYNC_BYTES, run.bytes),
+        (SYNC_CALLS, run.api_calls),
+        (FAILED_CELLS, run.failed_cells),
+        (DRIFT, run.drift_found),
+    ] {
+        counter!(name, "object" => object).increment(number(n));
+    }
+    // `running`: it could not be noted how it ended, and the next one notes that.
+    let states = ["success", "failed", "paused_quota"];
+    let state = states.into_iter().find(|state| *state == run.state).unwrap_or("failed");
+    histogram!(RUN_SECONDS, "object" => object, "state" => state).record(took);
+}
+
+/// How far the mappings of all businesses are, by object.
+pub(super) fn mappings(lags: &[ObjectLag], states: &[(MappingState, i64)], now: jiff::Timestamp) {
+    let behind = |at: jiff::Timestamp| now.duration_since(at).as_secs_f64().max(0.0);
+    for label in OBJECTS.into_iter().chain([CUSTOM, OTHER]) {
+        let of = || lags.iter().filter(|lag| object_label(&lag.object) == label);
+        for (name, oldest) in [
+            (LAG, of().filter_map(|lag| lag.through).map(behind).fold(0.0, f64::max)),
+            (UNVERIFIED, of().filter_map(|lag| lag.verified_through).map(behind).fold(0.0, f64::max)),
+        ] {
+            gauge!(name, "object" => label).set(oldest);
+        }
+    }
+    for (state, n) in states {
+        gauge!(MAPPINGS, "state" => state.name()).set(u32::try_from(*n).unwrap_or(u32::MAX));
+    }
 }
 
 /// An attempt at a message ended: `delivered`, `put_off`, `given_up`. `channel` is the kind of channel; `unopened` where that

@@ -59,6 +59,10 @@ impl Metrics {
         }
         let buckets = Matcher::Full(measures::REQUEST_DURATION.to_owned());
         let builder = PrometheusBuilder::new().set_buckets_for_metric(buckets, &measures::DURATIONS);
+        let builder = builder.and_then(|builder| {
+            let runs = Matcher::Full(measures::RUN_SECONDS.to_owned());
+            builder.set_buckets_for_metric(runs, &measures::RUN_DURATIONS)
+        });
         let builder =
             builder.map_err(|e| ConfigError::new(format!("the buckets cannot be set: {e}"), "report this"))?;
         let recorder = builder.build_recorder();
@@ -101,6 +105,9 @@ async fn scrape(State(service): State<Service>, request: Request) -> Response {
     let now = service.now();
     if let Ok(Ok(state)) = tokio::time::timeout(QUEUE_PATIENCE, service.store().queue_state(now)).await {
         measures::sync_queue(&state, now);
+    }
+    if let Ok(Ok((lags, states))) = tokio::time::timeout(QUEUE_PATIENCE, service.store().mapping_lags()).await {
+        measures::mappings(&lags, &states, now);
     }
     ([(header::CONTENT_TYPE, TEXT_FORMAT)], metrics.render()).into_response()
 }

@@ -11,7 +11,7 @@ on_both!(
     s36_a_login_is_finished_once_by_the_same_user_in_the_same_browser,
     what_the_org_refuses_is_told_in_words_and_as_json,
     connecting_again_makes_no_second_integration,
-    another_org_is_refused,
+    t41_another_org_is_refused,
     s38_what_is_revoked_stays_revoked,
     an_app_of_the_integrations_own_comes_first_in_every_path,
     what_was_begun_is_done_although_the_browser_has_left,
@@ -197,7 +197,7 @@ async fn connecting_again_makes_no_second_integration(db: Db) {
     assert!(!again["last_sync_at"].is_null(), "{again}");
 }
 
-async fn another_org_is_refused(db: Db) {
+async fn t41_another_org_is_refused(db: Db) {
     let world = World::new(db).await;
     let mut owner = world.owner().await;
     let first = connect(&world, &mut owner).await;

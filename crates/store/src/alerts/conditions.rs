@@ -4,13 +4,16 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use uuid::Uuid;
 
+use super::failing::told;
 use super::raise::{Alarm, Changes};
 use super::{AlertKind, Severity};
 use crate::error::StoreError;
 use crate::integration_logs::{Event, Level, write_log};
 use crate::integrations::Status;
 use crate::open::Tenant;
+use crate::runs;
 use crate::sql::Tx;
+use crate::sync_work::Work;
 
 /// Seconds of a day.
 const DAY: i64 = 24 * 60 * 60;
@@ -26,6 +29,10 @@ pub struct Failure<'a> {
     pub needs_person: bool,
     /// It was a sync run: runs are counted.
     pub is_run: bool,
+    /// What the run was of; none: a caller has found it out.
+    pub work: Option<Work>,
+    /// The run, if one has begun.
+    pub run: Option<Uuid>,
     /// What happened.
     pub reason: &'a str,
     /// What to do.
@@ -42,8 +49,8 @@ pub struct ApiCalls {
 }
 
 impl Tenant {
-    /// Notes that something failed: the integration's status, an entry of its log and the notification are one
-    /// transaction. A login that has failed is told by the log once, until the notification is over. Nothing is noted of
+    /// Notes that something failed: the integration's status, what of it fails, an entry of its log and the notification are
+    /// one transaction. A login that has failed is told by the log once, until the notification is over. Nothing is noted of
     /// an integration that somebody has disconnected.
     ///
     /// # Errors
@@ -65,7 +72,11 @@ impl Tenant {
             .optional()
             .await?;
         let Some(row) = row else { return Ok(()) };
-        let (name, failures): (String, i64) = (row.get("name")?, row.get("failed_runs")?);
+        let (name, mut failures): (String, i64) = (row.get("name")?, row.get("failed_runs")?);
+        if let Some(work) = failure.work {
+            let noted = self.note_failing(&mut tx, (id, work), failure.needs_person, failure.reason, now).await?;
+            failures = noted.unwrap_or(failures);
+        }
         let (kind, event, title) = if failure.needs_person {
             (AlertKind::AuthFailure, Event::AuthFailure, format!("`{name}` needs somebody to log in"))
         } else {
@@ -82,7 +93,13 @@ impl Tenant {
         };
         let changes = self.weigh(&mut tx, &alarm, now).await?;
         if !failure.needs_person || changes.counted == 0 {
-            let detail = json!({"hint": failure.hint});
+            let mut detail = json!({});
+            if let Some(run) = failure.run {
+                let row = tx.query("SELECT * FROM runs WHERE business_id = $1 AND id = $2");
+                let row = row.bind(self.business()).bind(run).optional().await?;
+                detail = row.as_ref().map(runs::run).transpose()?.as_ref().map_or(detail, told);
+            }
+            detail["hint"] = failure.hint.into();
             write_log(&mut tx, self.business(), Some(id), event, Level::Error, failure.reason, detail, now).await?;
         }
         tx.commit().await?;

@@ -6,12 +6,13 @@
 //! the notification; whichever node claims it sends it.
 //!
 //! Reading order: [`RuleSettings`] (when a condition holds), `raise` (what becomes of it), `tell` (who is told),
-//! [`Failure`] (where conditions come from); [`Notification`], [`AlertChannel`],
+//! [`Failure`] (where conditions come from), `failing` (what of an integration fails, and what is held); [`Notification`], [`AlertChannel`],
 //! [`AlertRule`], [`AlertDelivery`].
 
 mod channels;
 mod conditions;
 mod deliveries;
+mod failing;
 mod notifications;
 mod raise;
 mod rules;
@@ -25,6 +26,7 @@ use tokio::sync::Notify;
 pub use channels::{AlertChannel, ChannelKind, NewChannel};
 pub use conditions::{ApiCalls, Failure};
 pub use deliveries::{AlertDelivery, Attempt, ClaimedDelivery};
+pub(crate) use failing::told;
 pub use notifications::{Acknowledgement, Notification, NotificationFilter, NotificationState};
 pub(crate) use raise::Changes;
 pub use rules::{AlertRule, NewRule, RuleChange, SavedRule};
@@ -48,16 +50,19 @@ pub enum AlertKind {
     CertificateExpiry,
     /// A webhook of changed records was switched off, for its receiver takes nothing.
     WebhookFailure,
+    /// A mapping is paused until somebody decides: much of its table is not to be found in the org.
+    SyncHeld,
 }
 
 impl AlertKind {
     /// All of them.
-    pub const ALL: [AlertKind; 5] = [
+    pub const ALL: [AlertKind; 6] = [
         AlertKind::AuthFailure,
         AlertKind::SyncFailure,
         AlertKind::ApiBudget,
         AlertKind::CertificateExpiry,
         AlertKind::WebhookFailure,
+        AlertKind::SyncHeld,
     ];
 
     /// Its name in the database and in the API.
@@ -68,6 +73,7 @@ impl AlertKind {
             AlertKind::ApiBudget => "api_budget",
             AlertKind::CertificateExpiry => "certificate_expiry",
             AlertKind::WebhookFailure => "webhook_failure",
+            AlertKind::SyncHeld => "sync_held",
         }
     }
 

@@ -45,6 +45,16 @@ pub(crate) struct Changes {
     pub(crate) queued: u64,
 }
 
+impl Changes {
+    /// All that another part of the transaction has changed, too.
+    pub(crate) fn add(&mut self, other: Changes) {
+        self.opened.extend(other.opened);
+        self.resolved.extend(other.resolved);
+        self.counted += other.counted;
+        self.queued += other.queued;
+    }
+}
+
 /// A channel, and for how long it is told nothing more of the same.
 pub(super) type Audience = BTreeMap<Uuid, SignedDuration>;
 

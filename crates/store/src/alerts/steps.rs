@@ -48,7 +48,9 @@ impl RuleSettings {
             (Some(measure) >= step).then(|| Reached { now: step, all: vec![step] })
         };
         match kind {
-            AlertKind::AuthFailure | AlertKind::WebhookFailure => Some(Reached { now: None, all: vec![None] }),
+            AlertKind::AuthFailure | AlertKind::WebhookFailure | AlertKind::SyncHeld => {
+                Some(Reached { now: None, all: vec![None] })
+            }
             AlertKind::SyncFailure => from(self.failures.unwrap_or(FAILURES)),
             AlertKind::ApiBudget => from(self.percent.unwrap_or(PERCENT)),
             AlertKind::CertificateExpiry => {

@@ -149,6 +149,12 @@ actions! {
     ProxyBegun = "proxy.begun",
     /// A request went to an org on a caller's behalf.
     ProxyCalled = "proxy.called",
+    /// A mapping was made, with its table.
+    MappingCreated = "mapping.created",
+    /// Its definition changed.
+    MappingChanged = "mapping.changed",
+    /// It was deleted, with its table.
+    MappingDeleted = "mapping.deleted",
     /// A sync was started by hand.
     SyncTriggered = "sync.triggered",
     /// A sync was paused.

@@ -13,7 +13,6 @@ use super::normal::Matched;
 use super::pairs::sides;
 use super::{DuplicateState, Subject};
 use crate::audit::Action;
-use crate::contacts::ContactRow;
 use crate::error::StoreError;
 use crate::leads::SourceType;
 use crate::open::Tenant;
@@ -267,18 +266,13 @@ impl Tenant {
 /// Leads of contacts that the org has merged go to the contact that stayed: a lead becomes that contact's, or a part of
 /// the lead that the contact has already. `None`: somebody else has made that lead meanwhile; begin again.
 ///
-/// It costs nothing where the page has no such contact.
+/// `lost`: the source's ids of the contacts that went, and of those that stayed. It costs nothing where there are none.
 pub(crate) async fn org_merges(
     tenant: &Tenant,
     tx: &mut Tx,
-    contacts: &[ContactRow],
+    lost: &BTreeMap<String, String>,
     now: Timestamp,
 ) -> Result<Option<Told>, StoreError> {
-    let master = |row: &ContactRow| {
-        let master = row.source_metadata.get("MasterRecordId").and_then(Value::as_str)?;
-        (row.deleted && master != row.source_id).then(|| (row.source_id.clone(), master.to_owned()))
-    };
-    let lost: BTreeMap<String, String> = contacts.iter().filter_map(master).collect();
     let mut told = Told::new();
     if lost.is_empty() {
         return Ok(Some(told));

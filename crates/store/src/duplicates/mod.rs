@@ -29,7 +29,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-pub(crate) use follow::org_merges;
+pub(crate) use follow::{Told, org_merges};
 pub(crate) use merged::{composed_leads, roots, taken_fields};
 pub use {
     list::DuplicateFilter, list::DuplicatePair, list::Side, merge::Decision, rules::KeyKind, rules::MatchAction,

@@ -21,7 +21,7 @@ pub(super) struct Exported {
     left_out: &'static [&'static str],
 }
 
-pub(super) const TABLES: [Exported; 29] = [
+pub(super) const TABLES: [Exported; 28] = [
     Exported {
         table: "businesses",
         columns: &[("id", Id), ("name", Text), ("settings", Json), ("created_at", Time)],
@@ -99,6 +99,7 @@ pub(super) const TABLES: [Exported; 29] = [
             ("custom_fields", Json),
             ("source_stamp", Time),
             ("deleted", Bool),
+            ("deletion", Text),
             ("sync_status", Text),
             ("last_synced_at", Time),
             ("created_at", Time),
@@ -206,19 +207,6 @@ pub(super) const TABLES: [Exported; 29] = [
         left_out: &[],
     },
     Exported {
-        table: "checkpoints",
-        columns: &[
-            ("business_id", Id),
-            ("integration_id", Id),
-            ("object", Text),
-            ("through", Time),
-            ("scan_stamp", Time),
-            ("scan_id", Text),
-            ("scan_until", Time),
-        ],
-        left_out: &["fence", "changes"],
-    },
-    Exported {
         table: "alert_channels",
         columns: &[
             ("id", Id),
@@ -306,10 +294,14 @@ pub(super) const TABLES: [Exported; 29] = [
             ("name", Text),
             ("object", Text),
             ("table_name", Text),
+            ("target", Text),
             ("definition", Json),
             ("columns", Json),
             ("state", Text),
             ("state_reason", Text),
+            ("held_records", Int),
+            ("held_of", Int),
+            ("held_at", Time),
             ("created_at", Time),
             ("updated_at", Time),
         ],
@@ -377,8 +369,24 @@ pub(super) const TABLES: [Exported; 29] = [
             ("ended_at", Time),
             ("outcome", Text),
             ("error", Text),
+            ("failing", Text),
+            ("failing_reason", Text),
+            ("failing_since", Time),
+            ("failed_runs", Int),
         ],
-        left_out: &["requested", "taken", "served", "ready_at", "owner", "leased_until", "fence"],
+        left_out: &[
+            "requested",
+            "taken",
+            "served",
+            "ready_at",
+            "owner",
+            "leased_until",
+            "fence",
+            "asked_verify",
+            "asked_compare",
+            "asked_reload",
+            "asked_allow_gone",
+        ],
     },
     Exported {
         table: "runs",

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::Mapping;
+use super::{Mapping, Target};
 use crate::error::StoreError;
 use crate::object_tables::{self, Beside, Column};
 use crate::open::Tenant;
@@ -27,6 +27,9 @@ impl Tenant {
     /// # Errors
     /// [`StoreError`].
     pub async fn table_columns(&self, mapping: &Mapping) -> Result<Vec<String>, StoreError> {
+        if mapping.is_contacts() {
+            return Ok(mapping.table.columns().iter().map(|column| column.name.clone()).collect());
+        }
         let mut tx = self.store().database().begin(Scope::Schema, Access::Read, "looking at a table").await?;
         columns_of(&mut tx, mapping.table.name()).await
     }
@@ -43,7 +46,10 @@ impl Tenant {
         plan: &Value,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let table = object_tables::ObjectTable::new(mapping.table.name(), change.columns.clone())?;
+        let table = match mapping.target {
+            Target::Table => object_tables::ObjectTable::new(mapping.table.name(), change.columns.clone())?,
+            Target::Contacts => mapping.table.with_columns(change.columns.clone()),
+        };
         let fenced = || StoreError::Fenced { run: run.id.to_string() };
         let say = Beside {
             sql: "UPDATE mappings SET columns = $1, plan = $2, updated_at = $3 WHERE business_id = $4 AND id = $5
@@ -58,6 +64,14 @@ impl Tenant {
             ],
         };
         match self.store().database() {
+            // The columns of `contacts` are what they are; custom fields are JSON there.
+            _ if mapping.is_contacts() => {
+                let mut tx = self.write("changing a mapping's columns").await?;
+                if tx.query(say.sql).bind_all(say.values).execute().await? != 1 {
+                    return Err(fenced());
+                }
+                tx.commit().await
+            }
             Database::Sqlite { writer, bulk, .. } => {
                 let turn = writer.acquire().await.map_err(StoreError::doing("changing a table"))?;
                 let altered = bulk.alter(Arc::new(table.clone()), change.renamed.clone(), say).await?;

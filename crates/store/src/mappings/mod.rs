@@ -1,10 +1,13 @@
 //! Mappings: which object of an org is kept in step, in which table, and how far it has been read.
 //!
-//! Reading order: here (what a mapping is), `progress` (where it stands), `stepping` (how a run brings it forward),
-//! `altering` (a table that follows its object), `pausing` (until somebody says that it goes on), `standing_rows` (what the
-//! table holds, to be compared).
+//! Reading order: here (what a mapping is), `contacts` (the one that is built in), `progress` (where it stands), `stepping`
+//! (how a run brings it forward), `altering` (a table that follows its object), `changing` (another definition), `pausing` (until
+//! somebody says that it goes on), `standing_rows` (what the table holds, to be compared), `lags` (how far all are).
 
 mod altering;
+mod changing;
+mod contacts;
+mod lags;
 mod pausing;
 mod progress;
 mod standing_rows;
@@ -13,9 +16,10 @@ mod stepping;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::audit::Action;
 use crate::checkpoints::{Checkpoint, Position};
 use crate::error::StoreError;
 use crate::object_tables::{self, Column, ObjectTable};
@@ -24,9 +28,13 @@ use crate::sql::{Access, Row, Scope};
 use crate::tenancy;
 
 pub use altering::TableChange;
+pub use changing::NewDefinition;
+pub(crate) use contacts::make_contacts_mapping;
+pub use contacts::{CONTACTS, is_reserved};
+pub use lags::ObjectLag;
 pub use progress::{Job, Progress, Standing, Walk, WalkKind};
 pub use standing_rows::Version;
-pub use stepping::{KeptError, MappingStep, RowError, Spent};
+pub use stepping::{ErrorCursor, KeptError, MappingStep, RowError, Spent};
 
 /// How a mapping stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -77,6 +85,15 @@ impl MappingState {
     }
 }
 
+/// Where a mapping's rows go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// Into a table of its own.
+    Table,
+    /// Into `contacts`, as those of its integration: the mapping that is built in.
+    Contacts,
+}
+
 /// A mapping.
 #[derive(Debug, Clone)]
 pub struct Mapping {
@@ -90,7 +107,10 @@ pub struct Mapping {
     pub name: String,
     /// API name of the object.
     pub object: String,
-    /// Where its rows are.
+    /// Whether its rows are in a table of its own.
+    pub target: Target,
+    /// Where its rows are. Of contacts the columns are what is read, each under the name that it has in `contacts` or in the
+    /// JSON there.
     pub table: Arc<ObjectTable>,
     /// As somebody wrote it.
     pub definition: Value,
@@ -98,10 +118,23 @@ pub struct Mapping {
     pub state: MappingState,
     /// Why, where that is not clear by itself.
     pub state_reason: Option<String>,
+    /// Records that its comparison did not find, while it is paused for that.
+    pub held: Option<Held>,
     /// What came of it when it was held against the org's describe: the engine's.
     pub plan: Option<Value>,
     /// Where it stands.
     pub standing: Standing,
+}
+
+/// Why a mapping is paused by itself: so much of its table is not to be found in the org.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Held {
+    /// Records that are not there.
+    pub records: u64,
+    /// Records that the table shows as there.
+    pub of: u64,
+    /// When that was found.
+    pub at: Timestamp,
 }
 
 /// A mapping to be made.
@@ -145,6 +178,10 @@ impl Tenant {
         new: &NewMapping<'_>,
         now: Timestamp,
     ) -> Result<Mapping, StoreError> {
+        if is_reserved(new.name) || new.table == CONTACTS {
+            let name = if is_reserved(new.name) { new.name } else { new.table };
+            return Err(StoreError::Taken(format!("`{name}` is the name of the mapping that is built in")));
+        }
         let table = ObjectTable::new(&self.table_name(new.table), new.columns.clone())?;
         let taken = || format!("there is a table named `{}` already", new.table);
         if tenancy::is_ours(table.name()) {
@@ -196,6 +233,9 @@ impl Tenant {
             .bind(self.business())
             .execute()
             .await?;
+        let detail =
+            json!({"mapping": new.name, "object": new.object, "table": table.name(), "integration": integration});
+        self.note(&mut tx, Action::MappingCreated, Some(("mapping", id)), detail, now).await?;
         tx.commit().await?;
         Ok(id)
     }
@@ -234,32 +274,51 @@ impl Tenant {
         tx.query(sql).bind(self.business()).bind(id).optional().await?.as_ref().map(mapping).transpose()
     }
 
-    /// Takes a mapping out, with its table. False if there is none.
+    /// Takes a mapping out, with its table: no run can write any more, and what was said of it is over. False if there is
+    /// none.
     ///
     /// # Errors
-    /// [`StoreError`].
-    pub async fn delete_mapping(&self, mapping: &Mapping) -> Result<bool, StoreError> {
-        // The table first: a mapping without one can be deleted again, and a table without a mapping by nobody.
-        if self.mapping(mapping.id).await?.is_none() {
+    /// [`StoreError::BuiltIn`] for the contacts.
+    pub async fn delete_mapping(&self, mapping: &Mapping, now: Timestamp) -> Result<bool, StoreError> {
+        if mapping.is_contacts() {
+            return Err(StoreError::BuiltIn { mapping: mapping.name.clone() });
+        }
+        let mut tx = self.write("deleting the mapping").await?;
+        let there = tx.query("SELECT id FROM mappings WHERE business_id = $1 AND id = $2");
+        if there.bind(self.business()).bind(mapping.id).optional().await?.is_none() {
             return Ok(false);
         }
+        pausing::stop_runs(&mut tx, mapping.id).await?;
+        tx.commit().await?;
+        // The table first: a mapping without one can be deleted again, and a table without a mapping by nobody.
         self.drop_table(mapping.table.name()).await?;
         let mut tx = self.write("deleting the mapping").await?;
+        if let Some(integration) = mapping.integration_id {
+            self.hold_for_alerts(&mut tx, integration).await?;
+        }
+        let failing = self.forget_failing(&mut tx, mapping.work()).await?;
         let gone = tx
             .query("DELETE FROM mappings WHERE business_id = $1 AND id = $2")
             .bind(self.business())
             .bind(mapping.id)
             .execute()
             .await?;
+        if gone == 0 {
+            return Ok(false);
+        }
+        let changes = self.settle_mapping(&mut tx, mapping, failing, now).await?;
+        let detail = json!({"mapping": mapping.name, "object": mapping.object, "table": mapping.table.name()});
+        self.note(&mut tx, Action::MappingDeleted, Some(("mapping", mapping.id)), detail, now).await?;
         tx.commit().await?;
-        Ok(gone > 0)
+        self.store().alerts().note(&changes);
+        Ok(true)
     }
 
     /// Drops the tables of all mappings: the business is about to go.
     pub(crate) async fn drop_object_tables(&self) -> Result<(), StoreError> {
         let mut tx = self.read("reading the mappings").await?;
-        let rows =
-            tx.query("SELECT table_name FROM mappings WHERE business_id = $1").bind(self.business()).all().await?;
+        let sql = "SELECT table_name FROM mappings WHERE business_id = $1 AND target = 'table'";
+        let rows = tx.query(sql).bind(self.business()).all().await?;
         drop(tx);
         for row in rows {
             self.drop_table(&row.get::<String>("table_name")?).await?;
@@ -274,8 +333,19 @@ pub(crate) fn mapping(row: &Row) -> Result<Mapping, StoreError> {
         StoreError::doing("reading the mapping")(sqlx::Error::ColumnDecode { index: "columns".to_owned(), source: e })
     };
     let columns: Vec<Column> = serde_json::from_value(columns).map_err(|e| unreadable(e.into()))?;
-    let table = ObjectTable::new(&row.get::<String>("table_name")?, columns).map_err(|e| unreadable(e.into()))?;
+    let (target, table) = match row.get::<String>("target")?.as_str() {
+        "contacts" => (Target::Contacts, ObjectTable::of_contacts(columns)),
+        _ => {
+            let table = ObjectTable::new(&row.get::<String>("table_name")?, columns);
+            (Target::Table, table.map_err(|e| unreadable(e.into()))?)
+        }
+    };
     let state: String = row.get("state")?;
+    let whole = |n: i64| u64::try_from(n).unwrap_or_default();
+    let held = match (row.find("held_records")?, row.find("held_of")?, row.find("held_at")?) {
+        (Some(records), Some(of), Some(at)) => Some(Held { records: whole(records), of: whole(of), at }),
+        _ => None,
+    };
     let position = row.find("scan_stamp")?.zip(row.find("scan_id")?).map(|(stamp, id)| Position { stamp, id });
     Ok(Mapping {
         id: row.get("id")?,
@@ -283,16 +353,26 @@ pub(crate) fn mapping(row: &Row) -> Result<Mapping, StoreError> {
         integration_id: row.find("integration_id")?,
         name: row.get("name")?,
         object: row.get("object")?,
+        target,
         table: Arc::new(table),
         definition: row.get("definition")?,
         // The database's own check lets no other name in.
         state: MappingState::ALL.into_iter().find(|s| s.name() == state).unwrap_or(MappingState::Paused),
         state_reason: row.find("state_reason")?,
+        held,
         plan: row.find("plan")?,
         standing: Standing {
             checkpoint: Checkpoint { through: row.find("through")?, scan: position.zip(row.find("scan_until")?) },
             verified_through: row.find("verified_through")?,
-            progress: serde_json::from_value(row.get("progress")?).map_err(|e| unreadable(e.into()))?,
+            progress: progress_of(row)?,
         },
+    })
+}
+
+/// What the engine remembers, of a checkpoint's row.
+fn progress_of(row: &Row) -> Result<Progress, StoreError> {
+    serde_json::from_value(row.get("progress")?).map_err(|e| {
+        let source = e.into();
+        StoreError::doing("reading the mapping")(sqlx::Error::ColumnDecode { index: "progress".to_owned(), source })
     })
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::checkpoints::Checkpoint;
 use crate::object_tables::Column;
+use crate::sync_work::Asked;
 
 /// Where a mapping stands: moved with its rows, or not at all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -23,6 +24,9 @@ pub struct Standing {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Progress {
+    /// The field by which changes are found, as the object has one: SystemModstamp, or what takes its place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
     /// When the object was described last.
     pub described_at: Option<Timestamp>,
     /// Deletes before this are known.
@@ -36,6 +40,9 @@ pub struct Progress {
     /// When they were compared out of turn last, because the org could not say what was deleted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compared_out_of_turn_at: Option<Timestamp>,
+    /// What somebody has asked for beside what is due, and is not done yet.
+    #[serde(skip_serializing_if = "Asked::is_nothing")]
+    pub asked: Asked,
     /// Somebody has said that what the next comparison finds gone is gone, however much it is.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub allow_gone: bool,
@@ -56,6 +63,9 @@ pub struct Progress {
     /// Columns whose fields the org no longer shows: they keep their values.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub lost: Vec<Column>,
+    /// Columns that the definition had once and has no more: they keep their values.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<Column>,
     /// What `verified_through` becomes when the load under way has ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proof: Option<Timestamp>,

@@ -1,5 +1,8 @@
 //! Runs of a mapping: begun, and brought forward step by step.
 
+use std::fmt;
+use std::str::FromStr;
+
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -7,7 +10,11 @@ use super::{Mapping, MappingState, Standing};
 use crate::error::StoreError;
 use crate::object_tables::{self, Change, Rows};
 use crate::open::Tenant;
+use crate::pages::{MalformedCursor, Page};
 use crate::runs::{Run, RunState, StepOutcome, run};
+#[cfg(doc)]
+use crate::sync_work::Asked;
+use crate::sync_work::take_asked;
 
 /// What a step has cost, and what else it found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -63,8 +70,43 @@ pub struct KeptError {
     pub at: Timestamp,
 }
 
+/// A place in the errors of a mapping: record and column of the last one that was seen.
+///
+/// ```
+/// use tieline_store::mappings::ErrorCursor;
+///
+/// let cursor: ErrorCursor = "003000000000001AAA-phone".parse().unwrap();
+/// assert_eq!(cursor.to_string(), "003000000000001AAA-phone");
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ErrorCursor {
+    record: String,
+    column: String,
+}
+
+impl fmt::Display for ErrorCursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.record, self.column)
+    }
+}
+
+impl FromStr for ErrorCursor {
+    type Err = MalformedCursor;
+
+    fn from_str(text: &str) -> Result<Self, MalformedCursor> {
+        let (record, column) = text.split_once('-').ok_or(MalformedCursor)?;
+        let plain = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        if !plain(record) || !plain(column) {
+            return Err(MalformedCursor);
+        }
+        Ok(Self { record: record.to_owned(), column: column.to_owned() })
+    }
+}
+
 impl Tenant {
-    /// Starts a run of a mapping, as [`Tenant::start_run`] does.
+    /// Starts a run of a mapping. It takes the checkpoint over: a run that was under way can write no more, and is marked as
+    /// interrupted. What was asked of it ([`Asked`]) is moved
+    /// from the queue to the mapping's progress, where it stands until the engine has done it.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -73,11 +115,22 @@ impl Tenant {
             mapping.integration_id.ok_or_else(|| StoreError::NoIntegration { mapping: mapping.name.clone() })?;
         let mut tx = self.write("starting a run").await?;
         self.hold_integration(&mut tx, integration).await?;
-        let fence: i64 = tx
-            .query("UPDATE mapping_checkpoints SET fence = fence + 1 WHERE mapping_id = $1 RETURNING fence")
+        let asked = take_asked(&mut tx, self.business(), mapping.work()).await?;
+        let row = tx
+            .query("UPDATE mapping_checkpoints SET fence = fence + 1 WHERE mapping_id = $1 RETURNING fence, progress")
             .bind(mapping.id)
-            .value("fence")
+            .one()
             .await?;
+        let fence: i64 = row.get("fence")?;
+        if !asked.is_nothing() {
+            let mut progress = super::progress_of(&row)?;
+            progress.asked = progress.asked.and(asked);
+            tx.query("UPDATE mapping_checkpoints SET progress = $1 WHERE mapping_id = $2")
+                .bind(serde_json::to_value(&progress).unwrap_or_default())
+                .bind(mapping.id)
+                .execute()
+                .await?;
+        }
         tx.query(
             "UPDATE runs SET state = 'failed', finished_at = $1, error = 'interrupted: a later run took over'
              WHERE mapping_id = $2 AND state = 'running'",
@@ -104,7 +157,8 @@ impl Tenant {
         run(&row)
     }
 
-    /// Writes rows of a mapping, where it stands, and the run's counters, as one transaction.
+    /// Writes rows of a mapping, where it stands, and the run's counters, as one transaction. With contacts go the leads of
+    /// those that the org has merged.
     ///
     /// # Errors
     /// [`StoreError::Fenced`] if a later run has taken the mapping, or the integration was disconnected: nothing was
@@ -169,16 +223,38 @@ impl Tenant {
             .bind(limit)
             .all()
             .await?;
-        let kept = |row: &crate::sql::Row| {
-            let error = RowError {
-                record: row.get("record_id")?,
-                column: row.get("column_name")?,
-                reason: row.get("reason")?,
-                value: row.find("value")?,
-            };
-            Ok(KeptError { error, run: row.get("run_id")?, at: row.get("at")? })
-        };
         rows.iter().map(kept).collect()
+    }
+
+    /// A page of the same, by record and column: an error that is met again stays in its place.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn row_errors_from(
+        &self,
+        mapping: Uuid,
+        after: Option<ErrorCursor>,
+        limit: u32,
+    ) -> Result<Page<KeptError, ErrorCursor>, StoreError> {
+        let mut tx = self.read("reading what did not fit").await?;
+        let (record, column) = after.map(|after| (after.record, after.column)).unzip();
+        let rows = tx
+            .query(
+                "SELECT * FROM row_errors WHERE business_id = $1 AND mapping_id = $2
+                 AND ($3 IS NULL OR (record_id, column_name) > ($3, $4)) ORDER BY record_id, column_name LIMIT $5",
+            )
+            .bind(self.business())
+            .bind(mapping)
+            .bind(record)
+            .bind(column)
+            .bind(i64::from(limit).saturating_add(1))
+            .all()
+            .await?;
+        let errors = rows.iter().map(kept).collect::<Result<Vec<_>, _>>()?;
+        Ok(Page::of(errors, limit, |kept| {
+            let RowError { record, column, .. } = &kept.error;
+            ErrorCursor { record: record.clone(), column: column.clone() }
+        }))
     }
 
     /// Sets the state of a mapping, if the run is still the one at work.
@@ -196,7 +272,8 @@ impl Tenant {
         let mut tx = self.write("setting the mapping's state").await?;
         let set = tx
             .query(
-                "UPDATE mappings SET state = $1, state_reason = $2, updated_at = $3 WHERE business_id = $4 AND id = $5
+                "UPDATE mappings SET state = $1, state_reason = $2, updated_at = $3, held_records = NULL, held_of = NULL,
+                 held_at = NULL WHERE business_id = $4 AND id = $5
                  AND EXISTS (SELECT 1 FROM mapping_checkpoints WHERE mapping_id = $5 AND fence = $6)",
             )
             .bind(state.name())
@@ -212,4 +289,14 @@ impl Tenant {
         }
         tx.commit().await
     }
+}
+
+fn kept(row: &crate::sql::Row) -> Result<KeptError, StoreError> {
+    let error = RowError {
+        record: row.get("record_id")?,
+        column: row.get("column_name")?,
+        reason: row.get("reason")?,
+        value: row.find("value")?,
+    };
+    Ok(KeptError { error, run: row.get("run_id")?, at: row.get("at")? })
 }

@@ -47,10 +47,11 @@ pub(crate) fn create(table: &ObjectTable, business: Uuid, postgres: bool) -> Vec
     if postgres {
         statements.extend([
             format!("ALTER TABLE {name} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY"),
-            // All rows are one business's: it needs no column for that.
+            // All rows are one business's: it needs no column for that. Asked for by a query of its own, it is asked for once
+            // a statement, and not for each row.
             format!(
-                "CREATE POLICY business ON {name} TO tieline_app
-                 USING (tieline_business() = '{business}') WITH CHECK (tieline_business() = '{business}')"
+                "CREATE POLICY business ON {name} TO tieline_app USING ((SELECT tieline_business()) = '{business}')
+                 WITH CHECK ((SELECT tieline_business()) = '{business}')"
             ),
             format!("CREATE POLICY everybody ON {name} TO tieline_system USING (true) WITH CHECK (true)"),
             format!("GRANT SELECT, INSERT, UPDATE, DELETE ON {name} TO tieline_app, tieline_system"),

@@ -20,8 +20,10 @@
 //! that is run for each row.
 //!
 //! Reading order: [`rows`] (what is written), [`table`] (where), `ddl` (making it), `postgres` and `sqlite` (writing),
-//! `written` (values as texts), `step` (rows, checkpoint and counters as one transaction), `read` (rows as JSON).
+//! `written` (values as texts), `step` (rows, checkpoint and counters as one transaction), `contacts` (rows of the one mapping
+//! without a table of its own), `read` (rows as JSON).
 
+mod contacts;
 mod ddl;
 pub(crate) mod decimal;
 mod postgres;

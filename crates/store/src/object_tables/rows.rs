@@ -1,6 +1,6 @@
 //! Rows on their way into a table: cells side by side, all texts in one piece of memory.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::ops::Range;
 
 /// How a record went.
@@ -25,6 +25,11 @@ impl Deletion {
             Deletion::Erased => "erased",
             Deletion::Hidden => "hidden",
         }
+    }
+
+    /// The one of that name.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        [Self::Deleted, Self::Merged, Self::Erased, Self::Hidden].into_iter().find(|deletion| deletion.name() == name)
     }
 }
 
@@ -185,22 +190,27 @@ impl Rows {
     }
 
     /// The rows to write, each record once: a source without order may give two versions of one record, of which the
-    /// newer counts, and of two equal ones the later.
+    /// newer counts, and of two equal ones the later. In the order of their ids, as the trees of both databases have them:
+    /// neighbours go into one page, where the order of stamps goes to another for each row.
     pub(super) fn each_once(&self) -> Vec<usize> {
-        let hash = foldhash::fast::RandomState::default();
-        let mut newest: HashMap<&str, usize, _> = HashMap::with_capacity_and_hasher(self.len(), hash);
-        for row in 0..self.len() {
-            let place = newest.entry(self.id(row)).or_insert(row);
-            if self.records[row].stamp >= self.records[*place].stamp {
-                *place = row;
+        // Sixteen bytes compare as one number; ids of an org have two more.
+        let key = |row: usize| {
+            let (mut head, id) = ([0; 16], self.id(row).as_bytes());
+            let length = id.len().min(16);
+            head[..length].copy_from_slice(&id[..length]);
+            u128::from_be_bytes(head)
+        };
+        let mut rows: Vec<(u128, usize)> = (0..self.len()).map(|row| (key(row), row)).collect();
+        let rest = |row: usize| (self.id(row), self.records[row].stamp, row);
+        rows.sort_unstable_by(|(a, one), (b, other)| a.cmp(b).then_with(|| rest(*one).cmp(&rest(*other))));
+        rows.dedup_by(|(_, later), (_, kept)| {
+            let same = self.id(*later) == self.id(*kept);
+            if same {
+                *kept = *later;
             }
-        }
-        if newest.len() == self.len() {
-            return (0..self.len()).collect();
-        }
-        let mut rows: Vec<usize> = newest.into_values().collect();
-        rows.sort_unstable();
-        rows
+            same
+        });
+        rows.into_iter().map(|(_, row)| row).collect()
     }
 }
 

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::sqlite::{Batch, Beside};
-use super::{Rows, postgres};
+use super::{Rows, contacts, postgres};
+use crate::audit::Action;
 use crate::error::StoreError;
 use crate::mappings::{Mapping, MappingStep, RowError};
 use crate::open::Tenant;
@@ -174,7 +175,8 @@ pub(crate) async fn commit(
     }
 }
 
-/// No outcome: somebody was erased at this moment, the first of the business; nothing was written.
+/// No outcome: somebody was erased at this moment, the first of the business, or has made a lead of the winner of a merge;
+/// nothing was written.
 async fn try_commit(
     tenant: &Tenant,
     run: &Run,
@@ -197,7 +199,7 @@ async fn try_commit(
         _ => mapping.table.clone(),
     };
     match tenant.store().database() {
-        Database::Sqlite { writer, bulk, .. } => {
+        Database::Sqlite { writer, bulk, .. } if !mapping.is_contacts() => {
             // Whoever holds it is the one that writes.
             let turn = writer.acquire().await.map_err(StoreError::doing("writing rows"))?;
             // Nobody can be erased before that: it takes the same turn.
@@ -214,7 +216,7 @@ async fn try_commit(
             drop(turn);
             Ok((rows, Some(outcome.ok_or_else(fenced)?)))
         }
-        Database::Postgres { .. } => {
+        _ => {
             let mut tx = tenant.write("writing rows").await?;
             hold(&mut tx, tenant.business()).await?;
             tenant.hold_integration(&mut tx, run.integration_id).await?;
@@ -226,10 +228,22 @@ async fn try_commit(
             };
             let next = next_change(mapping);
             let change = tx.query(next.sql).bind_all(next.values).value("change").await?;
-            let outcome = postgres::write(&mut tx, kind, &table, &step.rows, now, change).await?;
+            let (outcome, merged) = if mapping.is_contacts() {
+                let Some(written) = contacts::write(tenant, &mut tx, mapping, &step, change, now).await? else {
+                    return Ok((step.rows, None));
+                };
+                written
+            } else {
+                // As far as a first load goes, no record has come before. One that comes twice costs this attempt.
+                let is_new = mapping.standing.checkpoint.through.is_none();
+                (postgres::write(&mut tx, kind, &table, &step.rows, now, change, is_new).await?, Vec::new())
+            };
             let errors = errors(run, mapping, &step, &erased, now);
             for statement in errors.into_iter().chain(count(outcome, change)) {
                 tx.query(statement.sql).bind_all(statement.values).execute().await?;
+            }
+            for (lead, detail) in merged {
+                tenant.note(&mut tx, Action::DuplicateMerged, Some(("lead", lead)), detail, now).await?;
             }
             tx.commit().await?;
             Ok((step.rows, Some(outcome)))
@@ -244,11 +258,12 @@ async fn leave_erased(
     markers: &Markers,
     step: &mut MappingStep<'_>,
 ) -> Result<Option<HashSet<String>>, StoreError> {
-    // Others only change rows that are there.
-    if step.change != Change::Rows {
-        return Ok(Some(HashSet::new()));
-    }
-    let columns = addresses(&mapping.table);
+    // What is left of somebody is a row, into which no column is filled again. Marks have no columns.
+    let columns = match step.change {
+        Change::Rows => addresses(&mapping.table),
+        Change::Cells(columns) => addresses(&mapping.table.part(columns)),
+        Change::Marks => return Ok(Some(HashSet::new())),
+    };
     let rows = &step.rows;
     let records = (0..rows.len()).map(|row| {
         let emails = columns.iter().filter_map(|column| rows.text(row, *column)).collect();

@@ -110,6 +110,11 @@ impl ObjectTable {
         Ok(Self { name: name.to_owned(), columns })
     }
 
+    /// The table `contacts`, with what is read into it. The names are the org's own, as far as they are keys of its JSON.
+    pub(crate) fn of_contacts(columns: Vec<Column>) -> Self {
+        Self { name: crate::mappings::CONTACTS.to_owned(), columns }
+    }
+
     /// Its name in the database.
     pub fn name(&self) -> &str {
         &self.name

@@ -2,6 +2,7 @@
 
 pub(crate) mod postgres;
 mod sqlite;
+mod statistics;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -109,7 +110,16 @@ impl Store {
     /// # Errors
     /// [`StoreError`]; also when the ring's keys are not those that the database was made with.
     pub async fn connect(url: &str, ring: Keyring) -> Result<Self, StoreError> {
-        let (database, place) = postgres::prepared(url).await?;
+        Self::connect_with(url, ring, postgres::CONNECTIONS).await
+    }
+
+    /// The same with so many connections at most: for processes of which there are many, each with little to do. A sync run
+    /// needs two.
+    ///
+    /// # Errors
+    /// As [`Store::connect`].
+    pub async fn connect_with(url: &str, ring: Keyring, connections: u32) -> Result<Self, StoreError> {
+        let (database, place) = postgres::prepared(url, connections).await?;
         let keys = Keys::new(ring, Vec::new());
         Self::opened(database, keys, Place::Server(place)).await
     }
@@ -123,7 +133,7 @@ impl Store {
     pub async fn open_with_data_keys(place: &str, opened: DataKeys) -> Result<Self, StoreError> {
         let keys = Keys::with(opened, Vec::new());
         if place.starts_with("postgres:") {
-            let (database, place) = postgres::prepared(place).await?;
+            let (database, place) = postgres::prepared(place, postgres::CONNECTIONS).await?;
             return Self::opened(database, keys, Place::Server(place)).await;
         }
         let path = Path::new(place);

@@ -11,9 +11,13 @@ use crate::migrations;
 use crate::sql::Database;
 
 /// Connections of one node. PostgreSQL has 100 by default, for all.
-const CONNECTIONS: u32 = 10;
+pub(super) const CONNECTIONS: u32 = 10;
 const IDLE: Duration = Duration::from_secs(300);
 const ACQUIRE: Duration = Duration::from_secs(10);
+/// How long a transaction may lie still before the server ends it. A process that is frozen or cut off in the middle of one would
+/// hold what it has locked (a business's turn, a mapping's checkpoint) until TCP gives up, which takes hours. What waits
+/// longest for anybody but the database is an export: a minute for its reader.
+const STILL: &str = "90s";
 
 /// Any number that no other program takes: under it one process at a time changes the schema.
 const MIGRATION_LOCK: i64 = 0x0074_6965_6c69_6e65;
@@ -50,7 +54,7 @@ pub(crate) fn address(url: &str) -> Result<Address, sqlx::Error> {
     Ok(Address { options: options.application_name("tieline"), pooled })
 }
 
-pub(super) async fn prepared(url: &str) -> Result<(Database, String), StoreError> {
+pub(super) async fn prepared(url: &str, connections: u32) -> Result<(Database, String), StoreError> {
     let Address { options, pooled } = address(url).map_err(|e| StoreError::Open {
         place: "postgresql".to_owned(),
         reason: format!("the URL cannot be read ({e})"),
@@ -75,8 +79,10 @@ pub(super) async fn prepared(url: &str) -> Result<(Database, String), StoreError
         })?;
     }
     connection.close().await.map_err(failed)?;
+    // A pooler refuses what it does not know at the start of a connection.
+    let options = if pooled { options } else { options.options([("idle_in_transaction_session_timeout", STILL)]) };
     let pool = PgPoolOptions::new()
-        .max_connections(CONNECTIONS)
+        .max_connections(connections)
         .idle_timeout(IDLE)
         .acquire_timeout(ACQUIRE)
         .connect_with(options)

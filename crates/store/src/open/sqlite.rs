@@ -6,6 +6,7 @@ use std::time::Duration;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
 
+use super::statistics;
 use crate::error::StoreError;
 use crate::object_tables::BulkWriter;
 use crate::sql::Database;
@@ -50,6 +51,7 @@ pub(super) async fn prepared(path: &Path) -> Result<Prepared, StoreError> {
         sqlx::migrate::MigrateError::Execute(e) => StoreError::doing("bringing the schema up to date")(e),
         other => StoreError::Open { place: place(), reason: other.to_string() },
     })?;
+    statistics::tell(&mut plain).await.map_err(StoreError::doing("telling the shape of the tables"))?;
     let sealed: i64 = sqlx::query_scalar(
         "SELECT (SELECT count(*) FROM integrations WHERE credentials IS NOT NULL) + (SELECT count(*) FROM data_keys)",
     )

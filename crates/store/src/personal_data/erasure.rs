@@ -14,13 +14,16 @@ use crate::pages::{Cursor, Page};
 use crate::sql::{Row, Tx, Value};
 
 /// Columns with words for people, which may quote a person: they are emptied where they do.
-const WORDS: [(&str, &str); 6] = [
+const WORDS: [(&str, &str); 9] = [
     ("imports", "error"),
     ("imports", "idempotency_key"),
     ("runs", "error"),
     ("integrations", "status_reason"),
     ("record_webhooks", "last_error"),
     ("record_webhooks", "disabled_reason"),
+    ("mappings", "state_reason"),
+    ("sync_work", "error"),
+    ("sync_work", "failing_reason"),
 ];
 
 /// Rows of one statement.

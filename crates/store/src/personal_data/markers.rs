@@ -15,11 +15,12 @@ use jiff::Timestamp;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use super::folded;
+use super::{addresses, folded};
 use crate::contacts::ContactRow;
 use crate::error::StoreError;
 use crate::keys::{Cell, in_use};
 use crate::leads::SourceType;
+use crate::object_tables::{ObjectTable, Rows};
 use crate::open::Tenant;
 use crate::sql::Tx;
 
@@ -133,6 +134,41 @@ impl Tenant {
                 opened => return Ok(Markers(Some(Digests(hmac::Key::new(hmac::HMAC_SHA256, &opened?))))),
             }
         }
+    }
+
+    /// Of rows with the columns of this table, the ids of those that belong to somebody who was erased: the table is to
+    /// have nothing of them.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn erased_among(&self, table: &ObjectTable, rows: &Rows) -> Result<HashSet<String>, StoreError> {
+        let columns = addresses(table);
+        // It ends: a key that is there stays.
+        loop {
+            let markers = self.markers().await?;
+            let mut tx = self.read("looking for erased persons").await?;
+            let records = (0..rows.len()).map(|row| {
+                let emails = columns.iter().filter_map(|column| rows.text(row, *column)).collect();
+                (rows.id(row), emails)
+            });
+            if let Some(erased) = markers.erased_records(&mut tx, self.business(), records).await? {
+                return Ok(erased);
+            }
+        }
+    }
+
+    /// The columns by which a table's records are known as somebody's who was erased, by their places; none if nobody was.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn erased_are_known_by(&self, table: &ObjectTable) -> Result<Vec<usize>, StoreError> {
+        let mut tx = self.read("looking for erased persons").await?;
+        let any = tx
+            .query("SELECT digest FROM erased_persons WHERE business_id = $1 LIMIT 1")
+            .bind(self.business())
+            .optional()
+            .await?;
+        Ok(if any.is_some() { addresses(table) } else { Vec::new() })
     }
 
     /// The same for whoever erases: the key is made where there is none.

@@ -36,10 +36,12 @@ pub(crate) fn addresses(table: &ObjectTable) -> Vec<usize> {
     called(table, "email").map(|(place, _)| place).collect()
 }
 
-/// The tables of a business's mappings that are there.
+/// The tables of a business's mappings that are there. Contacts are people's own rows, and none of these.
 pub(crate) async fn tables(tx: &mut Tx, business: Uuid) -> Result<Vec<ObjectTable>, StoreError> {
     let rows = tx
-        .query("SELECT table_name, columns FROM mappings WHERE business_id = $1 ORDER BY table_name")
+        .query(
+            "SELECT table_name, columns FROM mappings WHERE business_id = $1 AND target = 'table' ORDER BY table_name",
+        )
         .bind(business)
         .all()
         .await?;

@@ -156,7 +156,8 @@ impl Tenant {
 
 /// The number of the newest change.
 pub(super) async fn newest(tx: &mut Tx, source: &RecordSource) -> Result<i64, StoreError> {
-    let row = tx.query(source.newest()).bind(source.id).optional().await?;
+    let sql = "SELECT changes FROM mapping_checkpoints WHERE mapping_id = $1";
+    let row = tx.query(sql).bind(source.id).optional().await?;
     row.map_or(Ok(0), |row| row.get("changes"))
 }
 

@@ -20,12 +20,12 @@ pub struct RecordSource {
 enum Form {
     /// A table of its own.
     Table(String),
-    /// The rows of an integration in `contacts`.
+    /// The rows of an integration in `contacts`, whose id their mapping has.
     Contacts,
 }
 
 /// The columns of `contacts` that are shown as they are.
-const CONTACTS: [(&str, ColumnKind); 9] = [
+const CONTACTS: [(&str, ColumnKind); 10] = [
     ("first_name", ColumnKind::Text),
     ("last_name", ColumnKind::Text),
     ("name", ColumnKind::Text),
@@ -34,6 +34,7 @@ const CONTACTS: [(&str, ColumnKind); 9] = [
     ("company", ColumnKind::Text),
     ("title", ColumnKind::Text),
     ("source_metadata", ColumnKind::Json),
+    ("custom_fields", ColumnKind::Json),
     ("created_at", ColumnKind::DateTime),
 ];
 
@@ -49,6 +50,9 @@ pub(super) const OURS: [(&str, ColumnKind); 5] = [
 impl RecordSource {
     /// The rows of a mapping.
     pub fn mapping(mapping: &Mapping) -> Self {
+        if mapping.is_contacts() {
+            return Self::contacts(mapping.id);
+        }
         let table = &mapping.table;
         Self { id: mapping.id, columns: table.columns().to_vec(), form: Form::Table(table.name().to_owned()) }
     }
@@ -94,16 +98,6 @@ impl RecordSource {
         }
     }
 
-    /// The newest number, as a statement whose one value is the source's id.
-    pub(super) fn newest(&self) -> &'static str {
-        match &self.form {
-            Form::Table(_) => "SELECT changes FROM mapping_checkpoints WHERE mapping_id = $1",
-            Form::Contacts => {
-                "SELECT coalesce(max(changes), 0) AS changes FROM checkpoints WHERE integration_id = $1 AND object = 'Contact'"
-            }
-        }
-    }
-
     pub(super) fn change(&self) -> &'static str {
         match &self.form {
             Form::Table(_) => "\"_change\"",
@@ -120,8 +114,11 @@ impl RecordSource {
                     "id" => "source_id",
                     "_stamp" => "source_stamp",
                     "_synced_at" => "last_synced_at",
-                    "_deleted" => return "CASE WHEN deleted THEN 'deleted' END".to_owned(),
-                    "_master_id" => return "CAST(NULL AS text)".to_owned(),
+                    "_deleted" => "deletion",
+                    "_master_id" => {
+                        return "CASE WHEN deletion = 'merged' THEN source_metadata ->> 'MasterRecordId' END"
+                            .to_owned();
+                    }
                     name => name,
                 };
                 // SQLite has milliseconds there, and texts in the tables of mappings.

@@ -166,6 +166,16 @@ impl Tx {
         query.fetch_one(&mut **transaction).await.map(|row| Row::postgres(row, doing)).map_err(StoreError::doing(doing))
     }
 
+    /// How many rows of PostgreSQL's a statement touches, by arguments that were encoded before.
+    pub(crate) async fn postgres_count(&mut self, sql: String, arguments: PgArguments) -> Result<u64, StoreError> {
+        let doing = self.doing;
+        let Inner::Postgres { transaction, prepared } = &mut self.inner else {
+            return Err(StoreError::doing(doing)(sqlx::Error::Configuration("this is no PostgreSQL".into())));
+        };
+        let query = sqlx::query_with(AssertSqlSafe(sql), arguments).persistent(*prepared);
+        query.execute(&mut **transaction).await.map(|done| done.rows_affected()).map_err(StoreError::doing(doing))
+    }
+
     /// Has each statement of this transaction planned for its values and for the tables as they are. PostgreSQL keeps the
     /// plan of a prepared statement until it has new statistics; one that was made when a table was empty goes through
     /// all of it, and an import fills a table faster than statistics follow.

@@ -16,9 +16,12 @@ const TRIES: u32 = 8;
 /// What may be taken, of the alias `w`: it is ready, of a kind that the worker knows, and its integration can be used. Of whom
 /// somebody has disconnected, or a mapping that is paused, nothing is taken, whatever its row says.
 const TAKEABLE: &str = "FROM sync_work AS w JOIN integrations AS i ON i.id = w.integration_id
-    LEFT JOIN mappings AS m ON m.id = w.mapping_id
+    LEFT JOIN mappings AS m ON m.id = w.id
     WHERE w.ready_at <= $1 AND w.kind = ANY($2) AND i.status IN ('active', 'error') AND i.credentials IS NOT NULL
     AND (m.id IS NULL OR m.state <> 'paused')";
+
+/// In which order a business's work is taken.
+const ORDER: &str = "w.priority DESC, w.requested <= w.taken, w.ready_at, w.id";
 
 /// How work is taken.
 #[derive(Debug, Clone)]
@@ -99,20 +102,83 @@ impl Store {
         for _ in 0..TRIES {
             let mut tx = self.write("claiming work").await?;
             let Some(business) = turn(&mut tx, claiming, now).await? else { return Ok(None) };
-            let taken = take(&mut tx, business, claiming, now).await?;
+            let taken = take(&mut tx, business, None, claiming, now).await?;
             // A business whose turn others have used up meanwhile is looked at again: it may have had the last place.
-            if let Some((item, fence)) = taken {
-                tx.query("UPDATE sync_turns SET taken_at = $1 WHERE business_id = $2")
-                    .bind(now)
-                    .bind(business)
-                    .execute()
-                    .await?;
-                tx.commit().await?;
-                let tenant = self.tenant(business, None);
-                return Ok(Some(WorkClaim { tenant, item, fence, lease: claiming.lease }));
+            if let Some(taken) = taken {
+                return self.taken(tx, business, taken, claiming, now).await.map(Some);
             }
         }
         Ok(None)
+    }
+
+    /// Takes that piece of work of a business, if a claim might come to it now: it is ready, and the business has a place.
+    /// `None`: somebody else has it, it is not due, or it is gone. That others wait for longer is no matter here; whoever
+    /// names work has asked what is next ([`Store::ready_work`]).
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn claim_work_named(
+        &self,
+        business: Uuid,
+        id: Uuid,
+        claiming: &Claiming,
+        now: Timestamp,
+    ) -> Result<Option<WorkClaim>, StoreError> {
+        let mut tx = self.write("claiming work").await?;
+        let turn = tx.query("SELECT business_id FROM sync_turns WHERE business_id = $1 FOR UPDATE").bind(business);
+        if turn.optional().await?.is_none() {
+            return Ok(None);
+        }
+        let Some(taken) = take(&mut tx, business, Some(id), claiming, now).await? else { return Ok(None) };
+        self.taken(tx, business, taken, claiming, now).await.map(Some)
+    }
+
+    /// The business has had its turn.
+    async fn taken(
+        &self,
+        mut tx: Tx,
+        business: Uuid,
+        (item, fence): (WorkItem, i64),
+        claiming: &Claiming,
+        now: Timestamp,
+    ) -> Result<WorkClaim, StoreError> {
+        let turn = tx.query("UPDATE sync_turns SET taken_at = $1 WHERE business_id = $2").bind(now).bind(business);
+        turn.execute().await?;
+        tx.commit().await?;
+        Ok(WorkClaim { tenant: self.tenant(business, None), item, fence, lease: claiming.lease })
+    }
+
+    /// What could be taken now, by names: of each business as much as it has places for, in the order in which a claim would
+    /// take it; those who have waited longest first, and no more than `most`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn ready_work(
+        &self,
+        business: Option<Uuid>,
+        claiming: &Claiming,
+        most: u32,
+        now: Timestamp,
+    ) -> Result<Vec<(Uuid, Uuid)>, StoreError> {
+        let mut tx = self.read("looking for work").await?;
+        let rows = tx
+            .query(format!(
+                "SELECT q.business_id, q.id FROM (
+                     SELECT w.business_id, w.id, w.ready_at,
+                         row_number() OVER (PARTITION BY w.business_id ORDER BY {ORDER}) AS place,
+                         (SELECT count(*) FROM sync_work AS r WHERE r.business_id = w.business_id
+                          AND r.leased_until > $1) AS running
+                     {TAKEABLE} AND (w.business_id = $3 OR $3 IS NULL)) AS q
+                 WHERE q.place + q.running <= $4 ORDER BY q.ready_at, q.id LIMIT $5"
+            ))
+            .bind(now)
+            .bind(claiming.kinds())
+            .bind(business)
+            .bind(claiming.per_business)
+            .bind(most)
+            .all()
+            .await?;
+        rows.iter().map(|row| Ok((row.get("business_id")?, row.get("id")?))).collect()
     }
 }
 
@@ -133,10 +199,11 @@ async fn turn(tx: &mut Tx, claiming: &Claiming, now: Timestamp) -> Result<Option
     row.map(|row| row.get("business_id")).transpose()
 }
 
-/// The next piece of work of a business whose turn is held.
+/// The next piece of work of a business whose turn is held; or that one.
 async fn take(
     tx: &mut Tx,
     business: Uuid,
+    only: Option<Uuid>,
     claiming: &Claiming,
     now: Timestamp,
 ) -> Result<Option<(WorkItem, i64)>, StoreError> {
@@ -145,12 +212,13 @@ async fn take(
         .query(format!(
             "SELECT * FROM sync_work WHERE id = (SELECT w.id {TAKEABLE} AND w.business_id = $3
              AND (SELECT count(*) FROM sync_work AS r WHERE r.business_id = $3 AND r.leased_until > $1) < $4
-             ORDER BY w.priority DESC, w.requested <= w.taken, w.ready_at, w.id LIMIT 1) AND ready_at <= $1 FOR UPDATE"
+             AND (w.id = $5 OR $5 IS NULL) ORDER BY {ORDER} LIMIT 1) AND ready_at <= $1 FOR UPDATE"
         ))
         .bind(now)
         .bind(claiming.kinds())
         .bind(business)
         .bind(claiming.per_business)
+        .bind(only)
         .optional()
         .await?;
     let Some(row) = row else { return Ok(None) };

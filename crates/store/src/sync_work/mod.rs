@@ -7,6 +7,9 @@
 //!   one ([`Pace::next`]).
 //! - Requests are counted. A claim takes all that have come until then; one that comes during a run is another run
 //!   after it.
+//! - What a request asks of the run beside what is due ([`Asked`]) stands in the row until a run of the mapping begins. That
+//!   moves it, in one transaction, to what the engine keeps of the mapping, where it stands until it is done: no crash
+//!   loses it, and no two runs take it.
 //! - A claim is a lease with a fence that grows. If the worker dies, the lease ends and the next one goes on; a worker whose
 //!   fence is not the newest ends nothing and prolongs nothing. What it writes of the org is fenced by its run's checkpoint
 //!   ([`crate::runs`]), whose number the next run raises: that does not rest on anybody's clock.
@@ -18,6 +21,7 @@
 //!
 //! Why it is no crate: `docs/decisions/0017-queue.md`.
 
+mod asked;
 mod claim;
 mod cron;
 mod pace;
@@ -26,11 +30,13 @@ mod schedule;
 use jiff::Timestamp;
 use uuid::Uuid;
 
+pub use asked::Asked;
+pub(crate) use asked::take_asked;
 pub use claim::{Claiming, Ended, WorkClaim};
 pub use cron::Cron;
 pub use pace::{Pace, PaceError};
-pub(crate) use schedule::schedule_contacts;
 pub use schedule::{QueueState, Ticket};
+pub(crate) use schedule::{REQUEST, schedule_contacts};
 
 use crate::error::StoreError;
 use crate::sql::Row;
@@ -91,6 +97,12 @@ pub struct WorkItem {
     pub ready_at: Option<Timestamp>,
     /// Whether somebody has asked for a run that has not begun.
     pub is_requested: bool,
+    /// Requests so far.
+    pub requested: i64,
+    /// Up to which of them a run has ended, well or not.
+    pub served: i64,
+    /// What has been asked for beside what is due, and no run has taken up.
+    pub asked: Asked,
     /// Who has it.
     pub owner: Option<String>,
     /// Until when.
@@ -105,6 +117,21 @@ pub struct WorkItem {
     pub outcome: Option<String>,
     /// Why it failed.
     pub error: Option<String>,
+    /// How it fails; none: it does not, as far as is known.
+    pub failing: Option<Failing>,
+}
+
+/// What fails from run to run.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Failing {
+    /// Somebody must log in to the org, or change its settings.
+    pub needs_person: bool,
+    /// Why the last run failed.
+    pub reason: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// Runs that have failed since one that did not.
+    pub runs: i64,
 }
 
 impl WorkItem {
@@ -123,6 +150,15 @@ fn item(row: &Row) -> Result<WorkItem, StoreError> {
     };
     // A pace that a newer program has written is the service's here.
     let pace = row.find::<String>("pace")?.and_then(|text| text.parse().ok());
+    let failing = match (row.find::<String>("failing")?, row.find("failing_since")?) {
+        (Some(kind), Some(since)) => Some(Failing {
+            needs_person: kind == "auth",
+            reason: row.find("failing_reason")?.unwrap_or_default(),
+            since,
+            runs: row.get("failed_runs")?,
+        }),
+        _ => None,
+    };
     Ok(WorkItem {
         work,
         integration_id: row.get("integration_id")?,
@@ -132,6 +168,9 @@ fn item(row: &Row) -> Result<WorkItem, StoreError> {
         retry_at: row.find("retry_at")?,
         ready_at: row.find("ready_at")?,
         is_requested: row.get::<i64>("requested")? > row.get::<i64>("taken")?,
+        requested: row.get("requested")?,
+        served: row.get("served")?,
+        asked: asked::read(row)?,
         owner: row.find("owner")?,
         leased_until: row.find("leased_until")?,
         failures: row.get("failures")?,
@@ -139,5 +178,6 @@ fn item(row: &Row) -> Result<WorkItem, StoreError> {
         ended_at: row.find("ended_at")?,
         outcome: row.find("outcome")?,
         error: row.find("error")?,
+        failing,
     })
 }

@@ -21,6 +21,14 @@ pub struct Ticket {
     number: i64,
 }
 
+impl Ticket {
+    /// How many have asked until then, this one among them: it is served once [`WorkItem::served`] is as great.
+    #[must_use]
+    pub fn number(self) -> i64 {
+        self.number
+    }
+}
+
 /// The queue at a glance.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct QueueState {
@@ -33,10 +41,10 @@ pub struct QueueState {
 }
 
 /// Of the alias `i`: it can be synced.
-const USABLE: &str = "i.status IN ('active', 'error') AND i.credentials IS NOT NULL";
+pub(super) const USABLE: &str = "i.status IN ('active', 'error') AND i.credentials IS NOT NULL";
 
 /// Counts a request, and makes what nobody holds ready.
-const REQUEST: &str =
+pub(crate) const REQUEST: &str =
     "UPDATE sync_work SET requested = requested + 1, ready_at = CASE WHEN leased_until IS NOT NULL THEN ready_at
     WHEN ready_at <= $1 THEN ready_at ELSE $1 END WHERE id = ANY($2) RETURNING *";
 
@@ -156,6 +164,16 @@ impl Store {
 }
 
 impl Tenant {
+    /// How the work on a mapping stands; none before anybody has made its schedule.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn work_of_mapping(&self, mapping: Uuid) -> Result<Option<WorkItem>, StoreError> {
+        let mut tx = self.read("reading how a mapping is synced").await?;
+        let row = tx.query("SELECT * FROM sync_work WHERE business_id = $1 AND id = $2");
+        row.bind(self.business()).bind(mapping).optional().await?.as_ref().map(item).transpose()
+    }
+
     /// What is synced, by integration; contacts before mappings.
     ///
     /// # Errors
@@ -237,6 +255,6 @@ pub(crate) async fn schedule_contacts(tx: &mut Tx, business: Uuid, id: Uuid, now
         .map(drop)
 }
 
-fn ticket(row: &crate::sql::Row) -> Result<Ticket, StoreError> {
+pub(super) fn ticket(row: &crate::sql::Row) -> Result<Ticket, StoreError> {
     Ok(Ticket { work: item(row)?.work, number: row.get("requested")? })
 }

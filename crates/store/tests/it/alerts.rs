@@ -12,6 +12,7 @@ use tieline_store::audit::AuditFilter;
 use tieline_store::integration_logs::LogFilter;
 use tieline_store::{Credentials, RunState, Status, Tenant, Uuid};
 
+use crate::contact_steps::ContactSteps;
 use crate::database::{Db, now};
 
 on_both!(
@@ -38,9 +39,16 @@ fn after(seconds: i64) -> Timestamp {
     now() + SignedDuration::from_secs(seconds)
 }
 
-pub(crate) const LOGIN: Failure<'static> =
-    Failure { needs_person: true, is_run: true, reason: "invalid_grant: token revoked", hint: "connect it again" };
-const RUN: Failure<'static> = Failure { needs_person: false, is_run: true, reason: "503", hint: "wait" };
+pub(crate) const LOGIN: Failure<'static> = Failure {
+    needs_person: true,
+    is_run: true,
+    work: None,
+    run: None,
+    reason: "invalid_grant: token revoked",
+    hint: "connect it again",
+};
+const RUN: Failure<'static> =
+    Failure { needs_person: false, is_run: true, work: None, run: None, reason: "503", hint: "wait" };
 
 pub(crate) async fn channel(tenant: &Tenant, name: &str) -> AlertChannel {
     let new = NewChannel { name, kind: ChannelKind::Webhook, shown: "hooks.example", setting: b"hidden-url" };
@@ -142,7 +150,7 @@ async fn what_stays_is_told_again_after_the_quiet_time_unless_acknowledged(db: D
 }
 
 async fn succeed(tenant: &Tenant, id: Uuid, at: Timestamp) {
-    let run = tenant.start_run(id, "Contact", at).await.unwrap();
+    let run = tenant.start_run(id, at).await.unwrap();
     tenant.finish_run(&run, RunState::Success, None, at).await.unwrap();
 }
 
@@ -178,7 +186,7 @@ async fn a_run_that_ends_well_resolves_and_a_failure_is_noted_whole_or_not(db: D
     let integration = tenant.integration(id).await.unwrap().unwrap();
     assert_eq!((integration.status, logs(9).await, all(&tenant).await.len()), (Status::Error, 1, 1));
     db.raw.failpoint("BEFORE UPDATE ON notifications", "").await;
-    let run = tenant.start_run(id, "Contact", now()).await.unwrap();
+    let run = tenant.start_run(id, now()).await.unwrap();
     tenant.finish_run(&run, RunState::Success, None, now()).await.unwrap_err();
     db.raw.mend("notifications").await;
     assert_eq!(tenant.integration(id).await.unwrap().unwrap().status, Status::Error);

@@ -9,9 +9,10 @@ use tieline_store::mappings::{MappingStep, RowError, Spent, Standing};
 use tieline_store::object_tables::{Change, Rows};
 use tieline_store::{
     AccountDeletion, Batch, Checkpoint, Digest, Fetched, Invited, NewApiKey, NewLogin, NewUser, Person, Retention,
-    Role, Session, Step, StoreError, Tenant, User, Uuid, tenancy,
+    Role, Session, StoreError, Tenant, User, Uuid, tenancy,
 };
 
+use crate::contact_steps::{ContactSteps, Step};
 use crate::database::{Db, now};
 use crate::imports::{asked, contact, create};
 
@@ -57,7 +58,7 @@ pub(crate) async fn fill(db: &Db, tenant: &Tenant) -> Uuid {
         expires_at: soon,
     };
     tenant.begin_login(&login, now()).await.unwrap();
-    let run = tenant.start_run(integration, "Contact", now()).await.unwrap();
+    let run = tenant.start_run(integration, now()).await.unwrap();
     let contacts = [contact("1", "x"), contact("2", "x"), contact("3", "x")];
     let step = Step { contacts: &contacts, checkpoint: &Checkpoint::default(), api_calls: 1 };
     tenant.commit_step(&run, &step, now()).await.unwrap();
@@ -104,7 +105,7 @@ async fn a_deleted_business_leaves_nothing_behind(db: Db) {
     let given: Vec<String> = (10..20).map(|n| n.to_string()).collect();
     create(&a, &asked(integration, &given), now()).await;
     let claim = db.store.claim_import(now(), Duration::from_secs(60)).await.unwrap().unwrap();
-    let run = a.start_run(integration, "Contact", now()).await.unwrap();
+    let run = a.start_run(integration, now()).await.unwrap();
     // And the second one's deletion of the same finds nothing.
     let (first, second) = tokio::join!(a.delete_business(now()), a.delete_business(now()));
     assert!([first.unwrap(), second.unwrap()].iter().filter(|gone| **gone).count() == 1);

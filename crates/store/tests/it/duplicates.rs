@@ -9,10 +9,10 @@ use tieline_store::duplicates::{
     Decision, Duplicate, DuplicateFilter, DuplicateState, KeyKind, MatchAction, MatchRule, MatchRules, Scan, Subject,
 };
 use tieline_store::{
-    Checkpoint, ContactRow, Credentials, Fetched, Lead, LeadFilter, NewUser, Person, RunState, SourceType, Step,
-    Tenant, Uuid,
+    Checkpoint, ContactRow, Credentials, Fetched, Lead, LeadFilter, NewUser, Person, RunState, SourceType, Tenant, Uuid,
 };
 
+use crate::contact_steps::{ContactSteps, DELETED, Step};
 use crate::database::{Db, now};
 use crate::imports::{asked, contact, create};
 
@@ -62,7 +62,7 @@ impl Acme {
     }
 
     async fn sync(&self, contacts: &[ContactRow]) {
-        let run = self.tenant.start_run(self.integration, "Contact", now()).await.unwrap();
+        let run = self.tenant.start_run(self.integration, now()).await.unwrap();
         let step = Step { contacts, checkpoint: &Checkpoint::default(), api_calls: 1 };
         self.tenant.commit_step(&run, &step, now()).await.unwrap();
         self.tenant.finish_run(&run, RunState::Success, None, now()).await.unwrap();
@@ -417,7 +417,7 @@ async fn t17_leads_of_contacts_that_the_org_has_merged_go_to_the_winner(db: Db) 
     // Of the winner there is no lead yet.
     acme.import(&db, &people[1..3]).await;
     let lost = |id: &str, to: &str, second| ContactRow {
-        deleted: true,
+        deleted: DELETED,
         source_metadata: serde_json::json!({"MasterRecordId": to}),
         ..person(id, second)
     };
@@ -461,7 +461,7 @@ async fn a_kept_contact_that_is_deleted_gives_its_parts_back(db: Db) {
     let a = acme.id(&db, "contacts", "a").await;
     done(acme.merge(&acme.one().await, a, &["title"]).await);
     assert_eq!(acme.tenant.count_contacts().await.unwrap(), 2);
-    acme.sync(&[ContactRow { deleted: true, ..same("a", 1) }]).await;
+    acme.sync(&[ContactRow { deleted: DELETED, ..same("a", 1) }]).await;
     acme.scan().await;
     assert_eq!(acme.tenant.count_contacts().await.unwrap(), 2, "b is there again");
     // Back again, and merged by the org itself: what was a part of it is a part of the winner.
@@ -469,7 +469,7 @@ async fn a_kept_contact_that_is_deleted_gives_its_parts_back(db: Db) {
     acme.scan().await;
     done(acme.merge(&acme.one().await, a, &[]).await);
     let merged = serde_json::json!({"MasterRecordId": "w"});
-    acme.sync(&[ContactRow { deleted: true, source_metadata: merged, ..same("a", 3) }]).await;
+    acme.sync(&[ContactRow { deleted: DELETED, source_metadata: merged, ..same("a", 3) }]).await;
     acme.scan().await;
     assert_eq!(acme.tenant.count_contacts().await.unwrap(), 1);
     let winner = acme.id(&db, "contacts", "w").await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::TryStreamExt;
 use serde_json::{Value, json};
 use tieline_store::mappings::Mapping;
-use tieline_store::object_tables::{ColumnKind, Rows};
+use tieline_store::object_tables::{Change, ColumnKind, Rows};
 use tieline_store::{Checkpoint, ContactRow, Person, Run, SourceType, StepOutcome, Tenant};
 
 use crate::database::{Db, now};
@@ -16,6 +16,7 @@ use crate::object_tables::mapped;
 on_both!(
     a_record_of_an_erased_person_is_emptied_and_stays_away,
     a_commit_at_the_same_moment_brings_nobody_back,
+    columns_that_are_filled_later_stay_empty_and_who_was_erased_is_known,
     records_are_told_and_exported_as_they_are,
 );
 
@@ -144,6 +145,38 @@ async fn a_record_of_an_erased_person_is_emptied_and_stays_away(db: Db) {
     assert_eq!(a.tenant.erase_person(&booking, now()).await.unwrap().removed.object_rows, 0, "it was emptied before");
     write(&a.tenant, &of_a.bookings, bookings(3)).await;
     assert_eq!(rows(&db, &a.tenant, "bookings", &["guest_email"]).await, ["-"]);
+}
+
+async fn columns_that_are_filled_later_stay_empty_and_who_was_erased_is_known(db: Db) {
+    let [a, b] = businesses(&db).await;
+    let (of_a, of_b) = (fill(&a).await, fill(&b).await);
+    let table = &of_a.people.0.table;
+    assert!(a.tenant.erased_are_known_by(table).await.unwrap().is_empty());
+    assert!(a.tenant.erased_among(table, &people(1)).await.unwrap().is_empty());
+    a.tenant.erase_person(&Person::Email("ada@example.com"), now()).await.unwrap();
+    // A walk for the name alone, and one for the address.
+    let mut names = Rows::new(1);
+    for id in [ADA, BOB] {
+        let mut row = names.row();
+        row.text(0, "filled");
+        row.end(id, Some(9_000), None, None);
+    }
+    for (tenant, (mapping, run), touched) in [(&a.tenant, &of_a.people, 1), (&b.tenant, &of_b.people, 2)] {
+        let filled = (Change::Cells(&[0]), names.clone());
+        let outcome = crate::object_tables::change(tenant, run, mapping, filled, Checkpoint::default()).await.unwrap();
+        assert_eq!(outcome.updated, touched);
+    }
+    assert_eq!(rows(&db, &a.tenant, "people", &["name", "_deleted"]).await, ["-|erased", "filled|-"]);
+    // By the id; by an address, where the rows have it; of this business alone.
+    let mut some = people(2);
+    person(&mut some, "003000000000003AAA", "ADA@example.com", "", 2);
+    let known = a.tenant.erased_among(table, &some).await.unwrap();
+    let mut known: Vec<&str> = known.iter().map(String::as_str).collect();
+    known.sort_unstable();
+    assert_eq!(known, [ADA, "003000000000003AAA"]);
+    assert_eq!(a.tenant.erased_are_known_by(table).await.unwrap(), vec![1_usize]);
+    assert_eq!(a.tenant.erased_among(&table.part(&[]), &names).await.unwrap().len(), 1);
+    assert!(b.tenant.erased_among(table, &some).await.unwrap().is_empty());
 }
 
 async fn a_commit_at_the_same_moment_brings_nobody_back(db: Db) {

@@ -7,9 +7,10 @@ use tieline_store::audit::{AuditFilter, Verification};
 use tieline_store::integration_logs::{Event, Level, LogFilter};
 use tieline_store::{
     Batch, BatchOutcome, Checkpoint, ContactRow, Credentials, Digest, Fetched, NewImport, NewUser, Person, Removed,
-    Role, RowOutcome, RunState, SourceType, Status, Step, StepOutcome, Tenant, Uuid,
+    Role, RowOutcome, RunState, SourceType, Status, StepOutcome, Tenant, Uuid,
 };
 
+use crate::contact_steps::{ContactSteps, DELETED, Step};
 use crate::database::{Db, Place, Raw, now};
 use crate::imports::{asked, contact, create};
 
@@ -45,7 +46,7 @@ pub(crate) async fn businesses(db: &Db) -> [Acme; 2] {
 
 impl Acme {
     pub(crate) async fn sync(&self, contacts: &[ContactRow]) -> StepOutcome {
-        let run = self.tenant.start_run(self.integration, "Contact", now()).await.unwrap();
+        let run = self.tenant.start_run(self.integration, now()).await.unwrap();
         let step = Step { contacts, checkpoint: &Checkpoint::default(), api_calls: 1 };
         let outcome = self.tenant.commit_step(&run, &step, now()).await.unwrap();
         self.tenant.finish_run(&run, RunState::Success, None, now()).await.unwrap();
@@ -82,7 +83,7 @@ fn with_email(id: &str, email: &str) -> ContactRow {
 fn people() -> [ContactRow; 4] {
     [
         with_email("003000000000001AAA", "Ada@Example.COM"),
-        ContactRow { deleted: true, ..with_email("003000000000002AAA", " ada@example.com") },
+        ContactRow { deleted: DELETED, ..with_email("003000000000002AAA", " ada@example.com") },
         with_email("003000000000003AAA", "ÄDA@exämple.com"),
         with_email("003000000000004AAA", "adaXexample.com"),
     ]
@@ -221,7 +222,7 @@ async fn an_import_or_sync_at_the_same_moment_does_not_bring_anybody_back(db: Db
         let (first, second) = (with_email(&one, &format!("p{n}@example.com")), with_email(&other, "q@example.com"));
         let import = create(&a.tenant, &asked(a.integration, &[one.clone(), other.clone()]), now()).await;
         let claim = db.store.claim_import(now(), LEASE).await.unwrap().unwrap();
-        let run = a.tenant.start_run(a.integration, "Contact", now()).await.unwrap();
+        let run = a.tenant.start_run(a.integration, now()).await.unwrap();
         let contacts = [first.clone(), second.clone()];
         let email = format!("P{n}@example.com");
         let person = Person::Email(&email);
@@ -312,7 +313,7 @@ async fn nothing_of_an_erased_person_is_anywhere(db: Db) {
         log.await.unwrap();
     }
     a.tenant.log(None, Event::SyncError, Level::Error, "of nobody", serde_json::json!({}), now()).await.unwrap();
-    let run = a.tenant.start_run(a.integration, "Contact", now()).await.unwrap();
+    let run = a.tenant.start_run(a.integration, now()).await.unwrap();
     let failed = "the org refused canary.mail@example.com";
     a.tenant.finish_run(&run, RunState::Failed, Some(failed), now()).await.unwrap();
     a.tenant.note_integration(a.integration, Status::Error, Some(failed), None, now()).await.unwrap();

@@ -45,7 +45,8 @@ pub(crate) fn contact(id: &str, last_name: &str) -> ContactRow {
         title: Some("Countess".to_owned()),
         source_metadata: serde_json::json!({"Department": "R&D", "OwnerId": "005000000000001AAA"}),
         source_stamp: now(),
-        deleted: false,
+        custom_fields: serde_json::json!({}),
+        deleted: None,
     }
 }
 

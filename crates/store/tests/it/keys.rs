@@ -4,9 +4,9 @@ use tieline_store::{Credentials, StoreError};
 
 use crate::database::{Db, Place, now};
 
-on_both!(s34_sealed_text_opens_in_its_row_alone, nothing_secret_is_in_the_database);
+on_both!(s34_t43_sealed_text_opens_in_its_row_alone, nothing_secret_is_in_the_database);
 
-async fn s34_sealed_text_opens_in_its_row_alone(db: Db) {
+async fn s34_t43_sealed_text_opens_in_its_row_alone(db: Db) {
     let tenant = db.store.own();
     let first = db.integration().await;
     let opened = tenant.open_credentials(first).await.unwrap().unwrap();

@@ -1,7 +1,9 @@
 //! Opening a database: newer ones, older ones, many at once, other keys.
 
-use tieline_store::{Store, StoreError};
+use tieline_store::object_tables::Deletion;
+use tieline_store::{Store, StoreError, Uuid};
 
+use crate::contact_steps::{ContactSteps, Step};
 use crate::database::{Db, KEY, Place, Raw, empty_postgres, ring};
 
 on_both!(
@@ -131,11 +133,117 @@ async fn a_file_of_schema_1_is_brought_up_to_date_with_all_that_it_holds() {
     let opened = tenant.open_credentials(integration.id).await.unwrap().unwrap();
     assert_eq!(opened.expose(), br#"{"SF_CLIENT_ID":"x"}"#);
     assert_eq!(tenant.count_contacts().await.unwrap(), 1);
-    let through = tenant.checkpoint(integration.id, "Contact").await.unwrap().through;
+    let through = tenant.checkpoint(integration.id).await.unwrap().through;
     assert_eq!(through.map(|t| t.as_millisecond()), Some(7000));
-    let run = tenant.start_run(integration.id, "Contact", crate::database::now()).await.unwrap();
+    let mapping = tenant.contacts_mapping(integration.id).await.unwrap().unwrap();
+    assert_eq!(
+        (mapping.name.as_str(), mapping.state.name(), mapping.table.columns().len()),
+        ("contacts", "synced", 22)
+    );
+    assert_eq!(tenant.count_present(&mapping).await.unwrap(), 1);
+    let run = tenant.start_run(integration.id, crate::database::now()).await.unwrap();
     assert_eq!(tenant.runs(integration.id, 9).await.unwrap().len(), 2);
     tenant.finish_run(&run, tieline_store::RunState::Success, None, crate::database::now()).await.unwrap();
+}
+
+/// What schema 10 had of the contacts becomes the mapping that is built in.
+#[tokio::test]
+async fn a_server_of_schema_10_has_its_contacts_become_a_mapping() {
+    let Some(place) = empty_postgres() else { return };
+    // The roles are the server's.
+    let other = empty_postgres().unwrap();
+    other.open().await.close().await;
+    let Place::Server(url, _) = &place else { unreachable!() };
+    let old = sqlx::PgPool::connect(url).await.unwrap();
+    let versions = [
+        (2, "service", include_str!("../../migrations/postgres/0002_service.sql")),
+        (3, "alerts", include_str!("../../migrations/postgres/0003_alerts.sql")),
+        (4, "personal data", include_str!("../../migrations/postgres/0004_personal_data.sql")),
+        (5, "sign in", include_str!("../../migrations/postgres/0005_sign_in.sql")),
+        (6, "mappings", include_str!("../../migrations/postgres/0006_mappings.sql")),
+        (7, "mapping progress", include_str!("../../migrations/postgres/0007_mapping_progress.sql")),
+        (8, "sync work", include_str!("../../migrations/postgres/0008_sync_work.sql")),
+        (9, "records", include_str!("../../migrations/postgres/0009_records.sql")),
+        (10, "duplicates", include_str!("../../migrations/postgres/0010_duplicates.sql")),
+    ];
+    sqlx::raw_sql(
+        "CREATE TABLE _sqlx_migrations (version BIGINT PRIMARY KEY, description TEXT NOT NULL,
+            installed_on TIMESTAMPTZ NOT NULL DEFAULT now(), success BOOLEAN NOT NULL, checksum BYTEA NOT NULL,
+            execution_time BIGINT NOT NULL)",
+    )
+    .execute(&old)
+    .await
+    .unwrap();
+    for (version, description, sql) in versions {
+        sqlx::raw_sql(sql).execute(&old).await.unwrap();
+        let kind = sqlx::migrate::MigrationType::Simple;
+        let sql = sqlx::SqlSafeStr::into_sql_str(sql);
+        let checksum = sqlx::migrate::Migration::new(version, description.into(), kind, sql, false).checksum;
+        sqlx::query("INSERT INTO _sqlx_migrations VALUES ($1, $2, now(), true, $3, 1)")
+            .bind(version)
+            .bind(description)
+            .bind(checksum.to_vec())
+            .execute(&old)
+            .await
+            .unwrap();
+    }
+    let business = "00000000-0000-7000-8000-000000000001";
+    let [id, idle, mapping] = ["a", "b", "c"].map(|n| format!("0197a000-0000-7000-8000-00000000000{n}"));
+    let row = |n: u8, deleted: bool, metadata: &str| {
+        format!(
+            "INSERT INTO contacts (id, business_id, integration_id, source_type, source_id, last_name, source_metadata, source_stamp,
+                 deleted, sync_status, last_synced_at, created_at, change)
+             VALUES ('0197a000-0000-7000-8000-00000000001{n}', '{business}', '{id}', 'salesforce', '00{n}', 'x', '{metadata}', now(),
+                 {deleted}, 'synced', now(), now(), {n});"
+        )
+    };
+    sqlx::raw_sql(sqlx::AssertSqlSafe(format!(
+        "INSERT INTO businesses (id, name, created_at) VALUES ('{business}', 'own', now()) ON CONFLICT DO NOTHING;
+         INSERT INTO integrations (id, business_id, name, type, status, created_at, updated_at)
+             VALUES ('{id}', '{business}', 'default', 'salesforce', 'active', now(), now()),
+                 ('{idle}', '{business}', 'idle', 'salesforce', 'active', now(), now());
+         INSERT INTO checkpoints (integration_id, object, business_id, through, fence, changes)
+             VALUES ('{id}', 'Contact', '{business}', '2026-05-01T00:00:00Z', 7, 41);
+         INSERT INTO mappings (id, business_id, integration_id, name, object, table_name, definition, columns, created_at, updated_at)
+             VALUES ('{mapping}', '{business}', '{id}', 'contacts', 'Contact', 'people', '{{\"name\":\"contacts\",\"object\":\"Contact\"}}', '[]',
+                 now(), now());
+         INSERT INTO mapping_checkpoints (mapping_id, business_id) VALUES ('{mapping}', '{business}');
+         INSERT INTO runs (id, business_id, integration_id, object, fence, state, started_at)
+             VALUES ('{mapping}', '{business}', '{id}', 'Contact', 7, 'success', now());{}{}{}",
+        row(1, false, "{}"),
+        row(2, true, "{}"),
+        row(3, true, r#"{"MasterRecordId":"001"}"#)
+    )))
+    .execute(&old)
+    .await
+    .unwrap();
+    old.close().await;
+
+    let tenant = place.open().await.own();
+    let id: Uuid = id.parse().unwrap();
+    let found = tenant.contacts_mapping(id).await.unwrap().unwrap();
+    let through: jiff::Timestamp = "2026-05-01T00:00:00Z".parse().unwrap();
+    assert_eq!((found.standing.checkpoint.through, found.state.name()), (Some(through), "synced"));
+    assert_eq!(tenant.mapping_runs(&found, 9).await.unwrap().len(), 1);
+    let unread = tenant.contacts_mapping(idle.parse().unwrap()).await.unwrap().unwrap();
+    assert_eq!((unread.state.name(), unread.table.columns().len()), ("initial", 0));
+    let mut names: Vec<String> = tenant.mappings(id).await.unwrap().into_iter().map(|mapping| mapping.name).collect();
+    names.sort();
+    assert_eq!(names, ["contacts", "contacts_mapping"]);
+    let rows: Vec<tieline_store::Contact> = futures_util::TryStreamExt::try_collect(tenant.contacts()).await.unwrap();
+    let went: Vec<_> = rows.iter().map(|contact| contact.row.deleted.map(Deletion::name)).collect();
+    assert_eq!(went, [None, Some("deleted"), Some("merged")]);
+    // The run before can write no more, and numbers go on.
+    let run = tenant.start_run(id, crate::database::now()).await.unwrap();
+    let contacts = [crate::imports::contact("009", "New")];
+    let step = Step { contacts: &contacts, checkpoint: &found.standing.checkpoint, api_calls: 1 };
+    tenant.commit_step(&run, &step, crate::database::now()).await.unwrap();
+    let change = tenant.run(run.id).await.unwrap().unwrap();
+    assert_eq!(change.inserted, 1);
+    let raw = sqlx::PgPool::connect(url).await.unwrap();
+    let number: i64 =
+        sqlx::query_scalar("SELECT change FROM contacts WHERE source_id = '009'").fetch_one(&raw).await.unwrap();
+    assert_eq!(number, 42);
 }
 
 #[tokio::test]

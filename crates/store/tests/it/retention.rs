@@ -7,6 +7,7 @@ use tieline_store::audit::{Action, Actor, AuditFilter, Entry, Verification};
 use tieline_store::integration_logs::{Event, Level, LogFilter};
 use tieline_store::{Digest, NewUser, Retention, Role, RunState, Session, Swept, Uuid};
 
+use crate::contact_steps::ContactSteps;
 use crate::database::{Db, now};
 use crate::imports::{asked, contact, create, ids};
 
@@ -43,9 +44,9 @@ async fn what_is_older_than_a_business_keeps_it_goes(db: Db) {
     claim.commit_batch(&rows, now()).await.unwrap();
     claim.finish_import(Some("half"), now()).await.unwrap();
     let waiting = create(&own, &asked(integration, &given[..1]), now()).await;
-    let run = own.start_run(integration, "Contact", now()).await.unwrap();
+    let run = own.start_run(integration, now()).await.unwrap();
     own.finish_run(&run, RunState::Success, None, now()).await.unwrap();
-    let running = own.start_run(integration, "Contact", now()).await.unwrap();
+    let running = own.start_run(integration, now()).await.unwrap();
 
     let keeps = Retention { log_days: 10, audit_days: 30, import_days: 20, lead_days: None, contact_days: None };
     own.set_retention(&keeps, now() + days(3)).await.unwrap();

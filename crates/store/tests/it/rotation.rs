@@ -13,8 +13,8 @@ use tieline_store::{Canary, Credentials, KeyUse, Progress, Store, StoreError, Uu
 use crate::database::{Db, KEY, Place, now, ring};
 
 on_both!(
-    s33_master_keys_are_rotated_under_load_and_a_killed_rotation_goes_on,
-    s33_data_keys_are_renewed_under_load_and_a_killed_renewal_goes_on,
+    s33_t43_master_keys_are_rotated_under_load_and_a_killed_rotation_goes_on,
+    s33_t43_data_keys_are_renewed_under_load_and_a_killed_renewal_goes_on,
     a_key_goes_once_nothing_needs_it,
     several_nodes_rotate_at_once,
     a_login_that_waits_and_a_token_outlive_a_renewal,
@@ -167,7 +167,7 @@ async fn usage(store: &Store) -> HashMap<String, KeyUse> {
     keys.into_iter().map(|key| (key.service.clone(), key)).collect()
 }
 
-async fn s33_master_keys_are_rotated_under_load_and_a_killed_rotation_goes_on(db: Db) {
+async fn s33_t43_master_keys_are_rotated_under_load_and_a_killed_rotation_goes_on(db: Db) {
     let ids = fill(&db.store, 12).await;
     let (old, new) = (ring(&old_key(&db.place)), ring(&new_key()));
     let (old, new) = (old.primary().name(), new.primary().name());
@@ -204,7 +204,7 @@ async fn s33_master_keys_are_rotated_under_load_and_a_killed_rotation_goes_on(db
     }
 }
 
-async fn s33_data_keys_are_renewed_under_load_and_a_killed_renewal_goes_on(db: Db) {
+async fn s33_t43_data_keys_are_renewed_under_load_and_a_killed_renewal_goes_on(db: Db) {
     let ids = fill(&db.store, 8).await;
     let nodes = [open(&db.place, both(&db.place)).await.unwrap(), open(&db.place, both(&db.place)).await.unwrap()];
     let list = "SELECT CAST(id AS text) FROM data_keys ORDER BY id";

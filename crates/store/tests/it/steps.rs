@@ -2,8 +2,9 @@
 
 use futures_util::TryStreamExt;
 use jiff::Timestamp;
-use tieline_store::{Checkpoint, Contact, ContactRow, Position, RunState, Step, Store, StoreError};
+use tieline_store::{Checkpoint, Contact, ContactRow, Position, RunState, Store, StoreError};
 
+use crate::contact_steps::{ContactSteps, DELETED, Step};
 use crate::database::{Db, Place, now};
 
 on_both!(
@@ -20,7 +21,7 @@ async fn a_step_and_the_end_of_its_integration_do_not_wait_for_each_other(db: Db
     let rows: Vec<ContactRow> = (0..50).map(|n| contact(&format!("{n:05}"), "x", 10)).collect();
     for round in 0..25_i64 {
         let integration = db.integration().await;
-        let run = tenant.start_run(integration, "Contact", now()).await.unwrap();
+        let run = tenant.start_run(integration, now()).await.unwrap();
         let steps = async {
             for n in 0..4 {
                 let rows: Vec<_> = rows.iter().map(|row| contact(&row.source_id, "x", round * 10 + n)).collect();
@@ -33,7 +34,7 @@ async fn a_step_and_the_end_of_its_integration_do_not_wait_for_each_other(db: Db
             }
         };
         let starting = async {
-            if let Err(error) = tenant.start_run(integration, "Contact", now()).await {
+            if let Err(error) = tenant.start_run(integration, now()).await {
                 // The integration is gone: its rows may refer to it no more.
                 assert!(!error.is_passing(), "{error}");
             }
@@ -72,8 +73,9 @@ fn contact(id: &str, last_name: &str, stamp: i64) -> ContactRow {
         company: None,
         title: None,
         source_metadata: serde_json::json!({}),
+        custom_fields: serde_json::json!({}),
         source_stamp: Timestamp::from_second(stamp).unwrap(),
-        deleted: false,
+        deleted: None,
     }
 }
 
@@ -84,7 +86,7 @@ fn checkpoint(second: i64) -> Checkpoint {
 
 async fn t9_whichever_statement_of_a_step_fails_none_of_it_stays(db: Db) {
     let (tenant, integration) = (db.store.own(), db.integration().await);
-    let run = tenant.start_run(integration, "Contact", now()).await.unwrap();
+    let run = tenant.start_run(integration, now()).await.unwrap();
     let rows: Vec<ContactRow> = (0..600).map(|n| contact(&format!("{n:05}"), "before", 10)).collect();
     let step = Step { contacts: &rows, checkpoint: &checkpoint(10), api_calls: 1 };
     tenant.commit_step(&run, &step, now()).await.unwrap();
@@ -93,7 +95,7 @@ async fn t9_whichever_statement_of_a_step_fails_none_of_it_stays(db: Db) {
     let step = Step { contacts: &changed, checkpoint: &checkpoint(20), api_calls: 1 };
     // A failpoint at each statement: the checkpoint, each chunk of rows (by a row that it holds), the counters.
     let mut failpoints = vec![
-        ("checkpoints", "BEFORE UPDATE OF scan_stamp ON checkpoints", String::new()),
+        ("mapping_checkpoints", "BEFORE UPDATE OF scan_stamp ON mapping_checkpoints", String::new()),
         ("runs", "BEFORE UPDATE OF rows_read ON runs", String::new()),
     ];
     let row = |n: i32| format!("new.source_id = '{n:05}'");
@@ -108,7 +110,7 @@ async fn t9_whichever_statement_of_a_step_fails_none_of_it_stays(db: Db) {
         let kept: Vec<Contact> = tenant.contacts().try_collect().await.unwrap();
         assert_eq!(kept.len(), 600, "{event} {when}");
         assert!(kept.iter().all(|c| c.row.last_name.as_deref() == Some("before")), "{event} {when}");
-        assert_eq!(tenant.checkpoint(integration, "Contact").await.unwrap(), checkpoint(10), "{event} {when}");
+        assert_eq!(tenant.checkpoint(integration).await.unwrap(), checkpoint(10), "{event} {when}");
         assert_eq!(tenant.run(run.id).await.unwrap().unwrap().rows_read, 600, "{event} {when}");
     }
     let outcome = tenant.commit_step(&run, &step, now()).await.unwrap();
@@ -121,7 +123,7 @@ async fn t9_whichever_statement_of_a_step_fails_none_of_it_stays(db: Db) {
 async fn t9_a_full_disk_loses_nothing_and_says_so() {
     let db = Db::sqlite().await;
     let (tenant, integration) = (db.store.own(), db.integration().await);
-    let run = tenant.start_run(integration, "Contact", now()).await.unwrap();
+    let run = tenant.start_run(integration, now()).await.unwrap();
     let small: Vec<ContactRow> = (0..10).map(|n| contact(&format!("{n:05}"), "first", 10)).collect();
     let step = Step { contacts: &small, checkpoint: &checkpoint(10), api_calls: 1 };
     tenant.commit_step(&run, &step, now()).await.unwrap();
@@ -132,12 +134,12 @@ async fn t9_a_full_disk_loses_nothing_and_says_so() {
     // SQLite's own limit stands for the disk's: it fails with the same code at the same places.
     let tenant = Store::open(&folder.path().join("t.db")).await.unwrap().own();
     tenant.store().limit_pages(u32::try_from(size / 4096).unwrap() + 10).await;
-    let run = tenant.start_run(integration, "Contact", now()).await.unwrap();
+    let run = tenant.start_run(integration, now()).await.unwrap();
     let large: Vec<ContactRow> = (0..5_000).map(|n| contact(&format!("{n:05}"), "second", 20)).collect();
     let step = Step { contacts: &large, checkpoint: &checkpoint(20), api_calls: 1 };
     let error = tenant.commit_step(&run, &step, now()).await.unwrap_err();
     assert!(matches!(error, StoreError::DiskFull), "{error}");
-    assert_eq!(tenant.checkpoint(integration, "Contact").await.unwrap(), checkpoint(10));
+    assert_eq!(tenant.checkpoint(integration).await.unwrap(), checkpoint(10));
     assert_eq!(tenant.contacts().try_collect::<Vec<_>>().await.unwrap().len(), 10);
 
     // The same process goes on when there is room.
@@ -149,7 +151,7 @@ async fn t9_a_full_disk_loses_nothing_and_says_so() {
 async fn s30_where_no_page_can_be_added_the_database_is_not_writable_until_one_can() {
     let db = Db::sqlite().await;
     let (tenant, integration) = (db.store.own(), db.integration().await);
-    let run = tenant.start_run(integration, "Contact", now()).await.unwrap();
+    let run = tenant.start_run(integration, now()).await.unwrap();
     db.store.prove_writable().await.unwrap();
     // As small as it is; what is free in the file is used up by rows that are kept.
     db.store.limit_pages(1).await;
@@ -171,7 +173,7 @@ async fn s30_where_no_page_can_be_added_the_database_is_not_writable_until_one_c
 
 async fn an_older_version_of_a_row_does_not_replace_a_newer_one(db: Db) {
     let (tenant, integration) = (db.store.own(), db.integration().await);
-    let run = tenant.start_run(integration, "Contact", now()).await.unwrap();
+    let run = tenant.start_run(integration, now()).await.unwrap();
     for (name, stamp) in [("newer", 20), ("older", 10)] {
         let rows = [contact("1", name, stamp)];
         let step = Step { contacts: &rows, checkpoint: &checkpoint(stamp), api_calls: 0 };
@@ -183,7 +185,7 @@ async fn an_older_version_of_a_row_does_not_replace_a_newer_one(db: Db) {
 
 async fn what_was_written_is_read_as_it_was(db: Db) {
     let (tenant, integration) = (db.store.own(), db.integration().await);
-    let run = tenant.start_run(integration, "Contact", now()).await.unwrap();
+    let run = tenant.start_run(integration, now()).await.unwrap();
     let stamp: Timestamp = "1969-07-20T20:17:40.123Z".parse().unwrap();
     let row = ContactRow {
         first_name: Some("さくら".to_owned()),
@@ -193,9 +195,10 @@ async fn what_was_written_is_read_as_it_was(db: Db) {
         phone: Some("+49 30 1".to_owned()),
         company: Some("Müller & Söhne".to_owned()),
         title: None,
-        source_metadata: serde_json::json!({"b": 1.5, "a": null, "text": "x\u{0001}\n", "big": 9_007_199_254_740_993_i64}),
+        source_metadata: serde_json::json!({"b": 1.5, "a": [null], "text": "x\u{0001}\n", "big": 9_007_199_254_740_993_i64}),
+        custom_fields: serde_json::json!({"Rating__c": 4.5, "Gone__c": true}),
         source_stamp: stamp,
-        deleted: true,
+        deleted: DELETED,
         ..contact("003A", "", 0)
     };
     let rows = [row.clone()];
@@ -210,8 +213,8 @@ async fn what_was_written_is_read_as_it_was(db: Db) {
 
 async fn a_failed_run_is_told_as_one_and_a_crashed_one_is_closed_by_the_next(db: Db) {
     let (tenant, integration) = (db.store.own(), db.integration().await);
-    let crashed = tenant.start_run(integration, "Contact", now()).await.unwrap();
-    let run = tenant.start_run(integration, "Contact", now()).await.unwrap();
+    let crashed = tenant.start_run(integration, now()).await.unwrap();
+    let run = tenant.start_run(integration, now()).await.unwrap();
     tenant.finish_run(&run, RunState::Failed, Some("no answer"), now()).await.unwrap();
     tenant.finish_run(&crashed, RunState::Success, None, now()).await.unwrap();
     let runs = tenant.runs(integration, 5).await.unwrap();

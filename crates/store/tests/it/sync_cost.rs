@@ -5,8 +5,9 @@
 use std::time::Instant;
 
 use jiff::SignedDuration;
-use tieline_store::{Checkpoint, ContactRow, Step};
+use tieline_store::{Checkpoint, ContactRow};
 
+use crate::contact_steps::{ContactSteps, Step};
 use crate::database::{Db, now};
 use crate::import_cost::told;
 use crate::imports::{contact, ids};
@@ -34,7 +35,7 @@ async fn contacts_per_second(db: Db) {
     let kind = if db.is_sqlite() { "sqlite" } else { "postgres" };
     for (n, (what, name)) in [("new", "a"), ("unchanged", "a"), ("updated", "b")].into_iter().enumerate() {
         let people = people(rows, name, if what == "updated" { n as i64 } else { 0 });
-        let run = tenant.start_run(integration, "Contact", now()).await.unwrap();
+        let run = tenant.start_run(integration, now()).await.unwrap();
         let begun = Instant::now();
         for contacts in people.chunks(PAGE) {
             let step = Step { contacts, checkpoint: &Checkpoint::default(), api_calls: 1 };

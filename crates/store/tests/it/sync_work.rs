@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use tieline_store::sync_work::{Claiming, Ended, Pace, Work, WorkClaim};
 use tieline_store::{Credentials, NewUser, Status, Store, Tenant, Uuid};
 
+use crate::contact_steps::ContactSteps;
 use crate::database::{Db, now};
 use crate::object_tables::mapped;
 
@@ -25,6 +26,7 @@ on_both!(
     the_queue_tells_how_it_stands,
     one_run_at_a_time_is_the_databases_own_rule,
     a_run_by_hand_takes_the_work_whoever_has_it,
+    work_is_named_as_far_as_there_are_places_and_taken_by_its_name,
 );
 
 const EVERY: Duration = Duration::from_secs(900);
@@ -55,7 +57,7 @@ async fn integration(tenant: &Tenant, name: &str) -> Uuid {
     tenant.save_integration(name, &Credentials::new(b"x".to_vec()), now()).await.unwrap()
 }
 
-async fn tenants(db: &Db, names: &[&str]) -> Vec<Tenant> {
+pub(crate) async fn tenants(db: &Db, names: &[&str]) -> Vec<Tenant> {
     let new = NewUser { email: "owner@example.com", name: "O", password_hash: None };
     let owner = db.store.set_up(&new, "first", "", now()).await.unwrap().unwrap();
     let mut tenants = Vec::new();
@@ -176,15 +178,15 @@ async fn t38_the_work_of_a_dead_worker_is_taken_when_its_lease_ends_and_a_zombie
     follow(&db).await;
     let asked = tenant.request_sync(None, at(0)).await.unwrap();
     let zombie = claim(&db.store, at(0)).await.unwrap();
-    let run = tenant.start_run(id, "Contact", at(0)).await.unwrap();
+    let run = tenant.start_run(id, at(0)).await.unwrap();
     assert!(zombie.prolong(at(30)).await.unwrap());
     assert!(claim(&db.store, at(89)).await.is_none(), "taken from somebody who lives");
     // It was stopped; another one goes on.
     let next = claim(&db.store, at(90)).await.expect("the lease has ended");
     assert!(next.fence > zombie.fence);
-    let later = tenant.start_run(id, "Contact", at(90)).await.unwrap();
+    let later = tenant.start_run(id, at(90)).await.unwrap();
     // It wakes, and knows nothing of it.
-    let step = tieline_store::Step { contacts: &[], checkpoint: &Default::default(), api_calls: 1 };
+    let step = crate::contact_steps::Step { contacts: &[], checkpoint: &Default::default(), api_calls: 1 };
     assert!(matches!(tenant.commit_step(&run, &step, at(91)).await, Err(tieline_store::StoreError::Fenced { .. })));
     assert!(!zombie.prolong(at(91)).await.unwrap());
     assert!(!zombie.give_back(at(91)).await.unwrap());
@@ -427,13 +429,17 @@ async fn a_pace_is_kept_and_mappings_are_taken_by_whoever_knows_them(db: Db) {
         done(&taken, at(second)).await;
     }
     // A mapping that somebody has paused is left alone.
-    db.raw.run("UPDATE mappings SET state = 'paused'").await;
+    db.raw.run("UPDATE mappings SET state = 'paused' WHERE target = 'table'").await;
     tenant.set_pace(contacts, None, at(90_021)).await.unwrap();
     let taken = claim(&db.store, at(200_000)).await.unwrap();
     assert_eq!(taken.work(), contacts);
     assert!(claim(&db.store, at(200_000)).await.is_none());
+    // So are contacts.
+    done(&taken, at(200_001)).await;
+    db.raw.run("UPDATE mappings SET state = 'paused'").await;
+    assert!(claim(&db.store, at(300_000)).await.is_none());
     assert_eq!(tenant.sync_work().await.unwrap().len(), 2);
-    tenant.delete_mapping(&mapping).await.unwrap();
+    tenant.delete_mapping(&mapping, at(0)).await.unwrap();
     assert_eq!(tenant.sync_work().await.unwrap().len(), 1);
 }
 
@@ -457,10 +463,10 @@ async fn the_queue_tells_how_it_stands(db: Db) {
 async fn one_run_at_a_time_is_the_databases_own_rule(db: Db) {
     let (tenant, id) = (db.store.own(), db.integration().await);
     let mapping = mapped(&tenant, id, "contacts_too", &[]).await;
-    let of_contacts = tenant.start_run(id, "Account", now()).await.unwrap();
+    let of_contacts = tenant.start_run(id, now()).await.unwrap();
     let of_mapping = tenant.start_mapping_run(&mapping, now()).await.unwrap();
     // The mapping reads the same object, and is something else.
-    tenant.start_run(id, "Account", now()).await.unwrap();
+    tenant.start_run(id, now()).await.unwrap();
     assert_eq!(tenant.run(of_mapping.id).await.unwrap().unwrap().state, "running");
     assert_eq!(tenant.run(of_contacts.id).await.unwrap().unwrap().state, "failed");
     for run in [of_contacts.id, of_mapping.id] {
@@ -491,4 +497,50 @@ async fn a_run_by_hand_takes_the_work_whoever_has_it(db: Db) {
     assert!(tenant.take_work(Work::Mapping { mapping: Uuid::now_v7() }, "x", LEASE, at(7)).await.unwrap().is_none());
     let theirs = tenants(&db, &["b"]).await;
     assert!(theirs[0].take_work(work, "x", LEASE, at(7)).await.unwrap().is_none());
+}
+
+async fn work_is_named_as_far_as_there_are_places_and_taken_by_its_name(db: Db) {
+    let tenants = tenants(&db, &["a", "b"]).await;
+    let mut all = Vec::new();
+    for (tenant, names) in tenants.iter().zip([&["1", "2", "3"][..], &["1"]]) {
+        for name in names {
+            all.push((tenant.business(), integration(tenant, name).await));
+        }
+    }
+    db.store.follow_integrations(EVERY, now()).await.unwrap();
+    let (claiming, store) = (claiming(), &db.store);
+    let ready = async |business, most, at| {
+        let mut ready = store.ready_work(business, &claiming, most, at).await.unwrap();
+        ready.sort_unstable();
+        ready
+    };
+    let of = |business: Uuid, ready: &[(Uuid, Uuid)]| ready.iter().filter(|(of, _)| *of == business).count();
+    let (a, b) = (tenants[0].business(), tenants[1].business());
+    // Two of the three have a place.
+    let first = ready(None, 100, now()).await;
+    assert_eq!((of(a, &first), of(b, &first), first.len()), (2, 1, 3));
+    assert_eq!(ready(Some(b), 100, now()).await.len(), 1);
+    assert_eq!(ready(None, 1, now()).await.len(), 1);
+    assert!(ready(None, 100, at(-1)).await.is_empty());
+
+    let named =
+        async |(business, id): (Uuid, Uuid), at| store.claim_work_named(business, id, &claiming, at).await.unwrap();
+    let of_a: Vec<_> = all.iter().copied().filter(|(business, _)| *business == a).collect();
+    assert!(named((b, of_a[0].1), now()).await.is_none(), "it is another business's");
+    assert!(named((a, Uuid::now_v7()), now()).await.is_none(), "there is no such work");
+    assert!(named(of_a[2], at(-1)).await.is_none(), "it is not due");
+    // Whichever it is, if there is a place; and once.
+    let last = named(of_a[2], now()).await.unwrap();
+    assert_eq!((last.work().id(), last.tenant.business(), last.fence), (of_a[2].1, a, 1));
+    assert!(named(of_a[2], now()).await.is_none(), "somebody has it");
+    assert_eq!(of(a, &ready(None, 100, now()).await), 1);
+    let other = named(of_a[0], now()).await.unwrap();
+    assert!(named(of_a[1], now()).await.is_none(), "there is no place for a third");
+    assert_eq!(of(a, &ready(None, 100, now()).await), 0);
+    // What is given back is ready, what is done is not, and a dead worker's is taken when its lease has ended.
+    assert!(other.give_back(now()).await.unwrap());
+    assert_eq!(named(of_a[0], now()).await.unwrap().fence, 2);
+    done(&last, now()).await;
+    assert!(named(of_a[2], now()).await.is_none(), "it is done");
+    assert_eq!(named(of_a[0], at(61)).await.unwrap().fence, 3);
 }

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use futures_util::TryStreamExt;
-use tieline_store::{Checkpoint, Contact, ContactRow, Credentials, NewUser, Role, Step, Tenant, Uuid, tenancy};
+use tieline_store::{Checkpoint, Contact, ContactRow, Credentials, NewUser, Role, Tenant, Uuid, tenancy};
 
+use crate::contact_steps::{ContactSteps, Step};
 use crate::database::{Db, Raw, now};
 
 on_both!(
@@ -84,8 +85,9 @@ fn contact(last_name: &str) -> ContactRow {
         company: None,
         title: None,
         source_metadata: serde_json::json!({}),
+        custom_fields: serde_json::json!({}),
         source_stamp: now(),
-        deleted: false,
+        deleted: None,
     }
 }
 
@@ -94,7 +96,7 @@ async fn two_businesses_with_the_same_org_never_touch(db: Db) {
     let mut integrations = Vec::new();
     for (tenant, name) in [(&a, "A's"), (&b, "B's")] {
         let integration = tenant.save_integration("org", &Credentials::new(name.into()), now()).await.unwrap();
-        let run = tenant.start_run(integration, "Contact", now()).await.unwrap();
+        let run = tenant.start_run(integration, now()).await.unwrap();
         let rows = [contact(name)];
         let checkpoint = Checkpoint { through: Some(now()), scan: None };
         tenant
@@ -111,10 +113,10 @@ async fn two_businesses_with_the_same_org_never_touch(db: Db) {
         // Everything that takes an id, with the other's.
         assert!(tenant.integration(*theirs).await.unwrap().is_none());
         assert!(tenant.open_credentials(*theirs).await.is_err());
-        assert_eq!(tenant.checkpoint(*theirs, "Contact").await.unwrap(), Checkpoint::default());
+        assert_eq!(tenant.checkpoint(*theirs).await.unwrap(), Checkpoint::default());
         assert!(tenant.runs(*theirs, 9).await.unwrap().is_empty());
         assert!(tenant.run(their_run.id).await.unwrap().is_none());
-        assert!(tenant.start_run(*theirs, "Contact", now()).await.is_err(), "a run on another's integration");
+        assert!(tenant.start_run(*theirs, now()).await.is_err(), "a run on another's integration");
         tenant.finish_run(their_run, tieline_store::RunState::Failed, Some("meddled"), now()).await.unwrap();
         let step = Step { contacts: &[contact("meddled")], checkpoint: &Checkpoint::default(), api_calls: 0 };
         assert!(tenant.commit_step(their_run, &step, now()).await.is_err());
@@ -125,7 +127,7 @@ async fn two_businesses_with_the_same_org_never_touch(db: Db) {
         let own = tenant.integration(*integration).await.unwrap().unwrap();
         assert_eq!((own.status, own.status_reason), (tieline_store::Status::Active, None));
         assert_eq!(tenant.run(run.id).await.unwrap().unwrap().state, "running");
-        assert!(tenant.checkpoint(*integration, "Contact").await.unwrap().through.is_some());
+        assert!(tenant.checkpoint(*integration).await.unwrap().through.is_some());
     }
     assert_eq!(db.store.own().count_contacts().await.unwrap(), 0);
 }

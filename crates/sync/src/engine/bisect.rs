@@ -23,11 +23,15 @@ pub(super) struct Span {
     /// The last id in it, where time cannot be divided any more.
     id: Option<String>,
     length: SignedDuration,
+    /// So many ids are tried next; 0: not known.
+    ids: u128,
+    /// To this one it takes too long; none: not known.
+    slow: Option<u128>,
 }
 
 impl Span {
     pub(super) fn whole() -> Self {
-        Self { until: None, end: None, id: None, length: SignedDuration::ZERO }
+        Self { until: None, end: None, id: None, length: SignedDuration::ZERO, ids: 0, slow: None }
     }
 
     pub(super) fn until(end: Timestamp) -> Self {
@@ -50,17 +54,31 @@ impl Span {
         })
     }
 
-    /// It was answered: the next part.
-    pub(super) fn pass(&mut self, scan: &mut Scan) {
+    /// It was answered, with these records first and last: the next part.
+    ///
+    /// Of the ids that there can be nearly all belong to nothing, and the others lie side by side. So behind a part with
+    /// records comes one that is twice as wide as they lie; behind one without, what is left of that which took too long is
+    /// halved, or all the rest is asked for.
+    pub(super) fn pass(&mut self, scan: &mut Scan, had: Option<(u128, u128)>) {
         let Some(until) = self.until else { return };
         if let Some(id) = self.id.take() {
-            // The rest of this second; it is divided again if it must be.
             if let Some(position) = scan.position() {
                 let stamp = position.stamp.max(second_of(until));
                 scan.saw(stamp, &id);
             }
+            let low = number(&id);
+            if let Some((first, last)) = had {
+                (self.ids, self.slow) = ((last.saturating_sub(first) + 1).saturating_mul(2), None);
+            } else {
+                self.slow = self.slow.filter(|slow| slow.saturating_sub(low) > 1);
+                self.ids = self.slow.map_or(0, |slow| (slow - low) / 2);
+            }
+            // Not beyond the object's own ids.
+            let next = Some(id_of(low.saturating_add(self.ids))).filter(|next| next.get(..3) == id.get(..3));
+            self.id = next.filter(|_| self.ids > 0);
             return;
         }
+        self.slow = None;
         scan.passed(until);
         self.length = self.length.saturating_mul(2);
         self.until =
@@ -91,12 +109,21 @@ impl Work<'_> {
         span.length = SignedDuration::from_secs(1);
         let after = scan.position().map(|position| position.id.clone()).filter(|id| !id.is_empty());
         let ids = self.ids().await?;
-        let (low, high) = (after.as_deref().map_or(ids.0, number), span.id.as_deref().map_or(ids.1, number));
+        let low = after.as_deref().map_or(ids.0, number);
+        // What was answered last is tried before all the rest is halved.
+        let known = Some(low.saturating_add(span.ids)).filter(|next| span.ids > 0 && *next < ids.1);
+        if let (None, Some(next)) = (&span.id, known) {
+            (span.id, span.slow) = (Some(id_of(next)), Some(ids.1));
+            return Ok(());
+        }
+        let high = span.id.as_deref().map_or(ids.1, number);
+        span.slow = Some(high);
         if high.saturating_sub(low) < 2 {
             let (org, object) = (connection.org().to_owned(), self.plan.object.clone());
             return Err(SyncError::Unsplittable { org, object, reason: error.to_string() });
         }
-        span.id = Some(id_of(low + (high - low) / 2));
+        span.ids = (high - low) / 2;
+        span.id = Some(id_of(low + span.ids));
         Ok(())
     }
 
@@ -161,12 +188,12 @@ mod tests {
         let mut scan = Scan::from(at(0), at(1_000));
         let mut span = Span { until: Some(at(100)), length: SignedDuration::from_secs(100), ..Span::whole() };
         assert_eq!(span.condition("S").unwrap(), "S < 1970-01-01T00:01:40Z");
-        span.pass(&mut scan);
+        span.pass(&mut scan, None);
         assert_eq!(scan.condition("S").unwrap(), "S >= 1970-01-01T00:01:40Z");
         assert_eq!(span.until, Some(at(300)));
-        span.pass(&mut scan);
+        span.pass(&mut scan, None);
         assert_eq!(span.until, Some(at(700)));
-        span.pass(&mut scan);
+        span.pass(&mut scan, None);
         assert!(span.is_whole(), "the next would pass the scan's end");
         assert_eq!(scan.condition("S").unwrap(), "S >= 1970-01-01T00:11:40Z");
     }

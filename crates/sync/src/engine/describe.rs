@@ -17,7 +17,7 @@ use tieline_store::{Checkpoint, Tenant, Uuid};
 use super::pages::Reading;
 use super::work::Work;
 use crate::error::SyncError;
-use crate::mapping::{Definition, Describes, Flaw, MappingError, Plan};
+use crate::mapping::{self, Definition, Describes, Plan};
 
 /// Makes a mapping and its table, after holding it against the org.
 ///
@@ -32,7 +32,7 @@ pub async fn create_mapping(
     now: jiff::Timestamp,
 ) -> Result<Mapping, SyncError> {
     let describes = Describes::load(connection, definition).await?;
-    let plan = Plan::new(definition, &describes)?;
+    let plan = mapping::plan_of(definition, &describes)?;
     let written = definition.to_json();
     let new = NewMapping {
         name: &definition.name,
@@ -70,17 +70,8 @@ impl Work<'_> {
 
     fn take(&mut self, describes: &Describes) -> Result<(), SyncError> {
         self.replicates = describes.get(&self.definition.object).is_some_and(|describe| describe.replicateable);
-        let mut definition = self.definition.clone();
-        // As it was meant: with its last column it would mean all fields.
-        definition.all_fields = Some(definition.takes_all_fields());
-        let plan = loop {
-            match Plan::new(&definition, describes) {
-                Ok(plan) => break plan,
-                // It did fit when it was made: these fields are gone since, or hidden, perhaps before the first run.
-                Err(error) if drop_flawed(&mut definition, &error) => {}
-                Err(error) => return Err(error.into()),
-            }
-        };
+        let plan = Plan::of_shown(&self.definition, describes)?;
+        self.standing.progress.cursor = plan.cursor.clone();
         self.plan = Arc::new(plan);
         self.reading = Reading::new(self.plan.clone(), self.engine.care.longest_query);
         Ok(())
@@ -97,6 +88,7 @@ impl Work<'_> {
         let named = |columns: &[Column], name: &str| columns.iter().find(|column| column.name == name).cloned();
         let changed = had != has;
         let lost = self.standing.progress.lost.clone();
+        let left_out = self.standing.progress.left_out.clone();
         let mut renamed = Vec::new();
         if changed {
             let there = self.engine.store.table_columns(&self.mapping).await?;
@@ -108,7 +100,8 @@ impl Work<'_> {
                 if before.as_ref() == Some(column) {
                     continue;
                 }
-                if let Some(other) = before.or(named(&lost, &column.name)).filter(|other| other.kind != column.kind) {
+                let before = before.or(named(&lost, &column.name)).or(named(&left_out, &column.name));
+                if let Some(other) = before.filter(|other| other.kind != column.kind) {
                     renamed.push((column.name.clone(), free_name(&other, |name| there.iter().any(|t| t == name))));
                 }
                 if is_read {
@@ -125,8 +118,9 @@ impl Work<'_> {
             progress.unfilled.retain(|name| named(&has, name).is_some());
             // What is under way was begun with other columns. A job would answer those.
             progress.walk = progress.walk.take().filter(|walk| walk.kind == WalkKind::Compare);
-            progress.job = None;
+            let job = progress.job.take();
             self.note().await?;
+            self.give_up(job).await;
         }
         let kept = keep(describes);
         let change = TableChange { columns: has, renamed };
@@ -134,10 +128,11 @@ impl Work<'_> {
         self.engine.store.alter_mapping(&self.run, &self.mapping, &change, &kept, now).await?;
         let progress = &mut self.standing.progress;
         progress.lost.retain(|lost| named(&change.columns, &lost.name).is_none());
+        progress.left_out.retain(|left| named(&change.columns, &left.name).is_none());
         let mapping = Arc::make_mut(&mut self.mapping);
         mapping.table = Arc::new(mapping.table.with_columns(change.columns));
         mapping.plan = Some(kept);
-        if progress.lost != lost {
+        if progress.lost != lost || progress.left_out != left_out {
             self.note().await?;
         }
         if !self.standing.progress.unfilled.is_empty() && self.mapping.state == MappingState::Synced {
@@ -159,25 +154,6 @@ fn free_name(column: &Column, taken: impl Fn(&str) -> bool) -> String {
         n += 1;
     }
     name
-}
-
-/// Takes out what the org no longer shows: columns, and fields that are to be refreshed. False if there is nothing to take
-/// out.
-fn drop_flawed(definition: &mut Definition, error: &MappingError) -> bool {
-    let flawed: Vec<usize> = error.flaws.iter().filter_map(Flaw::column).collect();
-    let unrefreshed: Vec<usize> = error.flaws.iter().filter_map(Flaw::refresh).collect();
-    let before = definition.columns.len() + definition.refresh.len();
-    let mut n = 0;
-    definition.columns.retain(|_| {
-        n += 1;
-        !flawed.contains(&(n - 1))
-    });
-    let mut n = 0;
-    definition.refresh.retain(|_| {
-        n += 1;
-        !unrefreshed.contains(&(n - 1))
-    });
-    definition.columns.len() + definition.refresh.len() < before
 }
 
 /// What the org said, as far as a plan needs it.

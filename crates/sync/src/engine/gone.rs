@@ -11,7 +11,8 @@ use tieline_store::object_tables::{Deletion, Rows};
 
 use super::bisect::number;
 use super::log::Log;
-use super::pages::{IDS, among};
+use super::pages::{IDS, Lists, among};
+use super::poll::is_too_slow;
 use super::work::{Batch, Kind, Work};
 use crate::error::SyncError;
 use crate::scan::before;
@@ -120,8 +121,24 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// These records, as far as the org shows them.
+    /// These records, as far as the org shows them: of lists that take it too long, the halves, and shorter lists from then
+    /// on.
     pub(super) async fn fetch(&mut self, ids: &[String]) -> Result<Batch, SyncError> {
+        let mut found = Batch::of(Rows::new(self.plan.columns.len()));
+        let mut lists = Lists::of(ids, self.ids_at_once);
+        while let Some(list) = lists.next() {
+            match self.fetch_list(list).await {
+                Ok(batch) => drop(found.append(batch)),
+                Err(SyncError::Client(error)) if is_too_slow(&error) && lists.halve(list) => {
+                    self.ids_at_once = lists.longest;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(found)
+    }
+
+    async fn fetch_list(&mut self, ids: &[String]) -> Result<Batch, SyncError> {
         let reading = self.reading.clone();
         let mut pages = self.pages(&reading, [Some(among(ids))], "Id");
         let mut found = Batch::of(Rows::new(self.plan.columns.len()));

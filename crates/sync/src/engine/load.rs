@@ -1,5 +1,7 @@
 //! The first reading of everything, and the next one from the beginning: by pages, or by a Bulk job.
 
+use std::collections::HashSet;
+
 use jiff::Timestamp;
 use tieline_client::bulk::{BulkQueryOptions, QueryJob, Wait};
 use tieline_client::{ClientError, Connection};
@@ -109,7 +111,9 @@ impl Work<'_> {
     async fn read_job(&mut self, job: &Job, begun: bool) -> Result<bool, SyncError> {
         let query = self.engine.connection.query_job(&job.id);
         let wait = Wait { at_most: Some(self.engine.care.job_wait), ..Wait::default() };
-        let outcome = match query.wait(&wait).await {
+        // Each look is a sign that the org is still at it.
+        let waited = query.wait_and(&wait, |info| self.show(0, Some(info.number_records_processed))).await;
+        let outcome = match waited {
             Ok(info) => {
                 self.show(0, Some(info.number_records_processed));
                 self.read_rows(&query, info.number_records_processed, begun).await
@@ -159,6 +163,7 @@ impl Work<'_> {
         let width = self.plan.columns.len();
         let mut batch = decoder.decoded();
         let mut csv = None;
+        let mut erased = HashSet::new();
         self.check_share()?;
         while let Some(row) = rows.next().await? {
             let csv = match &csv {
@@ -177,15 +182,22 @@ impl Work<'_> {
                 self.check_share()?;
                 self.show(batch.rows.len() as u64, None);
                 let full = std::mem::replace(&mut batch, decoder.decoded());
+                erased.extend(self.engine.store.erased_among(&self.mapping.table, &full.rows).await?);
                 self.commit(Kind::Rows, full.into(), 0).await?;
                 batch.rows = self.empty_rows(width);
             }
         }
         self.show(batch.rows.len() as u64, None);
+        erased.extend(self.engine.store.erased_among(&self.mapping.table, &batch.rows).await?);
         self.commit(Kind::Rows, batch.into(), 0).await?;
         self.settle().await?;
         // A page that came in the place of another has as many rows, but not as many different ones.
-        let here = self.engine.store.count_rows(&self.mapping).await?;
+        let mut here = self.engine.store.count_rows(&self.mapping).await?;
+        if here < promised && !erased.is_empty() {
+            // Persons who were erased stay away, but for the empty rows that are left of some.
+            let left = self.engine.store.versions(&self.mapping, erased.iter().cloned().collect()).await?;
+            here += (erased.len() - left.len()) as u64;
+        }
         if here < promised {
             let reason = format!("it has {promised} records, and {here} different ones are here");
             return Err(self.unreadable(job, &reason).into());
@@ -228,7 +240,7 @@ fn is_not_for_bulk(error: &ClientError) -> bool {
 }
 
 /// Its results are written: it is in nobody's way for seven days, but counts among the org's jobs.
-async fn forget(connection: &Connection, job: QueryJob) {
+pub(super) async fn forget(connection: &Connection, job: QueryJob) {
     if let Err(error) = job.delete().await {
         tracing::info!(org = connection.org(), job = job.id(), %error, "the job was not deleted; the org does it after seven days");
     }

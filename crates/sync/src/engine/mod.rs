@@ -13,6 +13,7 @@
 //! Everything is written in steps: rows, where the mapping stands and the run's counters are one transaction (`work`).
 
 mod bisect;
+mod change;
 mod describe;
 mod gone;
 mod load;
@@ -34,14 +35,15 @@ use tieline_client::Connection;
 use tieline_store::mappings::{Mapping, MappingState};
 use tieline_store::{RunState, Tenant, Uuid};
 
+pub use change::change_mapping;
 pub use describe::create_mapping;
 pub use quota::Share;
-pub use report::MappingReport;
+pub use report::{MappingReport, Progress};
+pub use tieline_store::sync_work::Asked;
 
 use crate::error::SyncError;
 use crate::mapping::Definition;
 use crate::scan::Window;
-use crate::syncer::Progress;
 use work::Work;
 
 /// Keeps mappings of one org in step.
@@ -111,19 +113,6 @@ impl Default for EngineCare {
     }
 }
 
-/// What a run is asked to do beside what is due.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Asked {
-    /// Prove that nothing is missing, now.
-    pub verify: bool,
-    /// Compare all ids, now.
-    pub compare: bool,
-    /// Read everything anew.
-    pub reload: bool,
-    /// Compare all ids now, and mark what is gone, however much it is: a person has looked. A paused mapping goes on.
-    pub allow_gone: bool,
-}
-
 impl Engine {
     /// Runs once. Whatever happens, the run's row tells how it ended.
     ///
@@ -135,9 +124,24 @@ impl Engine {
         asked: Asked,
         progress: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<MappingReport, SyncError> {
+        self.run_and_tell(mapping, asked, progress, &mut None).await
+    }
+
+    /// The same, and says which run it is as soon as one has begun: one that fails, too, has its row in the history.
+    ///
+    /// # Errors
+    /// As [`Engine::run`].
+    pub async fn run_and_tell(
+        &self,
+        mapping: Uuid,
+        asked: Asked,
+        progress: &mut (dyn FnMut(Progress) + Send),
+        begun: &mut Option<Uuid>,
+    ) -> Result<MappingReport, SyncError> {
         let now = self.clock.now();
         let (found, _) = self.mapping(mapping, asked).await?;
         let run = self.store.start_mapping_run(&found, now).await?;
+        *begun = Some(run.id);
         // Where it stands from now on: a run before this one can write no more.
         let (mapping, definition) = match self.mapping(mapping, asked).await {
             Ok(found) => found,
@@ -161,7 +165,16 @@ impl Engine {
             }
         };
         let retry_at = outcome.as_ref().is_err_and(SyncError::is_out_of_calls).then(|| work.retry_at());
-        let ended = self.end(&mut work, mapping_state, retry_at).await;
+        let ended = match &outcome {
+            Err(error @ SyncError::MassDelete { records, of, .. }) => {
+                let (held, now) = ((*records, *of), self.clock.now());
+                self.store
+                    .hold_mapping(&run, &work.mapping, held, &error.to_string(), now)
+                    .await
+                    .map_err(SyncError::from)
+            }
+            _ => self.end(&mut work, mapping_state, retry_at, outcome.is_ok()).await,
+        };
         let finished = self.store.finish_mapping_run(&run, state, error.as_deref(), retry_at, self.clock.now()).await;
         outcome?;
         ended?;
@@ -177,7 +190,7 @@ impl Engine {
         if found.state == MappingState::Paused && !asked.allow_gone {
             return Err(SyncError::Paused { mapping: found.name, reason: found.state_reason.unwrap_or_default() });
         }
-        let definition = Definition::from_json(found.definition.clone())?;
+        let definition = Definition::of(&found)?;
         Ok((found, definition))
     }
 
@@ -187,14 +200,17 @@ impl Engine {
         work: &mut Work<'_>,
         state: Option<(MappingState, String)>,
         retry_at: Option<jiff::Timestamp>,
+        ended_well: bool,
     ) -> Result<(), SyncError> {
         if let Some((state, reason)) = state {
             let reason = Some(reason.as_str()).filter(|reason| !reason.is_empty());
             let now = self.clock.now();
             self.store.set_mapping_state(&work.run, &work.mapping, state, reason, now).await?;
         }
-        if retry_at != work.standing.progress.retry_at {
-            work.standing.progress.retry_at = retry_at;
+        let progress = &mut work.standing.progress;
+        let done = if ended_well { Asked::default() } else { progress.asked };
+        if retry_at != progress.retry_at || done != progress.asked {
+            (progress.retry_at, progress.asked) = (retry_at, done);
             work.note().await?;
         }
         Ok(())
@@ -204,7 +220,6 @@ impl Engine {
 /// The mapping's state after an error that only a person can end.
 fn state_after(error: &SyncError) -> Option<(MappingState, String)> {
     match error {
-        SyncError::MassDelete { .. } => Some((MappingState::Paused, error.to_string())),
         SyncError::ObjectGone { .. } | SyncError::Mapping(_) => Some((MappingState::SchemaChanged, error.to_string())),
         error if error.needs_person() => Some((MappingState::NeedsReauth, error.to_string())),
         _ => None,

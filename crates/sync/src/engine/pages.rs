@@ -12,6 +12,7 @@ use tieline_client::rest::query::QueryOptions;
 use tieline_client::{Connection, PagesBy, soql};
 use tieline_store::object_tables::Rows;
 
+use super::poll::is_too_slow;
 use super::work::{Batch, Work};
 use crate::error::SyncError;
 use crate::mapping::{Decoder, Plan};
@@ -99,6 +100,39 @@ pub(super) struct Pages {
     before: Option<(String, Option<i64>)>,
     /// Records so far.
     seen: u64,
+    /// Ids of one query that the org answers in time.
+    ids_at_once: usize,
+}
+
+/// Ids yet to be asked for, in lists as long as the org answers in time.
+#[derive(Debug)]
+pub(super) struct Lists<'i> {
+    /// The next one last.
+    left: Vec<&'i [String]>,
+    /// How long a list is at most.
+    pub(super) longest: usize,
+}
+
+impl<'i> Lists<'i> {
+    pub(super) fn of(ids: &'i [String], longest: usize) -> Self {
+        let longest = longest.clamp(1, IDS);
+        Self { left: ids.chunks(longest).rev().collect(), longest }
+    }
+
+    pub(super) fn next(&mut self) -> Option<&'i [String]> {
+        self.left.pop()
+    }
+
+    /// Takes a list back that was too long, as do all that are as long. False if it cannot be divided.
+    pub(super) fn halve(&mut self, list: &'i [String]) -> bool {
+        if list.len() < 2 {
+            return false;
+        }
+        self.longest = self.longest.min(list.len().div_ceil(2));
+        let left = std::mem::take(&mut self.left);
+        self.left = left.into_iter().chain([list]).flat_map(|list| list.chunks(self.longest).rev()).collect();
+        true
+    }
 }
 
 impl Work<'_> {
@@ -113,7 +147,8 @@ impl Work<'_> {
         let first = &reading.parts[0];
         let soql = reading.soql(first, conditions, order);
         let inner = connection.query_pages_by(&soql, ALL, first.decoder.clone());
-        Pages { inner, reading: reading.clone(), connection, before: None, seen: 0 }
+        let ids_at_once = self.ids_at_once;
+        Pages { inner, reading: reading.clone(), connection, before: None, seen: 0, ids_at_once }
     }
 
     /// The next page, if the org's calls are still ours; one that does not go with those before is an error.
@@ -132,6 +167,7 @@ impl Work<'_> {
         let (total_size, server_time, is_last) = (page.total_size, page.server_time, page.is_last);
         let batch = Batch::from(page.records);
         let batch = if pages.reading.is_divided() { pages.complete(batch).await? } else { batch };
+        self.ids_at_once = pages.ids_at_once;
         Ok(Some(Page { batch, total_size, server_time, is_last }))
     }
 }
@@ -156,31 +192,43 @@ impl Pages {
     }
 
     /// The other columns of a page's records.
-    async fn complete(&self, mut first: Batch) -> Result<Batch, SyncError> {
-        let mut whole = Batch::of(Rows::new(self.reading.plan.columns.len()));
+    async fn complete(&mut self, mut first: Batch) -> Result<Batch, SyncError> {
+        let reading = self.reading.clone();
+        let mut whole = Batch::of(Rows::new(reading.plan.columns.len()));
         for _ in 0..=AGAIN {
             let ids: Vec<String> = (0..first.rows.len()).map(|row| first.rows.id(row).to_owned()).collect();
             let mut others = Vec::new();
-            for part in &self.reading.parts[1..] {
+            for part in &reading.parts[1..] {
                 others.push(self.of(part, &ids).await?);
             }
-            let changed = join(&self.reading, &mut whole, first, others);
+            let changed = join(&reading, &mut whole, first, others);
             if changed.is_empty() {
                 return Ok(whole);
             }
-            first = self.of(&self.reading.parts[0], &changed).await?;
+            first = self.of(&reading.parts[0], &changed).await?;
         }
         let records = (0..first.rows.len()).map(|row| first.rows.id(row)).collect::<Vec<_>>().join(", ");
         Err(SyncError::NeverStill { org: self.connection.org().to_owned(), records })
     }
 
-    async fn of(&self, part: &Part, ids: &[String]) -> Result<Batch, SyncError> {
+    /// A part's columns of these records.
+    async fn of(&mut self, part: &Part, ids: &[String]) -> Result<Batch, SyncError> {
         let mut found = Batch::of(Rows::new(part.columns.len()));
-        for ids in ids.chunks(IDS) {
-            let soql = self.reading.soql(part, [Some(among(ids))], "Id");
+        let mut lists = Lists::of(ids, self.ids_at_once);
+        while let Some(list) = lists.next() {
+            let soql = self.reading.soql(part, [Some(among(list))], "Id");
             let mut pages = self.connection.query_pages_by(&soql, ALL, part.decoder.clone());
-            while let Some(page) = pages.next().await? {
-                found.append(page.records.into());
+            loop {
+                match pages.next().await {
+                    Ok(Some(page)) => drop(found.append(page.records.into())),
+                    Ok(None) => break,
+                    // It refuses a query as a whole, before its first page.
+                    Err(error) if is_too_slow(&error) && lists.halve(list) => {
+                        self.ids_at_once = lists.longest;
+                        break;
+                    }
+                    Err(error) => return Err(error.into()),
+                }
             }
         }
         Ok(found)

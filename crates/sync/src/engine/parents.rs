@@ -8,8 +8,12 @@ use crate::error::SyncError;
 use crate::scan::before;
 
 impl Work<'_> {
-    /// Reads the children of each parent that has changed since they were read last.
+    /// Reads the children of each parent that has changed since they were read last. Of contacts with each proof only: a poll
+    /// of an org where nothing has changed is to be one call.
     pub(super) async fn parents(&mut self) -> Result<(), SyncError> {
+        if self.mapping.is_contacts() && self.proof.is_none() {
+            return Ok(());
+        }
         let plan = self.plan.clone();
         let stamps: Vec<&str> = plan.parents.iter().filter_map(|parent| parent.stamp_path.as_deref()).collect();
         let Some(through) = self.standing.progress.parents_through.filter(|_| !stamps.is_empty()) else {

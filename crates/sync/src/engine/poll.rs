@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use tieline_client::{ClientError, soql};
 use tieline_store::object_tables::Rows;
 
-use super::bisect::{OLDEST, Span};
+use super::bisect::{OLDEST, Span, number};
 use super::work::{Batch, Kind, Work};
 use crate::error::SyncError;
 use crate::scan::{Scan, before};
@@ -41,14 +41,14 @@ impl Work<'_> {
         loop {
             let from = scan.clone();
             match self.ask(scan, &span).await {
-                Ok(()) if span.is_whole() => return Ok(()),
+                Ok(_) if span.is_whole() => return Ok(()),
                 // To the scan's end all is answered. What came since is left to the next scan: it may be too much.
-                Ok(()) if scan.until().is_some_and(|end| span.reaches(end)) => {
+                Ok(_) if scan.until().is_some_and(|end| span.reaches(end) || scan.stands_at(end)) => {
                     self.finish(scan);
                     return self.note().await;
                 }
-                Ok(()) => {
-                    span.pass(scan);
+                Ok(had) => {
+                    span.pass(scan, had);
                     self.standing.checkpoint = scan.checkpoint();
                 }
                 Err(SyncError::Client(error)) if is_too_slow(&error) => self.narrow(scan, &mut span, &error).await?,
@@ -73,19 +73,20 @@ impl Work<'_> {
         progress.parents_through = progress.parents_through.or(self.standing.checkpoint.through);
     }
 
-    /// One query.
-    async fn ask(&mut self, scan: &mut Scan, span: &Span) -> Result<(), SyncError> {
+    /// One query. The numbers of its records' first and last id in their order.
+    async fn ask(&mut self, scan: &mut Scan, span: &Span) -> Result<Option<(u128, u128)>, SyncError> {
         let plan = self.plan.clone();
-        let Some(cursor) = plan.cursor.as_deref() else { return Ok(()) };
+        let Some(cursor) = plan.cursor.as_deref() else { return Ok(None) };
         let conditions = [self.since(cursor), scan.condition(cursor), span.condition(cursor)];
         let reading = self.reading.clone();
         let mut pages = self.pages(&reading, conditions, &format!("{cursor}, Id"));
         let mut batch: Option<Batch> = None;
         let begun = scan.clone();
+        let mut had = None;
         loop {
             let page = match self.next(&mut pages).await {
                 Ok(Some(page)) => page,
-                Ok(None) => return Ok(()),
+                Ok(None) => return Ok(had),
                 Err(error) => {
                     // What came before it is kept. If a page was lost, nobody knows which: all of it is read again.
                     let lost = matches!(error, SyncError::Inconsistent { .. });
@@ -104,6 +105,7 @@ impl Work<'_> {
             let server_time = page.server_time.ok_or_else(|| SyncError::NoServerTime { org: org() })?;
             scan.fix_end(server_time, &self.window());
             saw(scan, &page.batch.rows);
+            had = reached(had, &page.batch.rows);
             self.show(page.batch.rows.len() as u64, Some(page.total_size));
             // Copied into memory that the last step has left: a step that grew page by page would be moved and made anew.
             let mut whole = match batch.take() {
@@ -136,12 +138,15 @@ impl Work<'_> {
             let conditions = [scan.condition(cursor), span.condition(cursor), Some(ends(cursor, to))];
             let reading = self.reading.clone();
             let mut pages = self.pages(&reading, conditions, &format!("{cursor}, Id"));
+            let mut had = None;
             let asked = loop {
                 match self.next(&mut pages).await {
                     Ok(Some(page)) => {
                         saw(&mut scan, &page.batch.rows);
+                        had = reached(had, &page.batch.rows);
                         self.settle().await?;
-                        let drift = self.differing(&page.batch.rows).await?.len() as u64;
+                        let table = self.mapping.table.clone();
+                        let drift = self.differing(&page.batch.rows, &table).await?.len() as u64;
                         self.commit(Kind::Rows, page.batch, drift).await?;
                     }
                     Ok(None) => break Ok(()),
@@ -150,7 +155,7 @@ impl Work<'_> {
             };
             match asked {
                 Ok(()) if span.reaches(to) => return Ok(()),
-                Ok(()) => span.pass(&mut scan),
+                Ok(()) => span.pass(&mut scan, had),
                 Err(SyncError::Client(error)) if is_too_slow(&error) => {
                     self.narrow(&scan, &mut span, &error).await?;
                 }
@@ -191,6 +196,13 @@ pub(super) fn ends(cursor: &str, at: Timestamp) -> String {
 /// The org gave up on a query; on a part of it, it may not.
 pub(super) fn is_too_slow(error: &ClientError) -> bool {
     error.salesforce_code() == Some("QUERY_TIMEOUT")
+}
+
+/// From which id to which a query has come with another page.
+fn reached(so_far: Option<(u128, u128)>, rows: &Rows) -> Option<(u128, u128)> {
+    let Some(last) = rows.len().checked_sub(1) else { return so_far };
+    let first = so_far.map_or_else(|| number(rows.id(0)), |(first, _)| first);
+    Some((first, number(rows.id(last))))
 }
 
 /// The rows are in order: the last one before the scan's end is as far as it got.

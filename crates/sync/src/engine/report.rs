@@ -5,6 +5,15 @@ use serde_json::{Value, json};
 use tieline_store::Run;
 use tieline_store::mappings::{Mapping, Standing};
 
+/// How far a run is.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Progress {
+    /// Records read.
+    pub read: u64,
+    /// Records that it will read, as far as is known.
+    pub total: u64,
+}
+
 /// What a run of a mapping has done.
 #[derive(Debug, Clone)]
 pub struct MappingReport {

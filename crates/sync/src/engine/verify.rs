@@ -20,6 +20,14 @@ const WINDOW: SignedDuration = SignedDuration::from_mins(5);
 impl Work<'_> {
     /// Asks up to when changes are visible, if a proof is due. True if one is to be made.
     pub(super) async fn begin_proof(&mut self) -> Result<bool, SyncError> {
+        // Whether the pages that an earlier run read of the scan made a whole was to be seen at its end, to which it did not
+        // come: another look at all of it is due.
+        if self.standing.checkpoint.scan.is_some() {
+            self.standing.progress.verified_at = None;
+            if !self.replicates {
+                self.compare_anew();
+            }
+        }
         let standing = &self.standing;
         let load_begins = standing.checkpoint == Checkpoint::default() && standing.progress.job.is_none();
         let due = load_begins
@@ -71,6 +79,7 @@ impl Work<'_> {
         let proven = proven.min(deletes);
         self.standing.verified_through = Some(self.standing.verified_through.map_or(proven, |known| known.max(proven)));
         self.standing.progress.proof = None;
+        self.standing.progress.asked.verify = false;
         self.standing.progress.verified_at = Some(self.engine.clock.now());
         self.note().await
     }

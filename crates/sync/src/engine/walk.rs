@@ -6,10 +6,10 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tieline_client::{ClientError, soql};
 use tieline_store::mappings::{Version, Walk, WalkKind};
-use tieline_store::object_tables::Rows;
+use tieline_store::object_tables::{ObjectTable, Rows};
 
 use super::bisect::{id_of, number};
 use super::gone::missing;
@@ -102,7 +102,11 @@ impl Work<'_> {
     /// Walks to the end.
     pub(super) async fn walk(&mut self, kind: WalkKind) -> Result<(), SyncError> {
         self.settle().await?;
-        let columns: Arc<[usize]> = self.walked_columns(kind).into();
+        let columns: Arc<[usize]> = match kind {
+            // Whoever was erased is known by the id or by an address, and is neither read again nor counted.
+            WalkKind::Compare => self.engine.store.erased_are_known_by(&self.mapping.table).await?.into(),
+            kind => self.walked_columns(kind).into(),
+        };
         let plan = Arc::new(if kind == WalkKind::Reload { (*self.plan).clone() } else { self.plan.part(&columns) });
         let reading = Reading::new(plan.clone(), self.engine.care.longest_query);
         let compares = matches!(kind, WalkKind::Compare | WalkKind::Reload);
@@ -216,7 +220,7 @@ impl Work<'_> {
                 None => Some(after.clone()),
             };
             if matches!(kind, WalkKind::Compare | WalkKind::Reload) {
-                self.compare(&page.batch.rows, &after, last.as_deref(), limit).await?;
+                self.compare(&page.batch.rows, columns, (after.as_str(), last.as_deref()), limit).await?;
             }
             let walk = self.walk_under_way();
             walk.seen += rows as u64;
@@ -236,18 +240,45 @@ impl Work<'_> {
         Ok(Came::Whole)
     }
 
-    /// Those of the rows of which the table has another version, by their places.
-    pub(super) async fn differing(&mut self, rows: &Rows) -> Result<Vec<usize>, SyncError> {
+    /// Those of the rows of which the table has another version, by their places. The records of persons who were erased
+    /// are to be missing. `table` has the rows' columns.
+    pub(super) async fn differing(&mut self, rows: &Rows, table: &ObjectTable) -> Result<Vec<usize>, SyncError> {
         let ids: Vec<String> = (0..rows.len()).map(|row| rows.id(row).to_owned()).collect();
-        let known = self.engine.store.versions(&self.mapping, ids).await?;
-        Ok((0..rows.len()).filter(|row| differs(rows, *row, &known)).collect())
+        let store = &self.engine.store;
+        let known = store.versions(&self.mapping, ids).await?;
+        let kept_from = self.kept_from().await?.map(Timestamp::as_millisecond);
+        let is_old = |row: usize| kept_from.zip(rows.stamp(row)).is_some_and(|(from, stamp)| stamp < from);
+        let by_age = |row: usize| is_old(row) && !known.contains_key(rows.id(row));
+        let mut differing: Vec<usize> =
+            (0..rows.len()).filter(|row| differs(rows, *row, &known) && !by_age(*row)).collect();
+        if !differing.is_empty() {
+            let erased = store.erased_among(table, rows).await?;
+            differing.retain(|row| !erased.contains(rows.id(*row)));
+        }
+        Ok(differing)
+    }
+
+    /// Contacts that have not changed since then may have been taken out by their age: they are not missing.
+    async fn kept_from(&self) -> Result<Option<Timestamp>, SyncError> {
+        if !self.mapping.is_contacts() {
+            return Ok(None);
+        }
+        let days = self.engine.store.retention().await?.contact_days;
+        let age = days.map(|days| SignedDuration::from_hours(24 * i64::from(days)));
+        Ok(age.and_then(|age| self.engine.clock.now().checked_sub(age).ok()))
     }
 
     /// Holds a page against the table: what differs is read again, and what the org does not show is asked for by its id.
-    async fn compare(&mut self, rows: &Rows, after: &str, until: Option<&str>, limit: u64) -> Result<(), SyncError> {
+    async fn compare(
+        &mut self,
+        rows: &Rows,
+        columns: &[usize],
+        (after, until): (&str, Option<&str>),
+        limit: u64,
+    ) -> Result<(), SyncError> {
         self.settle().await?;
         if self.walk_under_way().kind == WalkKind::Compare {
-            let differing = self.differing(rows).await?;
+            let differing = self.differing(rows, &self.mapping.table.part(columns)).await?;
             // What was stamped since the last scan is no drift.
             let through = self.standing.checkpoint.through.map(Timestamp::as_millisecond);
             let drift = differing.iter().filter(|row| rows.stamp(**row) < through).count() as u64;
@@ -341,6 +372,7 @@ impl Work<'_> {
                 progress.compared_at = Some(now);
                 progress.rows = Some(walk.seen);
                 progress.allow_gone = false;
+                (progress.asked.compare, progress.asked.allow_gone) = (false, false);
             }
             WalkKind::Refresh => progress.refreshed_at = Some(now),
             WalkKind::Fill => {}
@@ -349,6 +381,7 @@ impl Work<'_> {
                 progress.refreshed_at = Some(now);
                 progress.rows = Some(walk.seen);
                 (progress.allow_gone, progress.reloading) = (false, false);
+                (progress.asked.compare, progress.asked.allow_gone) = (false, false);
                 progress.unfilled.clear();
                 // It began when the org's clock showed this: everything that was visible then is here.
                 let through = crate::scan::before(walk.began, self.window().lag);

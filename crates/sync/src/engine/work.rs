@@ -3,16 +3,16 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
-use tieline_store::mappings::{Mapping, MappingState, MappingStep, RowError, Spent, Standing, WalkKind};
+use tieline_store::mappings::{Job, Mapping, MappingState, MappingStep, RowError, Spent, Standing, WalkKind};
 use tieline_store::object_tables::{Change, Rows};
 use tieline_store::{Checkpoint, Run, StepOutcome, StoreError};
 use tokio::task::JoinHandle;
 
-use super::pages::Reading;
-use super::{Asked, Engine, MappingReport};
+use super::load::forget;
+use super::pages::{IDS, Reading};
+use super::{Asked, Engine, MappingReport, Progress};
 use crate::error::SyncError;
 use crate::mapping::{CellError, Decoded, Definition, MOST_ERRORS, Plan};
-use crate::syncer::Progress;
 
 /// What a step does to the table, with its columns.
 #[derive(Debug, Clone)]
@@ -76,6 +76,8 @@ pub(super) struct Work<'e> {
     pub(super) unproven: bool,
     /// Ids of the org's log of deletes, as numbers in order.
     pub(super) log: Option<Vec<u128>>,
+    /// Ids of one query that the org answers in time.
+    pub(super) ids_at_once: usize,
     /// Differences that were found and are not counted yet.
     pub(super) drift: u64,
     /// In a lock that nobody waits for: with it, a run may be looked at by another thread.
@@ -112,6 +114,7 @@ impl<'e> Work<'e> {
             proof: None,
             unproven: false,
             log: None,
+            ids_at_once: IDS,
             drift: 0,
             progress: Mutex::new(progress),
             shown: Progress::default(),
@@ -125,10 +128,10 @@ impl<'e> Work<'e> {
 
     /// All that a run does.
     pub(super) async fn all(&mut self, asked: Asked) -> Result<(), SyncError> {
-        self.asked = asked;
+        self.asked = asked.and(self.standing.progress.asked);
         self.asked.allow_gone |= self.standing.progress.allow_gone;
         self.describe().await?;
-        if asked.reload {
+        if self.asked.reload {
             self.begin_reload().await?;
         }
         match self.read().await {
@@ -146,10 +149,22 @@ impl<'e> Work<'e> {
     async fn begin_reload(&mut self) -> Result<(), SyncError> {
         self.standing.checkpoint = Checkpoint::default();
         let progress = &mut self.standing.progress;
-        (progress.job, progress.walk, progress.reloading) = (None, None, true);
+        let job = progress.job.take();
+        (progress.walk, progress.reloading) = (None, true);
+        // From here on it goes on by itself.
+        progress.asked.reload = false;
         progress.unfilled.clear();
         self.note().await?;
+        self.give_up(job).await;
         self.set_state(MappingState::Reload).await
+    }
+
+    /// A job whose results nobody is going to read.
+    pub(super) async fn give_up(&self, job: Option<Job>) {
+        if let Some(job) = job {
+            let connection = &self.engine.connection;
+            forget(connection, connection.query_job(job.id)).await;
+        }
     }
 
     /// Says how the mapping stands while the run goes on.
@@ -284,6 +299,8 @@ impl<'e> Work<'e> {
         let Some(pending) = self.pending.take() else { return Ok(()) };
         let (rows, _) = pending.await.map_err(|_| SyncError::Interrupted)??;
         self.spare = Some(rows);
+        // Something was committed: whoever watches sees that it goes on, though nothing was read.
+        self.show(0, None);
         Ok(())
     }
 }

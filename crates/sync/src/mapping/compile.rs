@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tieline_client::rest::describe::Describe;
+use tieline_store::mappings::{CONTACTS, is_reserved};
 use tieline_store::object_tables::{Column, ColumnKind, ObjectTable};
 
 use super::cell::Fixed;
@@ -38,6 +39,41 @@ impl Plan {
             _ => Err(MappingError { mapping: definition.name.clone(), flaws }),
         }
     }
+
+    /// The same of a definition that did fit: fields that the org shows no more, or not to this user, are left out.
+    ///
+    /// # Errors
+    /// [`MappingError`] with what else is wrong.
+    pub fn of_shown(definition: &Definition, describes: &Describes) -> Result<Self, MappingError> {
+        let mut definition = definition.clone();
+        // As it was meant: with its last column it would mean all fields.
+        definition.all_fields = Some(definition.takes_all_fields());
+        loop {
+            match Plan::new(&definition, describes) {
+                Err(error) if drop_flawed(&mut definition, &error) => {}
+                plan => return plan,
+            }
+        }
+    }
+}
+
+/// Takes out what the org no longer shows: columns, and fields that are to be refreshed. False if there is nothing to take
+/// out.
+fn drop_flawed(definition: &mut Definition, error: &MappingError) -> bool {
+    let flawed: Vec<usize> = error.flaws.iter().filter_map(Flaw::column).collect();
+    let unrefreshed: Vec<usize> = error.flaws.iter().filter_map(Flaw::refresh).collect();
+    let before = definition.columns.len() + definition.refresh.len();
+    let mut n = 0;
+    definition.columns.retain(|_| {
+        n += 1;
+        !flawed.contains(&(n - 1))
+    });
+    let mut n = 0;
+    definition.refresh.retain(|_| {
+        n += 1;
+        !unrefreshed.contains(&(n - 1))
+    });
+    definition.columns.len() + definition.refresh.len() < before
 }
 
 struct Compiler<'d> {
@@ -84,7 +120,9 @@ impl Compiler<'_> {
             planned,
         };
         plan.lay_out();
-        if let Err(error) = ObjectTable::new(&plan.table, plan.columns.clone()) {
+        if !definition.built_in
+            && let Err(error) = ObjectTable::new(&plan.table, plan.columns.clone())
+        {
             self.flaws.push(Flaw::new("table", error.to_string()));
         }
         self.about(&plan);
@@ -93,6 +131,17 @@ impl Compiler<'_> {
 
     fn settings(&mut self) {
         let Definition { name, mass_delete_percent, .. } = self.definition;
+        if !self.definition.built_in {
+            let table = self.definition.table();
+            for (at, name, reserved) in
+                [("name", name.as_str(), is_reserved(name)), ("table", table, table == CONTACTS)]
+            {
+                if reserved {
+                    let flaw = Flaw::new(at, format!("`{name}` is the mapping of contacts, which is built in"));
+                    self.flaws.push(flaw.hint("choose another one; `tieline sync run` reads contacts without any"));
+                }
+            }
+        }
         if name.trim().is_empty() {
             self.flaws.push(Flaw::new("name", "a mapping has a name"));
         }
@@ -205,6 +254,8 @@ impl Compiler<'_> {
         for draft in &drafts {
             let name = match (&draft.definition.column, only_path(draft)) {
                 (Some(name), _) => Some(name.clone()),
+                // A key of JSON, as the org has it.
+                (None, Some(path)) if self.definition.built_in => Some(path.to_owned()),
                 (None, Some(path)) => names.get(path).cloned(),
                 (None, None) => None,
             };

@@ -54,6 +54,9 @@ pub struct Definition {
     /// How much of the table may vanish at once before somebody is asked.
     #[serde(default = "ten", skip_serializing_if = "is_ten")]
     pub mass_delete_percent: u8,
+    /// It is the mapping of contacts, which nobody writes: see [`Definition::of`].
+    #[serde(skip)]
+    pub built_in: bool,
 }
 
 /// Its keys, for the hint about one that is none of them.
@@ -121,6 +124,7 @@ impl Definition {
             cursor: None,
             refresh: Vec::new(),
             mass_delete_percent: ten(),
+            built_in: false,
         }
     }
 
@@ -134,9 +138,10 @@ impl Definition {
         self.all_fields.unwrap_or(self.columns.is_empty())
     }
 
-    /// Whether a field is left out of all fields.
+    /// Whether a field is left out of all fields. Of contacts, those are the org's own.
     pub(super) fn ignores(&self, field: &str) -> bool {
-        self.ignore.iter().any(|pattern| matches(pattern, field))
+        let is_custom = field.ends_with("__c") || field.ends_with("__s");
+        (self.built_in && !is_custom) || self.ignore.iter().any(|pattern| matches(pattern, field))
     }
 
     /// All paths that it names.

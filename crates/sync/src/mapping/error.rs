@@ -17,7 +17,7 @@ pub struct Flaw {
 }
 
 impl Flaw {
-    pub(super) fn new(at: impl Into<String>, reason: impl Into<String>) -> Self {
+    pub(crate) fn new(at: impl Into<String>, reason: impl Into<String>) -> Self {
         Self { at: at.into(), reason: reason.into(), hint: None }
     }
 
@@ -31,7 +31,7 @@ impl Flaw {
         self.at.strip_prefix("refresh[")?.strip_suffix(']')?.parse().ok()
     }
 
-    pub(super) fn hint(self, hint: impl Into<String>) -> Self {
+    pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
         Self { hint: Some(hint.into()), ..self }
     }
 

@@ -13,9 +13,7 @@ impl Definition {
     /// # Errors
     /// [`MappingError`]: the file is no TOML, or no definition.
     pub fn from_toml(text: &str) -> Result<Self, MappingError> {
-        let document: Document<&str> = Document::parse(text)
-            .map_err(|error| MappingError::one("", Flaw::new("file", error.to_string().trim().replace('\n', " "))))?;
-        Self::from_json(json_of_table(document.as_table()))
+        Self::from_json(json_of_toml(text)?)
     }
 
     /// Reads JSON.
@@ -48,6 +46,16 @@ impl Definition {
     pub fn to_json(&self) -> Value {
         serde_json::to_value(self).unwrap_or_default()
     }
+}
+
+/// A TOML file as the JSON that says the same, whether it is a definition or not.
+///
+/// # Errors
+/// [`MappingError`]: the file is no TOML.
+pub fn json_of_toml(text: &str) -> Result<Value, MappingError> {
+    let document: Document<&str> = Document::parse(text)
+        .map_err(|error| MappingError::one("", Flaw::new("file", error.to_string().trim().replace('\n', " "))))?;
+    Ok(json_of_table(document.as_table()))
 }
 
 /// Keys that nobody knows, wherever they are.

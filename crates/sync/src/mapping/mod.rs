@@ -22,11 +22,13 @@
 //! [`CellError`] says so.
 //!
 //! Reading order: `definition`, `column`, `transform`, `template`, `schedule` (what is written), `form` (from TOML and
-//! JSON), `describes` and `resolve` (what the org has), `naming`, `compile` and `plan` (what follows), `cell`, `chain`,
-//! `steps`, `phone` and `moment` (values), `decoder`, `layout`, `reading`, `json` and `csv` (records), `preview`.
+//! JSON), `built_in` (the mapping of contacts), `describes` and `resolve` (what the org has), `naming`, `compile` and `plan` (what follows), `cell`, `chain`,
+//! `steps`, `phone` and `moment` (values), `decoder`, `layout`, `reading`, `json` and `csv` (records), `preview`, `check`.
 
+mod built_in;
 mod cell;
 mod chain;
+mod check;
 mod column;
 mod compile;
 mod csv;
@@ -50,12 +52,15 @@ mod steps;
 mod template;
 mod transform;
 
+pub(crate) use check::plan_of;
+pub use check::{Checked, check};
 pub use column::{ColumnDefinition, Source};
 pub use csv::{CsvDecoder, CsvError};
 pub use decoder::{CellError, Decoded, Decoder, Last, MOST_ERRORS, MOST_SHOWN};
 pub use definition::{Definition, Method};
 pub use describes::Describes;
 pub use error::{Flaw, MappingError};
+pub use form::json_of_toml;
 pub use plan::{Parent, Plan};
 pub use preview::{MOST_PREVIEWED, Preview, PreviewCell, PreviewRow, preview};
 pub use schedule::Schedule;

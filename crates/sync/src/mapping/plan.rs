@@ -116,6 +116,25 @@ impl Plan {
         digest.as_bytes().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
     }
 
+    /// The columns that another plan of the object has, too, of the same kind, and makes otherwise: of other fields, or by
+    /// other steps.
+    pub fn made_otherwise_than(&self, other: &Plan) -> Vec<String> {
+        let making = |planned: &Planned| {
+            let mut written = planned.written.clone();
+            // However its name came about.
+            if let Some(written) = written.as_object_mut() {
+                written.remove("column");
+            }
+            let fields: Vec<String> = planned.fields.iter().map(|field| field.path.clone()).collect();
+            (written, fields)
+        };
+        let changed = self.planned.iter().filter(|planned| {
+            let before = other.planned.iter().find(|before| before.column == planned.column);
+            before.is_some_and(|before| making(before) != making(planned))
+        });
+        changed.map(|planned| planned.column.name.clone()).collect()
+    }
+
     /// The fields that a column is made of, as paths.
     pub fn sources(&self, column: usize) -> Vec<&str> {
         self.planned.get(column).into_iter().flat_map(|p| &p.fields).map(|field| field.path.as_str()).collect()

@@ -4,8 +4,9 @@ use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use tieline_client::{ClientError, Connection, RecordReader};
+use tieline_store::object_tables::Column;
 
-use super::decoder::{CellError, Decoder};
+use super::decoder::{CellError, Decoded, Decoder};
 use super::plan::Plan;
 
 /// Records of a preview at most.
@@ -42,6 +43,9 @@ pub struct PreviewCell {
     pub value: Value,
     /// What the org has, by the paths of the column's fields.
     pub sources: serde_json::Map<String, Value>,
+    /// Why that has no place in the column, where it has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }
 
 /// Reads a few records and says what would be written of them. Nothing is written. `limit`: how many, up to
@@ -70,24 +74,22 @@ pub async fn preview(connection: &Connection, plan: &Plan, limit: usize) -> Resu
     }
     let rows = records.iter().enumerate().map(|(row, record)| PreviewRow {
         id: decoded.rows.id(row).to_owned(),
-        cells: (0..plan.columns.len()).map(|column| cell(plan, &decoded.rows, row, column, record)).collect(),
+        cells: (0..plan.columns.len()).map(|column| cell(plan, &decoded, row, column, record)).collect(),
     });
     let rows = rows.collect();
     Ok(Preview { rows, errors: decoded.errors, failed: decoded.failed, warnings: plan.warnings.clone() })
 }
 
-fn cell(
-    plan: &Plan,
-    rows: &tieline_store::object_tables::Rows,
-    row: usize,
-    column: usize,
-    record: &Value,
-) -> PreviewCell {
+fn cell(plan: &Plan, decoded: &Decoded, row: usize, column: usize, record: &Value) -> PreviewCell {
     let sources = plan.sources(column).into_iter().map(|path| (path.to_owned(), at(record, path).clone()));
+    let Column { name, kind } = &plan.columns[column];
+    let id = decoded.rows.id(row);
+    let error = decoded.errors.iter().find(|error| error.record == id && error.column == *name);
     PreviewCell {
-        column: plan.columns[column].name.clone(),
-        value: rows.json(row, column, plan.columns[column].kind),
+        column: name.clone(),
+        value: decoded.rows.json(row, column, *kind),
         sources: sources.collect(),
+        error: error.map(|error| error.reason.clone()),
     }
 }
 

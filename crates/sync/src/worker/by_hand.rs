@@ -2,27 +2,29 @@
 
 use std::convert::Infallible;
 
-use tieline_store::sync_work::{Ended, Work};
+use tieline_store::mappings::Mapping;
+use tieline_store::sync_work::Ended;
 
-use super::keep::{Steps, keep};
+use super::keep::{HANGS, Steps, keep};
 use super::{LEASE, backoff};
+use crate::engine::{Asked, Engine, MappingReport, Progress};
 use crate::error::SyncError;
-use crate::syncer::{Progress, Report, Syncer};
 
-impl Syncer {
-    /// Runs once, as [`Syncer::run`], and has the work in the queue meanwhile: no node begins a run beside it, and one that is
+impl Engine {
+    /// Runs once, as [`Engine::run`], and has the work in the queue meanwhile: no node begins a run beside it, and one that is
     /// under way ends. `owner` says who it is, for people to read.
     ///
     /// # Errors
-    /// [`SyncError`]; pages written before it are kept.
+    /// [`SyncError`]; steps written before it are kept.
     pub async fn run_by_hand(
         &self,
+        mapping: &Mapping,
+        asked: Asked,
         owner: &str,
         progress: &mut (dyn FnMut(Progress) + Send),
-    ) -> Result<Report, SyncError> {
-        let work = Work::Contacts { integration: self.integration };
-        let Some(claim) = self.store.take_work(work, owner, LEASE, self.clock.now()).await? else {
-            return self.run(progress).await;
+    ) -> Result<MappingReport, SyncError> {
+        let Some(claim) = self.store.take_work(mapping.work(), owner, LEASE, self.clock.now()).await? else {
+            return self.run(mapping.id, asked, progress).await;
         };
         let steps = Steps::default();
         let mut noted = |told| {
@@ -30,12 +32,12 @@ impl Syncer {
             progress(told);
         };
         let kept = async {
-            keep(&claim, &steps, &*self.clock, LEASE).await;
+            keep(&claim, &steps, &*self.clock, LEASE, HANGS).await;
             // Another run has the work, or will: this one finds that out when it writes, and tells it better.
             std::future::pending::<Infallible>().await
         };
         let ran = tokio::select! {
-            ran = self.run(&mut noted) => ran,
+            ran = self.run(mapping.id, asked, &mut noted) => ran,
             never = kept => match never {},
         };
         let now = self.clock.now();

@@ -9,8 +9,9 @@ use tokio::sync::watch;
 use super::Outcome;
 
 /// How long a run may go without a step: longer than the client's own repetitions take, and than an org takes to make the
-/// first rows of a bulk query. One that hangs longer than that is as good as dead.
-const HANGS: Duration = Duration::from_secs(30 * 60);
+/// first rows of a bulk query. One that hangs longer than that is as good as dead. A run that waits for the org shows each
+/// look at it as a step, so that it may wait for longer.
+pub const HANGS: Duration = Duration::from_secs(30 * 60);
 
 /// What a run tells of itself. A step is what was committed, or a sign that the org is still at it.
 #[derive(Debug)]
@@ -53,7 +54,13 @@ pub(super) async fn stopped(mut stopping: watch::Receiver<bool>) {
 ///
 /// Whoever cannot reach the database stops by itself before the lease ends: a third of it earlier, by the clock that does not
 /// jump. So others may take the work up at its end although clocks differ.
-pub(super) async fn keep(claim: &WorkClaim, steps: &Steps, clock: &dyn Clock, lease: Duration) -> Outcome {
+pub(super) async fn keep(
+    claim: &WorkClaim,
+    steps: &Steps,
+    clock: &dyn Clock,
+    lease: Duration,
+    hangs: Duration,
+) -> Outcome {
     let failed = |reason: &str| Outcome::Failed { reason: reason.to_owned(), retry_at: None };
     let (every, last) = (lease / 3, lease * 2 / 3);
     let mut prolonged = clock.monotonic();
@@ -63,8 +70,8 @@ pub(super) async fn keep(claim: &WorkClaim, steps: &Steps, clock: &dyn Clock, le
         let done = steps.count();
         silent = if done == seen { silent + every } else { Duration::ZERO };
         seen = done;
-        if silent >= HANGS {
-            return failed("it has not moved for half an hour, and was given up");
+        if silent >= hangs {
+            return failed(&format!("it has not moved for {} seconds, and was given up", silent.as_secs()));
         }
         let before = clock.monotonic();
         match tokio::time::timeout(every, claim.prolong(clock.now())).await {

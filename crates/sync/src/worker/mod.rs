@@ -23,8 +23,8 @@ use tokio::sync::{Notify, watch};
 use tokio::task::{Id, JoinSet};
 
 pub use backoff::backoff;
-pub use keep::Steps;
 use keep::keep;
+pub use keep::{HANGS, Steps};
 
 /// How long a worker may be silent before another one takes its work. It says three times in so long that it lives.
 pub const LEASE: Duration = Duration::from_secs(60);
@@ -55,6 +55,8 @@ pub struct WorkerSettings {
     pub every: Duration,
     /// How long work waits whose worker was killed.
     pub lease: Duration,
+    /// How long a run may go without a step before it is given up.
+    pub hangs: Duration,
 }
 
 impl WorkerSettings {
@@ -66,6 +68,7 @@ impl WorkerSettings {
             per_business: PER_BUSINESS,
             every: Duration::from_secs(900),
             lease: LEASE,
+            hangs: HANGS,
         }
     }
 }
@@ -249,12 +252,41 @@ impl<R: RunWork> Worker<R> {
             }
             let Some(claim) = self.0.store.claim_work(&claiming, self.0.clock.now()).await? else { return Ok(()) };
             let (worker, stopping) = (self.clone(), stopping.clone());
-            running.begin(claim.work().id(), async move { worker.work_on(claim, stopping).await });
+            running.begin(claim.work().id(), async move {
+                // It is told already.
+                let _ = worker.work_on(claim, stopping).await;
+            });
         }
         Ok(())
     }
 
-    async fn work_on(&self, claim: WorkClaim, stopping: watch::Receiver<bool>) {
+    /// What could be taken now, by names (business, work), as [`Store::ready_work`] tells it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn ready(&self, business: Option<Uuid>, most: u32) -> Result<Vec<(Uuid, Uuid)>, StoreError> {
+        self.0.store.ready_work(business, &self.claiming(), most, self.0.clock.now()).await
+    }
+
+    /// Does that piece of work of a business, until it has ended or the worker is being stopped. `None`: somebody else has it,
+    /// it is not due, the business has no place for it, or it is gone.
+    ///
+    /// # Errors
+    /// [`StoreError`]: it could not be taken, or how it ended could not be noted; then it is anybody's once its lease has ended.
+    pub async fn work_on_named(
+        &self,
+        business: Uuid,
+        id: Uuid,
+        stopping: watch::Receiver<bool>,
+    ) -> Result<Option<Ended>, StoreError> {
+        let claim = self.0.store.claim_work_named(business, id, &self.claiming(), self.0.clock.now()).await?;
+        match claim {
+            Some(claim) => self.work_on(claim, stopping).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    async fn work_on(&self, claim: WorkClaim, stopping: watch::Receiver<bool>) -> Result<Ended, StoreError> {
         let job =
             Job { tenant: claim.tenant.clone(), work: claim.work(), fence: claim.fence, failures: claim.item.failures };
         let steps = Steps::default();
@@ -264,7 +296,7 @@ impl<R: RunWork> Worker<R> {
             outcome = run => Some(outcome.unwrap_or_else(|_| {
                 Outcome::Failed { reason: "the run panicked: see the program's log".to_owned(), retry_at: None }
             })),
-            outcome = keep(&claim, &steps, &*self.0.clock, self.lease()) => Some(outcome),
+            outcome = keep(&claim, &steps, &*self.0.clock, self.lease(), self.0.settings.hangs) => Some(outcome),
             () = steps.last_one(stopping, LAST_STEP) => None,
         };
         let ended = match outcome {
@@ -274,13 +306,14 @@ impl<R: RunWork> Worker<R> {
                 false => Ended::TakenOver,
             }),
         };
-        match ended {
-            Ok(ended) => self.0.runner.ended(&job, &ended).await,
+        match &ended {
+            Ok(ended) => self.0.runner.ended(&job, ended).await,
             // Once the lease has ended it is taken up again.
             Err(error) => {
                 tracing::error!(%error, hint = error.hint(), "how a sync run ended could not be noted");
             }
         }
+        ended
     }
 
     async fn end(&self, claim: &WorkClaim, outcome: Outcome) -> Result<Ended, StoreError> {

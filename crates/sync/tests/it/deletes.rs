@@ -11,7 +11,7 @@ async fn t12_delete_undelete_and_delete_again() {
     world.create("Stays").await;
     world.at(100).await;
     world.sync().await.unwrap();
-    assert!(!world.rows().await[&id].row.deleted);
+    assert!(world.rows().await[&id].row.deleted.is_none());
 
     for (second, deleted) in [(200, true), (300, false), (400, true)] {
         world.at(second).await;
@@ -23,7 +23,7 @@ async fn t12_delete_undelete_and_delete_again() {
         world.at(second + 50).await;
         let report = world.sync().await.unwrap();
         let row = &world.rows().await[&id].row;
-        assert_eq!(row.deleted, deleted, "at {second}");
+        assert_eq!(row.deleted.is_some(), deleted, "at {second}");
         assert_eq!(row.last_name.as_deref(), Some("Phoenix"), "a tombstone keeps what is known");
         assert_eq!((report.run.updated, report.run.deleted), (1, i64::from(deleted)));
         assert!(world.compare().await.is_equal());

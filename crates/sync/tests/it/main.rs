@@ -26,5 +26,6 @@ mod recorded;
 mod simulation;
 mod ties;
 mod transforming;
+mod traps;
 mod working;
 mod world;

@@ -1,6 +1,8 @@
 //! T5: records that change while a scan passes, and connections that break in it.
 
 use serde_json::json;
+use tieline_store::mappings::{MappingStep, Spent, Standing};
+use tieline_store::object_tables::{Change, Rows};
 use tokio::runtime::Handle;
 
 use crate::world::{WINDOW, World};
@@ -81,20 +83,22 @@ async fn a_token_that_ends_between_pages_is_replaced_and_nothing_is_read_twice()
 async fn a_later_run_fences_an_earlier_one() {
     let world = World::with(Some(&people(100)), WINDOW).await;
     let store = &world.syncer.store;
-    let stale = store.start_run(world.syncer.integration, "Contact", crate::world::start()).await.unwrap();
+    let mapping = store.contacts_mapping(world.syncer.integration).await.unwrap().unwrap();
+    let stale = store.start_mapping_run(&mapping, crate::world::start()).await.unwrap();
     world.sync().await.unwrap();
-    let before = store.checkpoint(world.syncer.integration, "Contact").await.unwrap();
-    let step = tieline_store::Step { contacts: &[], checkpoint: &tieline_store::Checkpoint::default(), api_calls: 0 };
-    let refused = store.commit_step(&stale, &step, crate::world::start()).await.unwrap_err();
+    let before = world.syncer.checkpoint().await;
+    let (rows, standing, spent) = (Rows::new(0), Standing::default(), Spent::default());
+    let step = MappingStep { rows, change: Change::Rows, standing: &standing, spent, errors: &[] };
+    let refused = store.commit_rows(&stale, &mapping, step, crate::world::start()).await.unwrap_err();
     assert!(matches!(refused, tieline_store::StoreError::Fenced { .. }), "{refused}");
-    assert_eq!(store.checkpoint(world.syncer.integration, "Contact").await.unwrap(), before);
+    assert_eq!(world.syncer.checkpoint().await, before);
 }
 
 #[tokio::test]
 async fn a_part_that_passes_for_the_whole_does_not_move_the_checkpoint() {
     let world = World::with(Some(&people(100)), WINDOW).await;
     let part = json!({"totalSize": 100, "done": false, "records": []});
-    world.fault(json!({"path": "/services/data", "status": 200, "body": part})).await;
+    world.fault(json!({"path": "/services/data/v67.0/queryAll", "status": 200, "body": part})).await;
     let error = world.sync().await.unwrap_err();
     assert!(error.to_string().contains("names no next page"), "{error}");
     assert_eq!(world.through().await, None);

@@ -19,12 +19,12 @@ async fn t4_a_run_that_dies_after_every_page_still_ends_with_each_row_once() {
     loop {
         runs += 1;
         assert!(runs <= 7, "no progress: a run that starts among the ties must go on there");
-        // Each run gets one page; the second request is refused for good.
+        // Each run gets one page; the second one is refused for good.
         world.control(reqwest::Method::DELETE, "faults", json!(null)).await;
-        world.fault(json!({"path": "/services/data/", "nth": 2, "status": 500, "body": [{"errorCode": "UNKNOWN_EXCEPTION", "message": "died"}]})).await;
+        world.fault(json!({"path": "/services/data/v67.0/query/", "status": 500, "body": [{"errorCode": "UNKNOWN_EXCEPTION", "message": "died"}]})).await;
         let Err(error) = world.sync().await else { break };
         assert!(error.to_string().contains("died"), "{error}");
-        let checkpoint = world.syncer.store.checkpoint(world.syncer.integration, "Contact").await.unwrap();
+        let checkpoint = world.syncer.checkpoint().await;
         let rows = world.rows().await;
         let Some((position, _)) = checkpoint.scan else {
             // The last row came, which ended the scan; the one that follows a resumed scan died.

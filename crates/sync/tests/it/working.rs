@@ -335,3 +335,33 @@ async fn a_worker_finds_what_is_new_and_hears_of_requests() {
     until("the tick is taken, without a word from anybody", async || runs.lock().unwrap().len() == 3).await;
     at_work.stop().await;
 }
+
+/// Waiting for the org's Bulk job takes as long as the job, and each look at it is a step.
+#[tokio::test]
+async fn a_run_that_shows_signs_of_life_is_kept_and_one_that_hangs_is_given_up() {
+    let bench = Bench::with(2).await;
+    let hangs = bench.work().await[1].work;
+    let worker = bench.worker(
+        |settings| (settings.lease, settings.hangs) = (Duration::from_secs(1), Duration::from_secs(2)),
+        move |job, steps| {
+            async move {
+                if job.work == hangs {
+                    std::future::pending::<()>().await;
+                }
+                // Longer than a run that hangs has, by far.
+                for _ in 0..10 {
+                    tokio::time::sleep(Duration::from_millis(600)).await;
+                    steps.done();
+                }
+                Outcome::Done { next: None }
+            }
+            .boxed()
+        },
+    );
+    worker.drain().await.unwrap();
+    let work = bench.work().await;
+    let one = |is_hanging: bool| work.iter().find(|item| (item.work == hangs) == is_hanging).unwrap();
+    assert_eq!(one(false).outcome.as_deref(), Some("done"));
+    let error = one(true).error.as_deref().unwrap();
+    assert!(error.starts_with("it has not moved for 2"), "{error}");
+}

@@ -11,8 +11,9 @@ use serde_json::{Value, json};
 use tieline_auth::{Credentials, Grant, ManualClock, OrgConfig, Secret};
 use tieline_client::{Connection, RetryPolicy};
 use tieline_emulator::{Emulator, Options};
-use tieline_store::{Contact, Store};
-use tieline_sync::{Comparison, Report, SyncError, Syncer, Window, compare_contacts};
+use tieline_store::{Checkpoint, Contact, Store, Tenant, Uuid};
+use tieline_sync::engine::{Asked, Engine, EngineCare};
+use tieline_sync::{Comparison, MappingReport, Progress, SyncError, Window, compare_contacts};
 
 /// Where the tests' time begins: not now, so that nothing can lean on the machine's clock.
 pub(crate) fn start() -> Timestamp {
@@ -27,6 +28,29 @@ pub(crate) struct World {
     pub(crate) connection: Connection,
     pub(crate) syncer: Syncer,
     folder: tempfile::TempDir,
+}
+
+/// What keeps the contacts in step.
+pub(crate) struct Syncer {
+    connection: Connection,
+    pub(crate) store: Tenant,
+    pub(crate) integration: Uuid,
+    window: Window,
+    pub(crate) clock: Arc<ManualClock>,
+}
+
+impl Syncer {
+    pub(crate) async fn run(&self, progress: &mut (dyn FnMut(Progress) + Send)) -> Result<MappingReport, SyncError> {
+        // A page is a step: what a test breaks, it breaks between two of them.
+        let care = EngineCare { window: self.window, step_rows: 1, ..EngineCare::default() };
+        let (connection, store, clock) = (self.connection.clone(), self.store.clone(), self.clock.clone());
+        let engine = Engine { connection, store, care, clock };
+        engine.run(self.integration, Asked::default(), progress).await
+    }
+
+    pub(crate) async fn checkpoint(&self) -> Checkpoint {
+        self.store.contacts_mapping(self.integration).await.unwrap().unwrap().standing.checkpoint
+    }
 }
 
 /// A connection that loses no time.
@@ -104,7 +128,7 @@ impl World {
         self.connection.create("Contact", &json!({"LastName": name})).await.unwrap()
     }
 
-    pub(crate) async fn sync(&self) -> Result<Report, SyncError> {
+    pub(crate) async fn sync(&self) -> Result<MappingReport, SyncError> {
         self.syncer.run(&mut |_| {}).await
     }
 
@@ -129,7 +153,6 @@ impl World {
 
     /// Seconds from the start to the checkpoint.
     pub(crate) async fn through(&self) -> Option<i64> {
-        let checkpoint = self.syncer.store.checkpoint(self.syncer.integration, "Contact").await.unwrap();
-        checkpoint.through.map(|t| t.duration_since(start()).as_secs())
+        self.syncer.checkpoint().await.through.map(|t| t.duration_since(start()).as_secs())
     }
 }

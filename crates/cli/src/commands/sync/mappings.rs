@@ -6,8 +6,9 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 use tieline_auth::{Clock, SystemClock};
 use tieline_store::mappings::Mapping;
-use tieline_sync::engine::create_mapping;
-use tieline_sync::mapping::{Definition, Describes, Plan};
+use tieline_store::records::RecordSource;
+use tieline_sync::engine::{change_mapping, create_mapping};
+use tieline_sync::mapping::{Checked, Definition, MappingError, Preview, PreviewCell, check};
 
 use super::{all_mappings, integration_from_environment, mapping_named};
 use crate::failure::Failure;
@@ -20,6 +21,7 @@ pub(crate) enum Mappings {
     List(List),
     Add(Add),
     Check(Check),
+    Change(Change),
     Show(Show),
     Pause(Pause),
     Resume(Resume),
@@ -62,9 +64,36 @@ pub(crate) struct Add {
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   tieline sync mappings check accounts.toml
+  tieline sync mappings check accounts.toml --rows 3 --json | jq '.rows[0].cells[] | {column, value, error}'
 
-Shows the columns that the table would have, and everything that does not fit.")]
+Shows the columns that the table would have, everything that does not fit, and records of the org as they would be
+written. Nothing is written.")]
 pub(crate) struct Check {
+    /// File of the definition; `-` for standard input
+    #[arg(value_name = "FILE")]
+    file: String,
+    /// Records that are shown as they would be written
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u8).range(0..=50))]
+    rows: u8,
+    #[command(flatten)]
+    database: Database,
+    /// Print as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Give a mapping another definition
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  tieline sync mappings show accounts > accounts.json     # then change it
+  tieline sync mappings change accounts accounts.json
+
+Object and table stay. The next run makes columns that are new and fills them; columns that are left out keep their values,
+and are left alone.")]
+pub(crate) struct Change {
+    /// Name of the mapping
+    #[arg(value_name = "NAME")]
+    name: String,
     /// File of the definition; `-` for standard input
     #[arg(value_name = "FILE")]
     file: String,
@@ -146,6 +175,7 @@ impl Mappings {
             Mappings::List(command) => command.run().await,
             Mappings::Add(command) => command.run().await,
             Mappings::Check(command) => command.run().await,
+            Mappings::Change(command) => command.run().await,
             Mappings::Show(command) => command.run().await,
             Mappings::Pause(command) => command.run().await,
             Mappings::Resume(command) => command.run().await,
@@ -177,7 +207,7 @@ impl List {
                 &integration.name,
                 &mapping.object,
                 mapping.table.name(),
-                &mapping.table.columns().len().to_string(),
+                &RecordSource::mapping(mapping).columns().len().to_string(),
                 mapping.state.name(),
             ]);
         }
@@ -189,13 +219,13 @@ impl List {
 fn told(integration: &str, mapping: &Mapping) -> Value {
     json!({
         "id": mapping.id, "name": mapping.name, "integration": integration, "object": mapping.object,
-        "table": mapping.table.name(), "columns": mapping.table.columns(), "state": mapping.state,
+        "table": mapping.table.name(), "columns": RecordSource::mapping(mapping).columns(), "state": mapping.state,
         "state_reason": mapping.state_reason,
     })
 }
 
-/// A definition from a file: JSON if it begins as such, else TOML.
-fn definition(file: &str) -> Result<Definition, Failure> {
+/// What a file of a definition holds: JSON if it begins as such, else TOML.
+fn written(file: &str) -> Result<(String, Value), Failure> {
     let mut text = String::new();
     let shown = if file == "-" { "standard input" } else { file };
     let read = match file {
@@ -203,15 +233,20 @@ fn definition(file: &str) -> Result<Definition, Failure> {
         path => std::fs::read_to_string(path).map(|found| text = found),
     };
     read.map_err(|error| Failure::usage(format!("could not read {shown}: {error}"), "name a file that is there"))?;
-    let read = if text.trim_start().starts_with('{') {
-        let json = serde_json::from_str(&text).map_err(|error| {
+    let json = if text.trim_start().starts_with('{') {
+        serde_json::from_str(&text).map_err(|error| {
             Failure::usage(format!("{shown} is no JSON: {error}"), "correct it, or write it as TOML")
-        })?;
-        Definition::from_json(json)
+        })?
     } else {
-        Definition::from_toml(&text)
+        tieline_sync::mapping::json_of_toml(&text)
+            .map_err(|error| Failure::usage(format!("{shown}: {error}"), error.hint()))?
     };
-    read.map_err(|error| Failure::usage(format!("{shown}: {error}"), error.hint()))
+    Ok((shown.to_owned(), json))
+}
+
+fn definition(file: &str) -> Result<Definition, Failure> {
+    let (shown, json) = written(file)?;
+    Definition::from_json(json).map_err(|error| Failure::usage(format!("{shown}: {error}"), error.hint()))
 }
 
 impl Add {
@@ -242,19 +277,33 @@ impl Add {
 
 impl Check {
     async fn run(self) -> Result<(), Failure> {
-        let definition = definition(&self.file)?;
+        let (shown, json) = written(&self.file)?;
+        let name = json.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
         let store = self.database.open().await?;
         let (_, connection) = integration_from_environment(&store.own(), &SystemClock::default()).await?;
-        let describes = Describes::load(&connection, &definition).await;
+        let checked = check(&connection, json, self.rows.into()).await;
         store.close().await;
-        let plan = Plan::new(&definition, &describes?)
-            .map_err(|error| Failure::usage(format!("{}: {error}", self.file), error.hint()))?;
+        let Checked { flaws, plan, preview } = checked?;
+        let Some(plan) = plan else {
+            if self.json {
+                say!("{}", json!({"valid": false, "name": name, "flaws": flaws}));
+            }
+            let error = MappingError { mapping: name, flaws };
+            return Err(Failure::usage(format!("{shown}: {error}"), error.hint()));
+        };
         if self.json {
+            let columns = plan
+                .columns
+                .iter()
+                .enumerate()
+                .map(|(n, column)| json!({"name": column.name, "kind": column.kind, "sources": plan.sources(n)}));
             say!(
                 "{}",
                 json!({
-                    "name": plan.name, "object": plan.object, "table": plan.table, "cursor": plan.cursor,
-                    "columns": plan.columns, "warnings": plan.warnings,
+                    "valid": true, "name": plan.name, "object": plan.object, "table": plan.table, "cursor": plan.cursor,
+                    "columns": columns.collect::<Vec<_>>(), "warnings": plan.warnings,
+                    "rows": preview.as_ref().map(|preview| &preview.rows),
+                    "failed_cells": preview.as_ref().map(|preview| preview.failed),
                 })
             );
             return Ok(());
@@ -267,6 +316,58 @@ impl Check {
         for warning in &plan.warnings {
             note!("{warning}");
         }
+        if let Some(preview) = preview {
+            show(&preview)?;
+        }
+        Ok(())
+    }
+}
+
+/// Records as they would be written, one below the other: a table may have hundreds of columns.
+fn show(preview: &Preview) -> Result<(), Failure> {
+    let text = |value: &Value| match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    for row in &preview.rows {
+        let mut table = output::table(&[row.id.as_str(), "in the org", "written", "what is wrong"]);
+        let filled = |cell: &&PreviewCell| {
+            !cell.value.is_null() || cell.error.is_some() || cell.sources.values().any(|value| !value.is_null())
+        };
+        for cell in row.cells.iter().filter(filled) {
+            let sources: Vec<String> = cell.sources.values().map(text).collect();
+            let wrong = cell.error.clone().unwrap_or_default();
+            table.add_row([cell.column.clone(), sources.join(", "), text(&cell.value), wrong]);
+        }
+        output::line("")?;
+        say!("{table}");
+    }
+    match (preview.rows.len(), preview.failed) {
+        (0, _) => note!("the org has no such record yet"),
+        (_, 0) => {}
+        (_, failed) => note!("{} would be left empty, or have the column's default", count(failed, "value")),
+    }
+    Ok(())
+}
+
+impl Change {
+    async fn run(self) -> Result<(), Failure> {
+        let definition = definition(&self.file)?;
+        let clock = SystemClock::default();
+        let store = self.database.open_existing().await?;
+        let tenant = store.own();
+        let mapping = mapping_named(&tenant, &self.name).await?;
+        let (_, connection) = integration_from_environment(&tenant, &clock).await?;
+        let changed = change_mapping(&connection, &tenant, &mapping, &definition, clock.now()).await;
+        store.close().await;
+        let changed = changed?;
+        if self.json {
+            say!("{}", told(super::DEFAULT, &changed));
+            return Ok(());
+        }
+        say!("The mapping `{}` is changed; its next run makes and fills what is new.", changed.name);
+        say!("\nTry: tieline sync run --mapping {} --once", changed.name);
         Ok(())
     }
 }
@@ -276,7 +377,8 @@ impl Show {
         let store = self.database.open_existing().await?;
         let mapping = mapping_named(&store.own(), &self.name).await;
         store.close().await;
-        say!("{}", serde_json::to_string_pretty(&mapping?.definition).unwrap_or_default());
+        let definition = Definition::of(&mapping?).map_err(tieline_sync::SyncError::from)?;
+        say!("{}", serde_json::to_string_pretty(&definition.to_json()).unwrap_or_default());
         Ok(())
     }
 }
@@ -317,7 +419,7 @@ impl Delete {
         let store = self.database.open_existing().await?;
         let tenant = store.own();
         let mapping = mapping_named(&tenant, &self.name).await?;
-        if !self.yes {
+        if !self.yes && !mapping.is_contacts() {
             let rows = tenant.count_present(&mapping).await?;
             store.close().await;
             return Err(Failure::usage(
@@ -325,7 +427,7 @@ impl Delete {
                 "say --yes if that is right",
             ));
         }
-        tenant.delete_mapping(&mapping).await?;
+        tenant.delete_mapping(&mapping, SystemClock::default().now()).await?;
         store.close().await;
         say!("The mapping `{}` and its table are gone.", mapping.name);
         Ok(())

@@ -9,7 +9,7 @@ mod status;
 use clap::Subcommand;
 use tieline_auth::Clock;
 use tieline_client::Connection;
-use tieline_store::mappings::Mapping;
+use tieline_store::mappings::{CONTACTS, Mapping};
 use tieline_store::{Integration, Tenant, Uuid};
 use tieline_sync::integration;
 
@@ -67,8 +67,9 @@ async fn all_mappings(tenant: &Tenant) -> Result<Vec<(Integration, Mapping)>, Fa
     Ok(all)
 }
 
-/// The mapping of a name; of several integrations' mappings, that of the SF_* variables' integration.
+/// The mapping of a name, for which people may say `contact` where they mean contacts; of several integrations' mappings, that of the SF_* variables' integration.
 async fn mapping_named(tenant: &Tenant, name: &str) -> Result<Mapping, Failure> {
+    let name = if name == "contact" { CONTACTS } else { name };
     let mut all = all_mappings(tenant).await?;
     all.retain(|(_, mapping)| mapping.name == name);
     let one = all.iter().position(|(integration, _)| integration.name == DEFAULT).or((all.len() == 1).then_some(0));

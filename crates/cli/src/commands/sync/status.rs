@@ -76,6 +76,12 @@ impl Status {
         }
         say!("{table}");
         for Standing { mapping, .. } in &standings {
+            if let Some(since) = mapping.definition.get("since").and_then(Value::as_str) {
+                note!("{}: only records since {since}, and so are all of its numbers", mapping.name);
+            }
+            if let Some(cursor) = mapping.standing.progress.cursor.as_deref().filter(|c| *c != "SystemModstamp") {
+                note!("{}: changes are found by {cursor}; what does not move it is not seen", mapping.name);
+            }
             if let Some(reason) = &mapping.state_reason {
                 note!("{}: {reason}", mapping.name);
             }
@@ -103,6 +109,7 @@ impl Standing {
         json!({
             "id": mapping.id, "mapping": mapping.name, "integration": integration, "object": mapping.object,
             "table": mapping.table.name(), "state": mapping.state, "state_reason": mapping.state_reason, "rows": rows,
+            "since": mapping.definition.get("since"), "cursor": progress.cursor,
             "checkpoint": standing.checkpoint.through, "verified_through": standing.verified_through,
             "lag_seconds": lag, "compared_at": progress.compared_at, "refreshed_at": progress.refreshed_at,
             "retry_at": progress.retry_at, "last_run": last,

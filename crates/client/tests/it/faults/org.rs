@@ -28,7 +28,7 @@ async fn named(org: &tieline_client::Connection, name: &str) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_create_whose_answer_is_cut_at_any_byte_was_carried_out_once() {
+async fn t30_a_create_whose_answer_is_cut_at_any_byte_was_carried_out_once() {
     let (_world, proxy, org) = wired().await;
     org.create("Contact", &json!({"LastName": "Whole"})).await.unwrap();
     let length = proxy.carried();

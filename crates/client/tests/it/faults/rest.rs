@@ -39,7 +39,7 @@ fn requests() -> impl Iterator<Item = (Call, usize)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_cut_at_any_byte_by_a_close_or_a_reset_is_no_answer() {
+async fn t22_an_answer_cut_at_any_byte_by_a_close_or_a_reset_is_no_answer() {
     let cases = requests().flat_map(|(call, first)| {
         let ends = [End::Close, End::Reset].into_iter();
         ends.flat_map(move |end| {

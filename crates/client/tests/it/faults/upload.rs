@@ -104,7 +104,7 @@ async fn data_that_is_cut_on_its_way_goes_into_another_job() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_that_is_lost_on_any_step_leaves_one_job_with_all_rows() {
+async fn t30_an_answer_that_is_lost_on_any_step_leaves_one_job_with_all_rows() {
     let length = Answer::json(200, &json!({"id": "7500", "operation": "insert", "object": "Contact", "state": "Open"}))
         .bytes
         .len();

@@ -32,7 +32,7 @@ fn pieces(text: &[u8]) -> [&[u8]; 3] {
 }
 
 #[test]
-fn rows_are_those_of_another_reader_wherever_the_text_is_cut() {
+fn t22_rows_are_those_of_another_reader_wherever_the_text_is_cut() {
     run("csv", &SEEDS, |text| {
         // csv-core takes a second mark off as well, if it comes in one piece.
         if text.starts_with("\u{feff}\u{feff}".as_bytes()) {

@@ -86,7 +86,14 @@ async fn what_a_node_sent_before_it_died_is_sent_again_under_the_same_id() {
     tokio::time::sleep(Duration::from_millis(300)).await;
     // How it went cannot be noted, which is as if it had died right then.
     db.raw.failpoint("BEFORE UPDATE OF ended_at ON alert_deliveries", "").await;
-    let failure = tieline_store::alerts::Failure { needs_person: true, is_run: false, reason: "revoked", hint: "" };
+    let failure = tieline_store::alerts::Failure {
+        needs_person: true,
+        is_run: false,
+        work: None,
+        run: None,
+        reason: "revoked",
+        hint: "",
+    };
     let tenant = db.store.own();
     tenant.note_failure(Uuid::parse_str(id).unwrap(), &failure, clock.now()).await.unwrap();
     let first = node();

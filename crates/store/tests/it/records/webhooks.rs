@@ -254,7 +254,7 @@ async fn a_webhook_ends_with_its_mapping(db: Db) {
     claimed.batch().await.unwrap().unwrap();
     let off = WebhookAttempt::GivenUp { reason: "gone".to_owned() };
     assert!(claimed.note(&off, now()).await.unwrap());
-    assert!(tenant.delete_mapping(&mapping).await.unwrap());
+    assert!(tenant.delete_mapping(&mapping, now()).await.unwrap());
     assert!(tenant.record_webhook(hook.id).await.unwrap().is_none());
     assert!(!claimed.note(&WebhookAttempt::Delivered, now()).await.unwrap());
     assert!(claimed.batch().await.unwrap().is_none());

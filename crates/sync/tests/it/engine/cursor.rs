@@ -8,7 +8,10 @@ use crate::database::Db;
 
 on_both!(
     everything_is_read_and_then_what_changed,
+    t1_what_was_committed_after_a_later_record_arrives,
     t2_an_empty_run_does_not_pass_what_comes_late,
+    t5_records_that_change_while_any_page_is_read_are_not_lost,
+    t8_a_run_that_slept_while_another_came_writes_nothing,
     t4_ten_thousand_of_one_second_are_read_once_however_the_run_ends,
 );
 
@@ -52,6 +55,81 @@ async fn everything_is_read_and_then_what_changed(db: Db) {
     assert!(report.run.api_calls <= 6, "{}", report.run.api_calls);
     assert_eq!(world.through().await.1, Some(5_400));
     assert_eq!(report.run.drift_found, 0);
+}
+
+async fn t1_what_was_committed_after_a_later_record_arrives(db: Db) {
+    let world = World::new(db, "Account").await;
+    world.sync().await.unwrap();
+    // It takes as long as scans look back, and a second less.
+    for (n, late) in [300, 600, 659].into_iter().enumerate() {
+        let at = 2_000 * (n as i64 + 1);
+        world.at(at).await;
+        let open = json!({"writes": [{"op": "insert", "object": "Account", "fields": {"Name": "first"}}]});
+        let open = world.post("transactions", open).await["id"].as_str().unwrap().to_owned();
+        world.at(at + 100).await;
+        world.accounts(["second".to_owned()]).await;
+        world.at(at + late - 1).await;
+        world.sync().await.unwrap();
+        assert_eq!(world.rows().await.len(), 2 * n + 1, "only the second one is visible");
+        world.post(&format!("transactions/{open}/commit"), json!({})).await;
+        let report = world.sync().await.unwrap();
+        assert_eq!((report.run.inserted, report.run.drift_found), (1, 0), "{late} seconds late");
+        world.assert_in_step().await;
+    }
+}
+
+async fn t5_records_that_change_while_any_page_is_read_are_not_lost(db: Db) {
+    let mut world = World::bare(db).await;
+    let ids = world.accounts((0..500).map(|n| format!("account {n}"))).await;
+    world.limits(json!({"query_page_rows": 100})).await;
+    world.engine.care.step_rows = 1;
+    let mut now = 300;
+    for page in 1..=4 {
+        let name = format!("during{page}");
+        let definition = tieline_sync::mapping::Definition::all_of(&name, "Account");
+        world.mapping = world.map(&definition).await.id;
+        world.at(now).await;
+        world.fault(json!({"path": "/services/data/v67.0/query/", "nth": page, "times": 1, "delay_ms": 1_500})).await;
+        // One of each page, read already or not, goes to the end of the order; one is deleted.
+        let change = async {
+            while world.rows().await.len() < 100 * page {
+                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            }
+            let update = |n: usize| json!({"op": "update", "object": "Account", "id": ids[n], "fields": {"Name": format!("moved {page}")}});
+            let mut writes: Vec<_> = (0..5).map(|n| update(100 * n + 10 * page)).collect();
+            writes.push(json!({"op": "delete", "object": "Account", "id": ids[499 - page]}));
+            world.write(serde_json::Value::Array(writes)).await;
+        };
+        let (report, ()) = tokio::join!(world.sync(), change);
+        report.unwrap();
+        now += 700;
+        world.at(now).await;
+        world.sync().await.unwrap();
+        world.assert_in_step().await;
+    }
+}
+
+async fn t8_a_run_that_slept_while_another_came_writes_nothing(db: Db) {
+    let world = World::new(db, "Account").await;
+    let ids = world.accounts((0..300).map(|n| format!("account {n}"))).await;
+    world.limits(json!({"query_page_rows": 100})).await;
+    world.at(300).await;
+    world.fault(json!({"path": "/services/data/v67.0/query/", "nth": 2, "delay_ms": 2_000})).await;
+    let other = async {
+        while world.rows().await.len() < 200 {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        world.sync().await.unwrap();
+        world.write(json!([{"op": "update", "object": "Account", "id": ids[299], "fields": {"Name": "newer"}}])).await;
+        world.sync().await.unwrap();
+        world.mapping().await.standing
+    };
+    let (outcome, standing) = tokio::join!(world.sync(), other);
+    let error = outcome.unwrap_err();
+    assert!(matches!(error, tieline_sync::SyncError::Store(tieline_store::StoreError::Fenced { .. })), "{error}");
+    assert_eq!(world.mapping().await.standing, standing);
+    assert_eq!(world.row(&ids[299]).await["name"], "newer");
+    world.assert_in_step().await;
 }
 
 async fn t2_an_empty_run_does_not_pass_what_comes_late(db: Db) {

@@ -16,6 +16,8 @@ on_both!(
     t26_queries_that_take_too_long_are_divided_to_the_end,
     t21_columns_that_do_not_fit_into_one_query_are_of_one_version,
     t26_many_of_one_second_are_divided_by_id,
+    t26_a_second_full_of_records_costs_few_calls,
+    t26_ids_that_take_too_long_are_asked_for_in_shorter_lists,
     t27_without_calls_the_run_is_paused_where_it_stands,
     t27_a_share_of_the_calls_is_left_to_others,
 );
@@ -196,6 +198,46 @@ async fn t26_many_of_one_second_are_divided_by_id(db: Db) {
     world.limits(json!({"query_timeout_rows": 40})).await;
     let report = world.sync().await.unwrap();
     assert_eq!(report.run.inserted, 500);
+    world.assert_in_step().await;
+}
+
+async fn t26_a_second_full_of_records_costs_few_calls(db: Db) {
+    let world = World::new(db, "Account").await;
+    world.accounts((0..2_000).map(|n| format!("account {n}"))).await;
+    world.at(300).await;
+    world.limits(json!({"query_timeout_rows": 100})).await;
+    let report = world.sync().await.unwrap();
+    assert_eq!(report.run.inserted, 2_000);
+    // Seventy halves lead from all ids that there can be to a hundred; they are made once, and not for each hundred.
+    assert!((70..250).contains(&report.run.api_calls), "{}", report.run.api_calls);
+    world.assert_in_step().await;
+}
+
+async fn t26_ids_that_take_too_long_are_asked_for_in_shorter_lists(db: Db) {
+    let mut world = World::new(db, "Account").await;
+    world.accounts((0..900).map(|n| format!("account {n}"))).await;
+    for now in [300, 1_000] {
+        world.at(now).await;
+        world.sync().await.unwrap();
+    }
+    world.at(1_900).await;
+    let slow = async |world: &World| {
+        let refusal = json!([{"message": "too long", "errorCode": "QUERY_TIMEOUT"}]);
+        world.fault(json!({"query": "Id IN", "times": 3, "status": 400, "body": refusal})).await;
+    };
+    // What a comparison reads again.
+    world.db.raw.run("UPDATE \"account\" SET \"_stamp\" = NULL, \"name\" = 'old'").await;
+    slow(&world).await;
+    let report = world.ask(tieline_sync::engine::Asked { compare: true, ..Default::default() }).await.unwrap();
+    assert_eq!((report.run.drift_found, report.run.updated), (900, 900));
+    // Lists of 400, 200 and 100 were refused: those of 50 are eighteen. The rest is what a comparison takes.
+    assert!((21..=28).contains(&report.run.api_calls), "{}", report.run.api_calls);
+    world.assert_in_step().await;
+    // The other columns of a page, where they do not fit into one query.
+    world.engine.care.longest_query = 600;
+    world.mapping = world.map(&named("wide", Method::Rest)).await.id;
+    slow(&world).await;
+    world.sync().await.unwrap();
     world.assert_in_step().await;
 }
 

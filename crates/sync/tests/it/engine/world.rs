@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::TryStreamExt;
 use jiff::{SignedDuration, Timestamp};
 use reqwest::Method;
 use serde_json::{Map, Value, json};
@@ -11,8 +12,8 @@ use tieline_auth::ManualClock;
 use tieline_client::Connection;
 use tieline_emulator::{Emulator, Options};
 use tieline_store::mappings::{Mapping, MappingState};
-use tieline_store::object_tables::ColumnKind;
-use tieline_store::{Tenant, Uuid};
+use tieline_store::object_tables::{ColumnKind, Deletion};
+use tieline_store::{Contact, ContactRow, Tenant, Uuid};
 use tieline_sync::engine::{Asked, Engine, EngineCare, MappingReport, create_mapping};
 use tieline_sync::mapping::{Definition, Describes, Plan};
 use tieline_sync::{SyncError, Window};
@@ -41,9 +42,10 @@ pub(crate) fn care() -> EngineCare {
     }
 }
 
-/// All fields of an object, in a table of its name.
+/// All fields of an object, in a table of its name. `contact` is no name of another mapping than the built-in one.
 pub(crate) fn all_of(object: &str) -> Definition {
-    Definition::all_of(&object.to_ascii_lowercase().replace("__c", "s"), object)
+    let name = if object == "Contact" { "people".to_owned() } else { object.to_ascii_lowercase().replace("__c", "s") };
+    Definition::all_of(&name, object)
 }
 
 impl World {
@@ -183,7 +185,13 @@ impl World {
 
     /// The table's rows by id, as JSON.
     pub(crate) async fn rows(&self) -> BTreeMap<String, Map<String, Value>> {
-        let mapping = self.mapping().await;
+        self.rows_of(&self.mapping().await).await
+    }
+
+    pub(crate) async fn rows_of(&self, mapping: &Mapping) -> BTreeMap<String, Map<String, Value>> {
+        if mapping.is_contacts() {
+            return self.contacts().await;
+        }
         let names: Vec<&str> = mapping.table.columns().iter().map(|column| column.name.as_str()).collect();
         let names = ["id", "_deleted", "_master_id", "_stamp"].into_iter().chain(names);
         let sql = if self.db.is_sqlite() {
@@ -202,6 +210,26 @@ impl World {
             (row["id"].as_str().unwrap().to_owned(), row)
         });
         rows.collect()
+    }
+
+    /// The same of contacts: what stands in JSON stands beside the columns.
+    async fn contacts(&self) -> BTreeMap<String, Map<String, Value>> {
+        let all: Vec<Contact> = self.tenant().contacts().try_collect().await.unwrap();
+        let row = |Contact { row, .. }: Contact| {
+            let ContactRow { first_name, last_name, name, email, phone, company, title, .. } = row;
+            let (metadata, custom) = (row.source_metadata, row.custom_fields);
+            let deleted = row.deleted.map(Deletion::name);
+            let mut fields = json!({
+                "id": row.source_id, "_stamp": row.source_stamp, "_deleted": deleted,
+                "_master_id": metadata.get("MasterRecordId").filter(|_| deleted == Some("merged")),
+                "first_name": first_name, "last_name": last_name, "name": name, "email": email, "phone": phone,
+                "company": company, "title": title,
+            });
+            let of_json = [metadata, custom].into_iter().filter_map(|json| json.as_object().cloned()).flatten();
+            let fields = fields.as_object_mut().map(std::mem::take).unwrap_or_default();
+            (row.source_id, fields.into_iter().chain(of_json).collect())
+        };
+        all.into_iter().map(row).collect()
     }
 
     /// What is true of the object's records: of each column, as the org has it.
@@ -232,10 +260,10 @@ impl World {
     /// Holds the table against the org, value by value; what differs, a line each.
     pub(crate) async fn differences(&self) -> Vec<String> {
         let mapping = self.mapping().await;
-        let definition = Definition::from_json(mapping.definition.clone()).unwrap();
+        let definition = Definition::of(&mapping).unwrap();
         let describes = Describes::load_now(self.connection(), &definition).await.unwrap();
-        let plan = Plan::new(&definition, &describes).unwrap();
-        let (mut rows, truth) = (self.rows().await, self.truth(&plan.object).await);
+        let plan = Plan::of_shown(&definition, &describes).unwrap();
+        let (mut rows, truth) = (self.rows_of(&mapping).await, self.truth(&plan.object).await);
         let mut found = Vec::new();
         for (id, record) in &truth {
             let gone = record.get("IsDeleted") == Some(&json!(true));

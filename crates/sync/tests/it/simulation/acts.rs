@@ -20,6 +20,7 @@ impl Stage {
     async fn try_act(&mut self, act: &Act) -> Result<(), String> {
         let object = self.life.cast.object();
         self.odd_parents |= matches!(act, Act::EmptyBin | Act::Purge(_));
+        self.odd |= !is_plain(act);
         match act {
             Act::Pass(seconds) => self.pass(*seconds).await,
             Act::Skew(seconds) => {
@@ -189,6 +190,7 @@ impl Stage {
             // A second is lost to the org's clock, whose answers have whole ones.
             let seen = i64::try_from(self.life.lookback + self.life.lag).unwrap_or(i64::MAX) - 1;
             if before.get(&id) != Some(&record) && age > seen {
+                self.odd = true;
                 self.late.insert(id, stamp.clone());
             }
         }
@@ -261,6 +263,16 @@ impl Stage {
 
     async fn send(&self, method: Method, path: &str, body: Value) -> Result<Value, String> {
         self.world.attempt(method, path, &body).await
+    }
+}
+
+/// All that it does is seen by the next scan.
+fn is_plain(act: &Act) -> bool {
+    match act {
+        Act::Write(deeds) | Act::Begin(deeds) => !deeds.iter().any(|deed| matches!(deed, Deed::HardDelete(_))),
+        Act::Pass(_) | Act::Skew(_) | Act::Commit(_) | Act::RollBack(_) => true,
+        Act::Timeout(_) | Act::Calls { .. } | Act::Locators | Act::Sessions | Act::Calm => true,
+        _ => false,
     }
 }
 

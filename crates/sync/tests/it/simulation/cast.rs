@@ -14,6 +14,8 @@ pub(super) enum Cast {
     Account,
     /// A task, which is archived without a stamp.
     Task,
+    /// A person with a company, in the mapping that is built in.
+    BuiltIn,
 }
 
 pub(super) const ALL: [Cast; 4] = [Cast::Thing, Cast::Contact, Cast::Account, Cast::Task];
@@ -22,27 +24,32 @@ impl Cast {
     pub(super) fn object(self) -> &'static str {
         match self {
             Cast::Thing => "Thing__c",
-            Cast::Contact => "Contact",
+            Cast::Contact | Cast::BuiltIn => "Contact",
             Cast::Account => "Account",
             Cast::Task => "Task",
         }
     }
 
-    /// The field that tells one version of a record from another: the column `version`.
+    /// The field that tells one version of a record from another: the first of the [`Cast::columns`].
     pub(super) fn version(self) -> &'static str {
         match self {
             Cast::Thing => "Serial__c",
-            Cast::Contact => "Title",
+            Cast::Contact | Cast::BuiltIn => "Title",
             Cast::Account => "Site",
             Cast::Task => "Description",
         }
+    }
+
+    /// The columns of the version, and of the parent's field.
+    pub(super) fn columns(self) -> (&'static str, &'static str) {
+        if self == Cast::BuiltIn { ("title", "company") } else { ("version", "parent_name") }
     }
 
     /// The reference to its parent.
     pub(super) fn parent(self) -> Option<&'static str> {
         match self {
             Cast::Thing => Some("Account__c"),
-            Cast::Contact => Some("AccountId"),
+            Cast::Contact | Cast::BuiltIn => Some("AccountId"),
             Cast::Account => Some("ParentId"),
             Cast::Task => None,
         }
@@ -52,21 +59,21 @@ impl Cast {
     pub(super) fn parents_name(self) -> Option<&'static str> {
         match self {
             Cast::Thing => Some("Account__r.Name"),
-            Cast::Contact => Some("Account.Name"),
+            Cast::Contact | Cast::BuiltIn => Some("Account.Name"),
             Cast::Account => Some("Parent.Name"),
             Cast::Task => None,
         }
     }
 
     pub(super) fn merges(self) -> bool {
-        matches!(self, Cast::Contact | Cast::Account)
+        matches!(self, Cast::Contact | Cast::Account | Cast::BuiltIn)
     }
 
     /// Fields that are hidden and shown.
     pub(super) fn hideable(self) -> &'static [&'static str] {
         match self {
             Cast::Thing => &["Text__c", "Day__c", "Account__c", "Words__c"],
-            Cast::Contact => &["Email", "Department", "AccountId"],
+            Cast::Contact | Cast::BuiltIn => &["Email", "Department", "AccountId"],
             Cast::Account => &["Rating", "NumberOfEmployees", "ParentId"],
             Cast::Task => &["Priority", "ActivityDate"],
         }
@@ -80,8 +87,10 @@ impl Cast {
             Cast::Thing => {
                 json!({"Text__c": word, "Day__c": day, "Amount__c": rng.i32(-9_999..9_999) as f64 / 100.0})
             }
-            Cast::Contact => json!({"LastName": format!("l{word}"), "Email": format!("{}@example.org", rng.u16(..)),
-                "Department": word, "DoNotCall": rng.bool()}),
+            Cast::Contact | Cast::BuiltIn => {
+                json!({"LastName": format!("l{word}"), "Email": format!("{}@example.org", rng.u16(..)),
+                "Department": word, "DoNotCall": rng.bool()})
+            }
             Cast::Account => json!({"Name": format!("n{word}"), "NumberOfEmployees": rng.u16(..),
                 "Rating": rng.choice(["Hot", "Warm", "Cold"])}),
             Cast::Task => json!({"Subject": word, "ActivityDate": day, "Priority": rng.choice(["High", "Normal"])}),
@@ -98,7 +107,7 @@ impl Cast {
     /// What a record cannot be without.
     pub(super) fn needed(self) -> Map<String, Value> {
         let fields = match self {
-            Cast::Contact => json!({"LastName": "needed"}),
+            Cast::Contact | Cast::BuiltIn => json!({"LastName": "needed"}),
             Cast::Account => json!({"Name": "needed"}),
             Cast::Thing | Cast::Task => json!({}),
         };
@@ -125,7 +134,7 @@ impl Cast {
         })
     }
 
-    /// The mapping: all fields that are of interest, and one of the parent's.
+    /// The mapping: all fields that are of interest, and one of the parent's. Not of the one that is built in.
     pub(super) fn definition(self, name: &str, method: Method, percent: u8) -> Definition {
         let mut definition = Definition::all_of(name, self.object());
         definition.all_fields = Some(true);
@@ -137,7 +146,7 @@ impl Cast {
         definition.columns.extend(self.parents_name().map(|path| named(path, "parent_name")));
         // Wide rows cost time and find nothing more.
         let ignored: &[&str] = match self {
-            Cast::Thing => &[],
+            Cast::Thing | Cast::BuiltIn => &[],
             Cast::Contact => &["Mailing*", "Other*", "Last*Date", "LastCU*", "*Phone", "Jigsaw*", "Assistant*", "*Fax"],
             Cast::Account => &["Billing*", "Shipping*", "Last*Date", "*Sic*", "*Naics*", "Jigsaw*", "D*", "T*Symbol"],
             Cast::Task => &["Recurrence*", "Call*", "Last*Date", "Reminder*"],

@@ -116,10 +116,12 @@ pub(super) struct Run {
 #[derive(Debug, Clone)]
 pub(super) enum Event {
     Org(Box<Act>),
-    /// Another run, to its end.
+    /// The run sleeps; time passes, something is written, and another run comes, to its end.
     Rival {
         reload: bool,
         compare: bool,
+        seconds: i64,
+        deeds: Vec<Deed>,
     },
     /// The process dies, so many steps of its future later.
     Kill(u16),
@@ -147,6 +149,8 @@ impl Life {
         // Neighbouring seeds are not to begin alike.
         let mut rng = fastrand::Rng::with_seed(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let cast = ALL[rng.usize(..ALL.len())];
+        // Of persons every other life is one of the mapping that is built in.
+        let cast = if cast == Cast::Contact && seed % 2 == 1 { Cast::BuiltIn } else { cast };
         let mut life = Self {
             seed,
             cast,
@@ -160,13 +164,23 @@ impl Life {
             records: if rng.u8(..5) == 0 { 0 } else { rng.u64(1..=24) },
             acts: Vec::new(),
         };
+        if rng.u8(..5) == 0 {
+            // Before anything odd has happened, and over some pages.
+            (life.page, life.records) = (rng.u32(1..=4), rng.u64(12..=24));
+            let first = plain(&mut rng);
+            life.acts.push(first);
+            life.moves_on(&mut rng);
+        }
         for _ in 0..rng.usize(3..=7) {
             for _ in 0..rng.usize(1..=5) {
                 let act = act(&mut rng);
                 life.acts.push(act);
             }
-            if rng.u8(..4) == 0 {
-                life.commits_late(&mut rng);
+            match rng.u8(..12) {
+                0..=2 => life.commits_late(&mut rng),
+                3 => life.moves_on(&mut rng),
+                4 => life.loses_a_page(&mut rng),
+                _ => {}
             }
             life.acts.push(Act::Run(run(&mut rng)));
         }
@@ -175,13 +189,61 @@ impl Life {
 
     /// A transaction that a scan passes by, and that commits while scans still look back to it.
     fn commits_late(&mut self, rng: &mut fastrand::Rng) {
-        let plain = |rng: &mut fastrand::Rng| Act::Run(Run { verify: false, meanwhile: Vec::new(), ..run(rng) });
         self.acts.push(Act::Begin(deeds(rng, 2)));
         let seconds = self.lag + rng.u64(0..=self.lookback);
         self.acts.push(Act::Pass(i64::try_from(seconds).unwrap_or_default()));
         let (one, other) = (plain(rng), plain(rng));
         self.acts.extend([one, Act::Commit(u32::MAX), other]);
     }
+
+    /// Much is changed, and found when scans look back to it no longer.
+    fn changes(&mut self, rng: &mut fastrand::Rng) {
+        self.acts.push(Act::Write((0..16).map(|_| Deed::Update(rng.u32(..), rng.u64(..))).collect()));
+        self.acts.push(Act::Pass(i64::try_from(self.lookback + self.lag).unwrap_or_default() + rng.i64(1..=900)));
+    }
+
+    /// While pages are read, records of them get stamps behind the scan's end; and the process dies a page later.
+    fn moves_on(&mut self, rng: &mut fastrand::Rng) {
+        self.changes(rng);
+        let calls = rng.u64(1..=3);
+        let touched = (0..12).map(|_| Deed::Touch(rng.u32(..))).collect();
+        let meanwhile = vec![
+            (calls, Event::Org(Box::new(Act::Write(touched)))),
+            (calls + rng.u64(1..=2), Event::Kill(rng.u16(..40))),
+        ];
+        let killed = Run {
+            verify: false,
+            describe: false,
+            step_rows: 1,
+            step_bytes: 8 << 20,
+            failpoint: None,
+            meanwhile,
+            ..run(rng)
+        };
+        self.acts.extend([Act::Run(killed), plain(rng)]);
+    }
+
+    /// A page does not come, and the process dies before the end, at which it would be missed.
+    fn loses_a_page(&mut self, rng: &mut fastrand::Rng) {
+        self.changes(rng);
+        self.acts.push(Act::Trick { bulk: false, trick: 2, nth: rng.u8(1..=2) });
+        let meanwhile = vec![(rng.u64(2..=4), Event::Kill(rng.u16(..40)))];
+        let killed = Run {
+            verify: false,
+            describe: false,
+            step_rows: 1,
+            step_bytes: 8 << 20,
+            failpoint: None,
+            meanwhile,
+            ..run(rng)
+        };
+        self.acts.extend([Act::Run(killed), Act::Calm, plain(rng)]);
+    }
+}
+
+/// A run in which nothing happens.
+fn plain(rng: &mut fastrand::Rng) -> Act {
+    Act::Run(Run { verify: false, meanwhile: Vec::new(), ..run(rng) })
 }
 
 fn deed(rng: &mut fastrand::Rng) -> Deed {
@@ -270,7 +332,10 @@ fn run(rng: &mut fastrand::Rng) -> Run {
     for _ in 0..[0, 0, 1, 1, 2][rng.usize(..5)] {
         let event = match rng.u8(..10) {
             0..=2 => Event::Kill(if rng.bool() { 0 } else { rng.u16(..60) }),
-            3..=4 => Event::Rival { reload: rarely(rng), compare: rarely(rng) },
+            3..=4 => {
+                let (seconds, deeds) = if rng.bool() { (rng.i64(1..=900), deeds(rng, 6)) } else { (0, Vec::new()) };
+                Event::Rival { reload: rarely(rng), compare: rarely(rng), seconds, deeds }
+            }
             _ => Event::Org(Box::new(act(rng))),
         };
         meanwhile.push((rng.u64(0..=12), event));

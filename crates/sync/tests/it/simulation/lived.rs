@@ -55,6 +55,9 @@ impl Stage {
             },
         };
         self.note(format!("  → {how}"));
+        if let Some(broken) = self.broken.take() {
+            return Err(format!("when another run had overtaken this one: {broken}"));
+        }
         if ending.is_ok() && run.compare && !walking && run.meanwhile.is_empty() {
             self.hidden.retain(|id| !hidden_before.contains(id) || self.unseen.contains(id));
         }

@@ -24,7 +24,8 @@ impl Stage {
     /// - what is proven never goes back, and is not later than the org's clock;
     /// - every record that the user may see and that was changed last before what is proven is in the table in that
     ///   version, and what was deleted before it is not shown as there;
-    /// - no row is counted twice.
+    /// - no row is counted twice;
+    /// - as long as nothing has happened that no cursor can see, comparisons and second looks find nothing.
     ///
     /// And after one that ended well, moreover: all that was there when it began, but for what was committed later than
     /// scans look back.
@@ -44,8 +45,11 @@ impl Stage {
                 mapping.standing.checkpoint.through
             ));
         }
-        let rows = self.world.rows().await;
+        let rows = self.world.rows_of(&mapping).await;
         self.counts(mapping.table.name()).await?;
+        if !self.odd {
+            self.no_drift().await?;
+        }
         if self.hidden_object {
             return Ok(());
         }
@@ -93,7 +97,7 @@ impl Stage {
                 let moment = |value: &Value| tieline_client::parse_datetime(value.as_str().unwrap_or_default());
                 let stamps = (moment(&record["SystemModstamp"]), moment(&row["_stamp"]));
                 let number = |value: &Value| value.as_f64().or_else(|| value.as_str()?.parse::<f64>().ok());
-                let versions = (number(&record[self.life.cast.version()]), number(&row["version"]));
+                let versions = (number(&record[self.life.cast.version()]), number(&row[self.life.cast.columns().0]));
                 if stamps.0 == stamps.1 && versions.0 == versions.1 {
                     return Ok(());
                 }
@@ -115,12 +119,23 @@ impl Stage {
             if self.hidden.contains(id) {
                 continue;
             }
-            let (theirs, ours) = (&record[parent][field], rows.get(id).map_or(&Value::Null, |row| &row["parent_name"]));
+            let (theirs, ours) =
+                (&record[parent][field], rows.get(id).map_or(&Value::Null, |row| &row[self.life.cast.columns().1]));
             if theirs != ours {
                 return Err(format!("{path} of {id} is {theirs}, and here {ours}"));
             }
         }
         Ok(())
+    }
+
+    /// Nothing was found that a scan should have seen.
+    async fn no_drift(&self) -> Result<(), Broken> {
+        let id = self.world.mapping;
+        let sql = format!("SELECT CAST(coalesce(sum(drift_found), 0) AS text) FROM runs WHERE mapping_id = '{id}'");
+        match self.world.db.raw.texts(&sql).await.first().map(String::as_str) {
+            Some("0") => Ok(()),
+            found => Err(format!("nothing odd has happened, and yet drift was found: {found:?}")),
+        }
     }
 
     /// Every row was inserted by one run, and counted by it. In one look: a killed run's last step may be on its way.
@@ -155,7 +170,7 @@ impl Stage {
             return Err(format!("in the end the proof is {behind:?} seconds behind"));
         }
         let (truth, _) = self.truth().await;
-        for (id, row) in self.world.rows().await {
+        for (id, row) in self.world.rows_of(&mapping).await {
             let master = truth
                 .get(&id)
                 .filter(|record| record["IsDeleted"] == json!(true))

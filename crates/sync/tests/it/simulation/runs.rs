@@ -11,7 +11,7 @@ use tieline_sync::SyncError;
 use tieline_sync::engine::{Asked, Engine, MappingReport};
 use tieline_sync::{Window, engine};
 
-use super::life::{Event, Run};
+use super::life::{Act, Event, Run};
 use super::stage::Stage;
 
 type Outcome = Result<MappingReport, SyncError>;
@@ -78,8 +78,12 @@ impl Stage {
                     self.note(format!("in the middle of the run, after {} calls:", connection.api_calls() - began));
                     Box::pin(self.act(act)).await;
                 }
-                Event::Rival { reload, compare } => {
+                Event::Rival { reload, compare, seconds, deeds } => {
                     self.note("in the middle of the run, another one".to_owned());
+                    if *seconds > 0 {
+                        Box::pin(self.act(&Act::Pass(*seconds))).await;
+                        Box::pin(self.act(&Act::Write(deeds.clone()))).await;
+                    }
                     let asked = Asked { verify: true, compare: *compare, reload: *reload, allow_gone: run.allow_gone };
                     let (engine, mut progress) = (engine.clone(), |_| {});
                     let mut rival: Running<'_> = Box::pin(engine.run(mapping, asked, &mut progress));
@@ -89,6 +93,9 @@ impl Stage {
                         ended = Some(first);
                         break;
                     }
+                    drop(rival);
+                    // What it has proven, the first one must not take back.
+                    self.broken = self.broken.take().or(Box::pin(self.keep_promises(None)).await.err());
                 }
                 Event::Kill(steps) => {
                     let mut done = 0;
@@ -121,11 +128,12 @@ impl Stage {
     async fn break_database(&self, place: u8, rows: u16) -> String {
         let mapping = self.mapping().await;
         let table = format!("\"{}\"", mapping.table.name());
+        let id = if mapping.is_contacts() { "source_id" } else { "id" };
         let (table, event, when) = match place {
             0 => ("mapping_checkpoints".to_owned(), "BEFORE UPDATE OF progress ON mapping_checkpoints", String::new()),
             1 => ("runs".to_owned(), "BEFORE UPDATE OF rows_read ON runs", format!("NEW.rows_read > {rows}")),
-            2 => (table.clone(), "BEFORE INSERT ON ", format!("NEW.\"id\" LIKE '%{}_AA'", rows % 10)),
-            _ => (table.clone(), "BEFORE UPDATE ON ", format!("NEW.\"id\" LIKE '%{}_A_'", rows % 10)),
+            2 => (table.clone(), "BEFORE INSERT ON ", format!("NEW.{id} LIKE '%{}_AA'", rows % 10)),
+            _ => (table.clone(), "BEFORE UPDATE ON ", format!("NEW.{id} LIKE '%{}_A_'", rows % 10)),
         };
         let event = if event.ends_with(' ') { format!("{event}{table}") } else { event.to_owned() };
         self.world.db.raw.failpoint(&event, &when).await;

@@ -7,6 +7,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tieline_store::mappings::Mapping;
 
+use super::cast::Cast;
 use super::life::{Life, Pick};
 use crate::database::Db;
 use crate::engine::world::World;
@@ -47,6 +48,10 @@ pub(super) struct Stage {
     pub(super) late: BTreeMap<String, Value>,
     /// Parents have changed in a way that only a reading of all children shows.
     pub(super) odd_parents: bool,
+    /// Something has happened that no cursor can see.
+    pub(super) odd: bool,
+    /// A promise that was broken in the middle of a run.
+    pub(super) broken: Option<String>,
     /// The farthest proof that was seen.
     pub(super) proven: Option<Timestamp>,
     pub(super) log: Vec<String>,
@@ -64,7 +69,10 @@ impl Stage {
         world.limits(limits).await;
         let name = format!("t{}", life.seed);
         let definition = life.cast.definition(&name, life.method, life.percent);
-        world.mapping = world.map(&definition).await.id;
+        world.mapping = match life.cast {
+            Cast::BuiltIn => world.integration,
+            _ => world.map(&definition).await.id,
+        };
         let mut stage = Self {
             world,
             life: life.clone(),
@@ -82,6 +90,8 @@ impl Stage {
             hidden: BTreeSet::new(),
             late: BTreeMap::new(),
             odd_parents: false,
+            odd: false,
+            broken: None,
             proven: None,
             log: Vec::new(),
             aloud,
@@ -156,7 +166,12 @@ impl Stage {
     /// Takes the mapping out, so that the database can serve the next life.
     pub(super) async fn strike(self) -> Db {
         let mapping = self.mapping().await;
-        self.world.tenant().delete_mapping(&mapping).await.unwrap();
+        if mapping.is_contacts() {
+            self.world.tenant().delete_integration(mapping.id, self.here()).await.unwrap();
+            self.world.db.raw.run("DELETE FROM contacts").await;
+        } else {
+            self.world.tenant().delete_mapping(&mapping, start()).await.unwrap();
+        }
         self.world.db
     }
 }

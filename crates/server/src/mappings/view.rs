@@ -1,15 +1,12 @@
-//! `/api/mappings`: which objects are kept in step, and how far.
+//! A mapping as lists show it.
 
-use axum::Json;
 use jiff::Timestamp;
 use serde::Serialize;
-use tieline_store::mappings::{Mapping, MappingState};
+use tieline_store::mappings::{Held, Mapping, MappingState};
 use tieline_store::object_tables::{Column, ColumnKind};
+use tieline_store::records::RecordSource;
 use tieline_store::{Checkpoint, Uuid};
 use utoipa::ToSchema;
-
-use crate::caller::Caller;
-use crate::problem::Problem;
 
 /// A mapping, with its columns.
 #[derive(Serialize, ToSchema)]
@@ -37,6 +34,32 @@ pub(crate) struct MappingView {
     verified_through: Option<Timestamp>,
     /// How far the object has been read.
     checkpoint: CheckpointView,
+    /// Seconds since the time up to which the object has been read; none: the first scan has not ended.
+    lag_seconds: Option<i64>,
+    /// Until when it waits for the org's API calls, if it does.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    retry_at: Option<Timestamp>,
+    /// Why it is paused by itself: records that are not to be found in the org. It rests until somebody decides.
+    held: Option<HeldView>,
+}
+
+/// Records that a comparison did not find, too many to be marked as gone.
+#[derive(Serialize, ToSchema)]
+#[schema(as = HeldDeletes)]
+pub(crate) struct HeldView {
+    /// How many.
+    records: u64,
+    /// Of how many that the table shows as there.
+    of: u64,
+    /// When that was found.
+    #[schema(value_type = String, format = DateTime)]
+    at: Timestamp,
+}
+
+impl From<Held> for HeldView {
+    fn from(held: Held) -> Self {
+        Self { records: held.records, of: held.of, at: held.at }
+    }
 }
 
 /// How a mapping stands.
@@ -120,12 +143,16 @@ impl From<&Column> for ColumnView {
     }
 }
 
-impl From<Mapping> for MappingView {
-    fn from(mapping: Mapping) -> Self {
+impl MappingView {
+    pub(super) fn new(mapping: Mapping, now: Timestamp) -> Self {
+        let through = mapping.standing.checkpoint.through;
         Self {
+            lag_seconds: through.map(|through| now.duration_since(through).as_secs().max(0)),
+            retry_at: mapping.standing.progress.retry_at,
+            held: mapping.held.map(HeldView::from),
             id: mapping.id,
             integration_id: mapping.integration_id,
-            columns: mapping.table.columns().iter().map(ColumnView::from).collect(),
+            columns: RecordSource::mapping(&mapping).columns().iter().map(ColumnView::from).collect(),
             table: mapping.table.name().to_owned(),
             name: mapping.name,
             object: mapping.object,
@@ -135,22 +162,4 @@ impl From<Mapping> for MappingView {
             checkpoint: mapping.standing.checkpoint.into(),
         }
     }
-}
-
-/// All mappings.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct Mappings {
-    /// Oldest first.
-    mappings: Vec<MappingView>,
-}
-
-/// The mappings of the business
-#[utoipa::path(get, path = "/api/mappings", tag = "records", responses(
-    (status = 200, description = "All", body = Mappings),
-    (status = "4XX", description = "Not for this caller", body = Problem, content_type = "application/problem+json"),
-    (status = "5XX", description = "The service failed", body = Problem, content_type = "application/problem+json"),
-))]
-pub(crate) async fn mappings(caller: Caller) -> Result<Json<Mappings>, Problem> {
-    let all = caller.tenant.every_mapping().await?;
-    Ok(Json(Mappings { mappings: all.into_iter().map(MappingView::from).collect() }))
 }
