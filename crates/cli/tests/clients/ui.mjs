@@ -46,15 +46,16 @@ try {
   await look(page, 'connection');
   await page.getByRole('link', { name: 'Choose contacts' }).click();
   await look(page, 'pick');
-  await page.locator('[data-one]').nth(0).check();
+  // The newest is the one that is searched for below.
   await page.locator('[data-one]').nth(1).check();
+  await page.locator('[data-one]').nth(2).check();
   await page.getByRole('button', { name: 'Next page' }).click();
   await page.getByText('2 chosen in all').waitFor();
   await page.locator('[data-one]').nth(0).check();
   await page.getByRole('button', { name: 'Page before' }).click();
   await page.getByText('3 chosen in all').waitFor();
-  assert.ok(await page.locator('[data-one]').nth(0).isChecked(), 'what was chosen is shown so');
-  await page.locator('[data-one]').nth(1).uncheck();
+  assert.ok(await page.locator('[data-one]').nth(1).isChecked(), 'what was chosen is shown so');
+  await page.locator('[data-one]').nth(2).uncheck();
   await page.getByLabel('Name, e-mail or company').fill(name);
   await page.getByRole('button', { name: 'Search' }).click();
   await page.getByText('2 chosen in all').waitFor();
@@ -147,7 +148,10 @@ async function connect(page, looked, words = 'Connect Salesforce') {
   await page.getByRole('button', { name: 'Go to the login page' }).click();
   const name = page.getByLabel('User name');
   const allow = page.getByRole('button', { name: 'Allow' });
-  await name.or(allow).first().waitFor();
+  // An org that knows the person and has been allowed before asks for nothing.
+  const back = page.locator('[data-connection-state]');
+  await name.or(allow).or(back).first().waitFor();
+  if (await back.count()) return;
   if (await name.count()) {
     await name.fill('unapproved@local.tieline.test');
     await page.getByLabel('Password').fill(fromEnvironment('ORG_PASSWORD'));
@@ -171,7 +175,9 @@ async function byKeyboard(page) {
   assert.equal(await page.locator('[aria-current=page]').innerText(), 'Leads');
 }
 
-const focused = (page) => page.evaluate(() => document.activeElement?.textContent.trim());
+function focused(page) {
+  return page.evaluate(() => document.activeElement?.textContent.trim());
+}
 
 /** The same pages without script. */
 async function withoutScript(storageState) {

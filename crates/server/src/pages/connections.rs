@@ -8,11 +8,11 @@ use serde::Deserialize;
 use tieline_store::integration_logs::{IntegrationLog, LogFilter};
 use tieline_store::{Integration, Role, Status, Uuid};
 
+use super::Failed;
 use super::frame::{Frame, Place};
 use super::overview::RunRow;
 use super::visit::{Nothing, Sent, Visit, done};
 use super::words::{Ago, Pill, ago, grouped, pill};
-use super::Failed;
 use crate::extract::{Body, Path};
 use crate::integrations::{self, IntegrationChange};
 use crate::problem::Problem;

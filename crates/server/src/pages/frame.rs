@@ -23,8 +23,11 @@ pub(crate) enum Place {
     Audit,
 }
 
-/// What stands in the menu: place, path, words, and the path of its icon in a square of 20.
-const MENU: &[(&str, &[(Place, &str, &str, &str)])] = &[
+/// Place, path, words, and the path of its icon in a square of 20.
+type Line = (Place, &'static str, &'static str, &'static str);
+
+/// What stands in the menu, by groups.
+const MENU: &[(&str, &[Line])] = &[
     (
         "",
         &[
@@ -50,7 +53,12 @@ const MENU: &[(&str, &[(Place, &str, &str, &str)])] = &[
         &[
             (Place::Alerts, "/alerts", "Alerts", "M5.5 13.5V9a4.5 4.5 0 0 1 9 0v4.5l1.5 1H4zM8.5 17h3"),
             (Place::Logs, "/logs", "Logs", "M4 5h12M4 10h12M4 15h8"),
-            (Place::Audit, "/audit", "Audit log", "M10 3l6 2.5v4c0 3.8-2.5 6.3-6 7.5-3.5-1.2-6-3.7-6-7.5v-4zM7.5 10l2 2 3.5-4"),
+            (
+                Place::Audit,
+                "/audit",
+                "Audit log",
+                "M10 3l6 2.5v4c0 3.8-2.5 6.3-6 7.5-3.5-1.2-6-3.7-6-7.5v-4zM7.5 10l2 2 3.5-4",
+            ),
         ],
     ),
 ];
@@ -120,17 +128,15 @@ impl Frame {
             .collect();
         let open = NotificationFilter { state: Some(NotificationState::Open), ..NotificationFilter::default() };
         let open = visit.caller.tenant.notifications(&open, None, COUNTED).await?.items.len();
-        let entry = |(of, path, words, icon): &(Place, &'static str, &'static str, &'static str)| Entry {
+        let entry = |(of, path, words, icon): &Line| Entry {
             path,
             words,
             icon,
             is_here: *of == place,
             calls: if *of == Place::Alerts { open } else { 0 },
         };
-        let menu = MENU
-            .iter()
-            .map(|(words, entries)| Group { words, entries: entries.iter().map(entry).collect() })
-            .collect();
+        let menu =
+            MENU.iter().map(|(words, entries)| Group { words, entries: entries.iter().map(entry).collect() }).collect();
         Ok(Self {
             title,
             menu,

@@ -1,5 +1,7 @@
 //! The overview: what calls for somebody, how each connection stands, and what came lately.
 
+use std::cmp::Reverse;
+
 use askama::Template;
 use axum::response::{Html, IntoResponse, Response};
 use jiff::Timestamp;
@@ -7,11 +9,11 @@ use tieline_store::alerts::{Notification, NotificationFilter, NotificationState}
 use tieline_store::mappings::Mapping;
 use tieline_store::{Contact, Integration, Run};
 
+use super::Failed;
 use super::connections::Connected;
 use super::frame::{Frame, Place};
 use super::visit::Visit;
 use super::words::{Ago, Pill, ago, grouped, pill, took};
-use super::Failed;
 
 /// Rows of each table.
 const SHOWN: u32 = 10;
@@ -129,7 +131,7 @@ pub(crate) async fn overview(visit: Visit) -> Result<Response, Failed> {
         mappings.extend(made.into_iter().map(|mapping| MappingRow::of(mapping, &integration, now)));
         connections.push(Connected::of(integration, &visit));
     }
-    runs.sort_by(|a, b| (b.started_at, b.id).cmp(&(a.started_at, a.id)));
+    runs.sort_by_key(|run| Reverse((run.started_at, run.id)));
     runs.truncate(SHOWN as usize);
     let page = Page {
         frame: visit.frame(Place::Overview, "Overview").await?,

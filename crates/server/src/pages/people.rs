@@ -106,7 +106,9 @@ async fn import(visit: &Visit, id: Uuid, form: Picked, trail: Vec<String>) -> Re
     }
     let (service, caller) = (State(visit.service.clone()), visit.caller.clone());
     match contacts::import_contacts(service, caller, headers, Body(chosen)).await {
-        Ok((_, axum::Json(import))) => Ok(axum::response::Redirect::to(&format!("/imports/{}", import.id())).into_response()),
+        Ok((_, axum::Json(import))) => {
+            Ok(axum::response::Redirect::to(&format!("/imports/{}", import.id())).into_response())
+        }
         Err(problem) => picker(visit, id, form, trail, Some(problem)).await,
     }
 }
@@ -140,7 +142,11 @@ async fn picker(
         name: integration.name,
         q: form.q.clone(),
         shown: items.iter().map(|contact| contact.id.clone()).collect(),
-        contacts: items.into_iter().map(|contact| (chosen.contains(&contact.id), contact)).map(|(is, c)| (c, is)).collect(),
+        contacts: items
+            .into_iter()
+            .map(|contact| (chosen.contains(&contact.id), contact))
+            .map(|(is, c)| (c, is))
+            .collect(),
         chosen,
         trail,
         next,

@@ -36,7 +36,9 @@ impl FromRequestParts<Service> for Visit {
         let found = PageCaller::from_request_parts(parts, service).await;
         let PageCaller(caller) = found.map_err(IntoResponse::into_response)?;
         let said = parts.uri.query().and_then(|query| {
-            url::form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == "said").and_then(|(_, word)| said(&word))
+            url::form_urlencoded::parse(query.as_bytes())
+                .find(|(key, _)| key == "said")
+                .and_then(|(_, word)| said(&word))
         });
         let theme = service.cookies().theme(&parts.headers);
         let path = parts.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
@@ -103,7 +105,12 @@ impl<T: DeserializeOwned> FromRequest<Service> for Sent<T> {
         let visit = Visit::from_request_parts(&mut parts, service).await?;
         let refuse = |problem: Problem| Failed::from(problem).into_response();
         let bytes: Bytes = axum::body::to_bytes(body, LONGEST_FORM).await.map_err(|_| {
-            refuse(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "the form is too long", "send less at once"))
+            refuse(Problem::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "body_too_large",
+                "the form is too long",
+                "send less at once",
+            ))
         })?;
         if !bytes.is_empty() && !is_form(&parts.headers) {
             return Err(refuse(Problem::new(
@@ -123,8 +130,9 @@ impl<T: DeserializeOwned> FromRequest<Service> for Sent<T> {
             }
         }
         // Never what serde says of it, which names values.
-        let form = serde_html_form::from_bytes(&bytes)
-            .map_err(|_| refuse(Problem::invalid("this form lacks a value, or has one that cannot be", "open the page again")))?;
+        let form = serde_html_form::from_bytes(&bytes).map_err(|_| {
+            refuse(Problem::invalid("this form lacks a value, or has one that cannot be", "open the page again"))
+        })?;
         Ok(Self { visit, form })
     }
 }

@@ -116,7 +116,10 @@ mod tests {
         }
         assert_eq!(said(3 * 86_400), "3 days ago");
         let whole = ago(now, now).to_string();
-        assert!(whole.starts_with(r#"<time datetime="2026-11-23T12:00:00Z" title="2026-11-23 12:00:00 UTC">"#), "{whole}");
+        assert!(
+            whole.starts_with(r#"<time datetime="2026-11-23T12:00:00Z" title="2026-11-23 12:00:00 UTC">"#),
+            "{whole}"
+        );
     }
 
     #[test]
