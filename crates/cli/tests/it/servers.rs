@@ -107,6 +107,14 @@ impl Postgres {
         self.sql_at(&self.url, text)
     }
 
+    /// The rows of a query as CSV, with a header.
+    pub(crate) fn csv(&self, text: &str) -> Vec<u8> {
+        let output =
+            Command::new(self.programs.join("psql")).args([&self.url, "-Xqc", text, "--csv"]).output().unwrap();
+        assert!(output.status.success(), "{text}: {}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
+    }
+
     /// All that is in it, as text: what is binary in hexadecimal digits.
     pub(crate) fn dump(&self) -> Vec<u8> {
         let output = Command::new(self.programs.join("pg_dump")).args(["--inserts", &self.url]).output().unwrap();

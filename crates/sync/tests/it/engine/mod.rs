@@ -10,6 +10,7 @@ mod erased;
 mod found;
 mod objects;
 mod parents;
+mod samples;
 mod schema;
 mod transport;
 mod wire;

@@ -1,6 +1,7 @@
 //! An org, a database, a mapping between them, and what is true of the org in the end.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -62,7 +63,16 @@ impl World {
 
     /// The same without a mapping.
     pub(crate) async fn bare(db: Db) -> Self {
-        let org = Emulator::start(Options { contacts: 0, ..Options::default() }).await.unwrap();
+        Self::begun(db, None).await
+    }
+
+    /// The same with the records of a folder in the org.
+    pub(crate) async fn loaded(db: Db, folder: PathBuf) -> Self {
+        Self::begun(db, Some(folder)).await
+    }
+
+    async fn begun(db: Db, data: Option<PathBuf>) -> Self {
+        let org = Emulator::start(Options { contacts: 0, data, ..Options::default() }).await.unwrap();
         let info = org.info();
         let connection = connect(&info.login_url, &info.client_id, &info.client_secret, &info.refresh_token);
         let integration = db.integration().await;
@@ -108,6 +118,12 @@ impl World {
         let answer = self.http.request(method, url).json(body).send().await.unwrap();
         let (status, text) = (answer.status(), answer.text().await.unwrap());
         if status.is_success() { Ok(serde_json::from_str(&text).unwrap_or(Value::Null)) } else { Err(text) }
+    }
+
+    /// What a route of the control API answers that answers more than one JSON value.
+    pub(crate) async fn text(&self, path: &str, body: Value) -> String {
+        let url = format!("{}/{path}", self.org.info().control_url);
+        self.http.post(url).json(&body).send().await.unwrap().text().await.unwrap()
     }
 
     /// Clock of the org and of this machine, so many seconds after the start.
@@ -302,7 +318,7 @@ impl World {
 }
 
 /// Whether a value of the org's and one of the table's mean the same.
-fn same(kind: ColumnKind, theirs: &Value, ours: &Value) -> bool {
+pub(super) fn same(kind: ColumnKind, theirs: &Value, ours: &Value) -> bool {
     if theirs.is_null() || ours.is_null() {
         return theirs.is_null() && ours.is_null();
     }
