@@ -65,5 +65,5 @@ fn people_walk_through_the_pages_in_a_real_browser() {
     assert!(output.status.success(), "{said}");
     let told = json(&String::from_utf8(output.stdout).unwrap());
     assert_eq!(told["ok"], true);
-    println!("what pages weigh: {}", told["weights"]);
+    assert!(told["weights"]["/"]["bytes"].as_u64().unwrap() > 1_000, "{told}");
 }
