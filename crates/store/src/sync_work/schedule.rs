@@ -125,7 +125,7 @@ impl Store {
         Ok(tickets)
     }
 
-    /// Which of the requests no run has answered yet. What is gone, or cannot be used any more, is answered.
+    /// Which of the requests no run has answered yet. What is gone, paused, or cannot be used any more, is answered.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -133,7 +133,8 @@ impl Store {
         let ids: Vec<Uuid> = tickets.iter().map(|ticket| ticket.work.id()).collect();
         let mut tx = self.read("looking after sync runs").await?;
         let sql = format!(
-            "SELECT w.* FROM sync_work AS w JOIN integrations AS i ON i.id = w.integration_id WHERE w.id = ANY($1) AND {USABLE}"
+            "SELECT w.* FROM sync_work AS w JOIN integrations AS i ON i.id = w.integration_id
+             LEFT JOIN mappings AS m ON m.id = w.id WHERE w.id = ANY($1) AND {USABLE} AND (m.id IS NULL OR m.state <> 'paused')"
         );
         let mut waiting = Vec::new();
         for row in tx.query(sql).bind(ids).all().await? {
