@@ -117,8 +117,12 @@ fn killed(database: &Database) {
     });
     let asked: Vec<_> = runtime.block_on(futures_util::future::join_all(storm));
     assert!(asked.iter().all(|status| matches!(status, Ok(200..400))), "{asked:?}");
-    let other = database.under_way(&workers);
-    assert_ne!(other, at_it, "the one that was killed is at it");
+    // Until its lease ends, the one that was killed has the work.
+    let begun = Instant::now();
+    while database.under_way(&workers) == at_it {
+        assert!(begun.elapsed() < Duration::from_secs(60), "the one that was killed is at it");
+        std::thread::sleep(Duration::from_millis(50));
+    }
     eprintln!("the other worker was at it {:.1} s after the kill", killed.elapsed().as_secs_f64());
     workers[at_it] = plans[at_it].start();
     database
@@ -164,7 +168,7 @@ fn t38_a_worker_that_slept_longer_than_its_lease_writes_nothing() {
     assert_eq!((database.count(interrupted), database.count("runs")), (1, 2));
     // The other one read what was left, and the zombie told of nothing.
     let read: usize = database.at("SELECT sum(rows_read)::text FROM runs").parse().unwrap();
-    assert!(read < CONTACTS + 2_000 * 2, "{read} rows were read");
+    assert!(read < CONTACTS * 3 / 2, "{read} rows were read");
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let told = |node: &Node| {
         let url = format!("{}/metrics", node.url);

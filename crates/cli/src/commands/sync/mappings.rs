@@ -85,7 +85,6 @@ pub(crate) struct Check {
 /// Give a mapping another definition
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
-  tieline sync mappings show accounts > accounts.json     # then change it
   tieline sync mappings change accounts accounts.json
 
 Object and table stay. The next run makes columns that are new and fills them; columns that are left out keep their values,

@@ -66,6 +66,14 @@ async fn a_business_with_more_work_than_places_is_done_message_by_message() {
             tenant.business()
         ));
     }
+    for table in ["mappings (business_id, integration_id, name, object, target, definition, columns, created_at, updated_at, id, table_name)
+         SELECT m.business_id, i.id, m.name, m.object, m.target, m.definition, m.columns, m.created_at, m.updated_at, i.id, 'contacts ' || i.id",
+         "mapping_checkpoints (business_id, mapping_id) SELECT i.business_id, i.id"] {
+        world.postgres.sql(&format!(
+            "INSERT INTO {table} FROM integrations AS i JOIN mappings AS m ON m.business_id = i.business_id AND m.target = 'contacts'
+             WHERE i.name LIKE 'broken%' AND m.integration_id NOT IN (SELECT id FROM integrations WHERE name LIKE 'broken%')"
+        ));
+    }
     let mut function = world.environment(PLENTY).await;
     // Two at a time: no more are told of, and each that ends tells of the next.
     assert_eq!(function.invoke(tick()).await.unwrap(), json!({"sent": 2}), "{}", function.log());
