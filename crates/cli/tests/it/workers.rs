@@ -166,9 +166,10 @@ fn t38_a_worker_that_slept_longer_than_its_lease_writes_nothing() {
     assert_eq!(database.at("SELECT fence::text FROM sync_work"), newer, "the work was taken once more");
     let interrupted = "runs WHERE state = 'failed' AND error LIKE 'interrupted%'";
     assert_eq!((database.count(interrupted), database.count("runs")), (1, 2));
-    // The other one read what was left, and the zombie told of nothing.
+    // The other one read what was left, then once more the columns that may have changed between the two parts of the load;
+    // and the zombie told of nothing.
     let read: usize = database.at("SELECT sum(rows_read)::text FROM runs").parse().unwrap();
-    assert!(read < CONTACTS * 3 / 2, "{read} rows were read");
+    assert!(read <= CONTACTS * 2 + 2_000 * 2, "{read} rows were read");
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let told = |node: &Node| {
         let url = format!("{}/metrics", node.url);
