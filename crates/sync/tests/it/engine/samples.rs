@@ -14,8 +14,10 @@ use crate::database::Db;
 
 on_both!(sample_records_are_in_step_value_by_value);
 
-/// Folders, or files with the name that the org takes them by; and how many records there are of some objects at least.
-const SAMPLES: [(&str, &str, &[(&str, usize)]); 6] = [
+/// A folder, or a file with the name that the org takes it by; and how many records there are of some objects at least.
+type Sample = (&'static str, &'static str, &'static [(&'static str, usize)]);
+
+const SAMPLES: [Sample; 6] = [
     ("SalesforceFoundation+NPSP/dev_org", "", &[("Contact", 100), ("Campaign", 10), ("npe01__OppPayment__c", 600)]),
     ("trailheadapps+dreamhouse-lwc/data", "", &[("Contact", 5), ("Property__c", 5)]),
     (
