@@ -4,30 +4,15 @@
 // line `watching` to standard error once the page is ready, then waits for that text to show up among the contacts
 // without a reload: whoever started it changes a contact when that line comes.
 import assert from 'node:assert/strict';
-import { mkdirSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import path from 'node:path';
 
-const modules = createRequire(path.join(fromEnvironment('TIELINE_TEST_NODE_MODULES'), 'tieline.cjs'));
-const { chromium } = modules('playwright-core');
+import { fromEnvironment, launch, open as opened, within } from './browser.mjs';
 
 const pageUrl = fromEnvironment('PAGE_URL');
 const pictures = fromEnvironment('SCREENSHOT_DIR');
 const watchText = process.env.WATCH_TEXT;
-mkdirSync(pictures, { recursive: true });
 
-const browser = await chromium.launch({
-  executablePath: fromEnvironment('TIELINE_TEST_CHROMIUM'),
-  args: [
-    '--no-sandbox',
-    '--disable-gpu',
-    '--disable-quic',
-    '--no-first-run',
-    '--disable-background-networking',
-    '--disable-component-update',
-    '--disable-sync',
-  ],
-});
+const browser = await launch();
 try {
   const { contacts, runs } = await atADesk();
   await onAPhone();
@@ -100,23 +85,9 @@ async function withoutJavaScript(contacts) {
   await page.context().close();
 }
 
-/** Opens the page in a context of its own, waits for a contact, and collects everything that goes wrong in it. */
+/** Opens the page in a context of its own, and waits for a contact. */
 async function open(options) {
-  const context = await browser.newContext(options);
-  const page = await context.newPage();
-  const problems = [];
-  page.on('console', (message) => {
-    if (message.type() === 'error') problems.push(`console: ${message.text()} (${message.location().url})`);
-  });
-  page.on('pageerror', (error) => problems.push(`exception: ${error.message}`));
-  page.on('requestfailed', (request) => {
-    // Aborted is what the page itself gives up, such as a stream of events when it is left.
-    const reason = request.failure()?.errorText;
-    if (reason !== 'net::ERR_ABORTED') problems.push(`request: ${request.method()} ${request.url()}: ${reason}`);
-  });
-  page.on('response', (response) => {
-    if (response.status() >= 400) problems.push(`answer: ${response.status()} for ${response.url()}`);
-  });
+  const { page, problems } = await opened(browser, options);
   // Not `networkidle`: a stream of events never ends.
   const response = await page.goto(pageUrl, { waitUntil: 'load' });
   assert.equal(response.status(), 200, `status of ${pageUrl}`);
@@ -132,30 +103,7 @@ async function runsTotal(page) {
   return Number(digits);
 }
 
-/** Asks again and again until the answer is yes, or the time is over; a page that is just being replaced may fail. */
-async function within(milliseconds, message, isSo) {
-  const end = performance.now() + milliseconds;
-  let lastError;
-  while (performance.now() < end) {
-    try {
-      if (await isSo()) return;
-      lastError = undefined;
-    } catch (error) {
-      lastError = error;
-    }
-    await new Promise((resolve) => setTimeout(resolve, 100));
-  }
-  throw new Error(message, { cause: lastError });
-}
-
 /** Takes a picture of what is on the screen. */
 async function picture(page, name) {
   await page.screenshot({ path: path.join(pictures, name) });
-}
-
-/** The value of an environment variable that has to be there. */
-function fromEnvironment(variable) {
-  const value = process.env[variable];
-  if (!value) throw new Error(`${variable} is not set`);
-  return value;
 }
