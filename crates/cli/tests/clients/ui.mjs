@@ -92,6 +92,24 @@ try {
   await page.locator('[data-connection-state]').first().waitFor();
   assert.equal(await page.locator('[data-connection-state]').first().innerText(), 'active');
 
+  // What happened, who did it, what is wrong, and who may be two.
+  await page.goto(`${url}/logs`);
+  const entries = await page.locator('#log tbody tr').count();
+  await page.getByLabel('Event').selectOption('disconnected');
+  await page.getByRole('button', { name: 'Show' }).click();
+  await page.waitForURL(/event=disconnected/);
+  assert.equal(await page.locator('#log tbody tr').count(), 1, `of ${entries} entries one is of this kind`);
+  await look(page, 'logs');
+  await page.goto(`${url}/audit?action=connection.authorized`);
+  assert.equal(await page.locator('tbody tr').count(), 2, 'connected twice');
+  assert.ok((await page.locator('tbody tr').first().innerText()).includes('Ada'), 'by whom');
+  await look(page, 'audit');
+  await page.goto(`${url}/alerts`);
+  await page.getByText('Nothing is wrong').waitFor();
+  await look(page, 'alerts');
+  await page.goto(`${url}/duplicates`);
+  await look(page, 'duplicates');
+
   // What is not there, and what has been typed wrongly.
   expected.add(404).add(400);
   await page.goto(`${url}/imports/01890000-0000-7000-8000-000000000001`);

@@ -2,8 +2,8 @@
 
 use jiff::Timestamp;
 use tieline_client::Connection;
-use tieline_store::Tenant;
 use tieline_store::mappings::{Mapping, NewDefinition};
+use tieline_store::{StoreError, Tenant};
 
 use crate::error::SyncError;
 use crate::mapping::{self, Definition, Describes, Flaw, MappingError, Plan};
@@ -14,7 +14,8 @@ use crate::mapping::{self, Definition, Describes, Flaw, MappingError, Plan};
 ///
 /// # Errors
 /// [`SyncError::Mapping`] with all that does not fit, or for another object or table;
-/// [`StoreError::Taken`](tieline_store::StoreError::Taken) for a name that is; [`SyncError::NoMapping`].
+/// [`StoreError::Taken`] for a name that is, [`StoreError::BuiltIn`] for the contacts;
+/// [`SyncError::NoMapping`].
 pub async fn change_mapping(
     connection: &Connection,
     store: &Tenant,
@@ -22,6 +23,9 @@ pub async fn change_mapping(
     definition: &Definition,
     now: Timestamp,
 ) -> Result<Mapping, SyncError> {
+    if there.is_contacts() {
+        return Err(StoreError::BuiltIn { mapping: there.name.clone() }.into());
+    }
     let describes = Describes::load_now(connection, definition).await?;
     let plan = mapping::plan_of(definition, &describes)?;
     stays(store, there, definition, &plan)?;

@@ -9,11 +9,11 @@ use serde_json::{Map, Value, json};
 use tieline_store::mappings::{MappingState, NewMapping};
 use tieline_store::object_tables::Deletion;
 use tieline_store::{ContactRow, Person, Retention, SourceType, StoreError};
-use tieline_sync::engine::{Asked, create_mapping};
+use tieline_sync::engine::{Asked, change_mapping, create_mapping};
 use tieline_sync::mapping::Definition;
 use tieline_sync::{SyncError, compare_contacts};
 
-use super::world::World;
+use super::world::{World, all_of};
 use crate::database::{Db, now};
 
 on_both!(
@@ -379,6 +379,9 @@ async fn the_mapping_comes_with_its_integration_and_goes_with_it(db: Db) {
         let error = tenant.create_mapping(world.integration, &new, now()).await.unwrap_err();
         assert!(matches!(error, StoreError::Taken(_)), "{error}");
     }
+    let other = Definition { name: "people".to_owned(), ..all_of("Contact") };
+    let error = change_mapping(world.connection(), tenant, &mapping, &other, now()).await.unwrap_err();
+    assert!(matches!(error, SyncError::Store(StoreError::BuiltIn { .. })), "{error}");
     let error = tenant.delete_mapping(&mapping, jiff::Timestamp::UNIX_EPOCH).await.unwrap_err();
     assert_eq!(error.to_string(), "the mapping `contacts` is built in: it can be neither changed nor deleted");
     assert_eq!(world.mapping().await.id, mapping.id);
