@@ -251,6 +251,9 @@ struct Revocation {
     /// Every access token of the org.
     #[serde(default)]
     all: bool,
+    /// Every refresh token with its sessions, as an administrator ends an app's use.
+    #[serde(default)]
+    grants: bool,
     /// Every Data Cloud token of the org.
     #[serde(default)]
     datacloud: bool,
@@ -263,6 +266,9 @@ async fn revoke(State(shared): State<Shared>, Json(revocation): Json<Revocation>
             let before = count(org);
             if revocation.all {
                 org.grants.end_all_sessions();
+            }
+            if revocation.grants {
+                org.grants.end_all();
             }
             for token in [&revocation.access_token, &revocation.refresh_token].into_iter().flatten() {
                 // An unknown token counts as zero, which the answer shows.

@@ -6,7 +6,7 @@ use askama::Template;
 use axum::Router;
 use axum::extract::{Form, Query, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{AppendHeaders, Html, IntoResponse, Response};
 use axum::routing::{get, post};
 
 use crate::Shared;
@@ -14,6 +14,10 @@ use crate::oauth::authorize::{Refused, Request};
 use crate::oauth::browser::{COOKIE, Purpose};
 use crate::oauth::{OAuthError, device};
 use crate::org::Org;
+
+/// Whose username the browser was asked to remember.
+const REMEMBERED: &str = "login";
+const A_MONTH: u32 = 30 * 24 * 3_600;
 
 pub(crate) fn router() -> Router<Shared> {
     Router::new()
@@ -29,6 +33,8 @@ struct SignIn {
     form: String,
     username: String,
     failed: bool,
+    /// The browser was asked to remember it.
+    remembered: bool,
 }
 
 #[derive(Template)]
@@ -75,14 +81,34 @@ fn refused(refused: Refused) -> Response {
     }
 }
 
-fn cookie(headers: &HeaderMap) -> Option<String> {
+fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
     let all = headers.get(header::COOKIE)?.to_str().ok()?;
-    all.split(';').find_map(|pair| Some(pair.trim().strip_prefix(COOKIE)?.strip_prefix('=')?.to_owned()))
+    all.split(';').find_map(|pair| Some(pair.trim().strip_prefix(name)?.strip_prefix('=')?.to_owned()))
 }
 
-fn sign_in_page(org: &mut Org, next: String, username: &str, failed: bool) -> Response {
+/// What the browser sends of us.
+#[derive(Debug, Clone, Default)]
+struct Browser {
+    /// Of whom who has signed in.
+    session: Option<String>,
+    /// The username that it was asked to remember.
+    remembered: Option<String>,
+}
+
+impl Browser {
+    fn of(headers: &HeaderMap) -> Self {
+        let remembered = cookie(headers, REMEMBERED);
+        let remembered = remembered
+            .and_then(|name| url::form_urlencoded::parse(name.as_bytes()).next().map(|(name, _)| name.into_owned()));
+        Self { session: cookie(headers, COOKIE), remembered }
+    }
+}
+
+fn sign_in_page(org: &mut Org, next: String, username: &str, browser: &Browser) -> Response {
     let form = org.browsers.form(Purpose::SignIn { next });
-    page(StatusCode::OK, &SignIn { form, username: username.to_owned(), failed })
+    let remembered = browser.remembered.as_deref().filter(|_| username.is_empty());
+    let username = remembered.unwrap_or(username).to_owned();
+    page(StatusCode::OK, &SignIn { form, username, failed: false, remembered: browser.remembered.is_some() })
 }
 
 fn consent_page(org: &mut Org, purpose: Purpose, app: &str, user_id: &str, scope: &str) -> Response {
@@ -106,27 +132,24 @@ fn in_words(scope: &str) -> String {
 
 async fn authorize(State(shared): State<Shared>, RawQuery(query): RawQuery, headers: HeaderMap) -> Response {
     let query = query.unwrap_or_default();
-    shared.with_org(move |org| answer(org, query, cookie(&headers).as_deref())).await
+    let browser = Browser::of(&headers);
+    shared.with_org(move |org| answer(org, query, &browser)).await
 }
 
-fn answer(org: &mut Org, query: String, cookie: Option<&str>) -> Response {
+fn answer(org: &mut Org, query: String, browser: &Browser) -> Response {
     let form = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
     let request = match Request::read(org, &form) {
         Ok(request) => request,
         Err(error) => return refused(error),
     };
     let wants = |what: &str| request.prompt.iter().any(|prompt| prompt == what);
-    let user = org.browsers.user(cookie).filter(|_| !wants("login"));
+    let user = org.browsers.user(browser.session.as_deref()).filter(|_| !wants("login"));
     let undecided = |user: &str| wants("consent") || !request.is_approved(org, user);
     if request.immediate && user.as_deref().is_none_or(undecided) {
         return refused(request.refuse(&OAuthError("immediate_unsuccessful", "interaction is needed")));
     }
     let Some(user) = user else {
-        // Signing in once is what `prompt=login` asked for.
-        let pairs = url::form_urlencoded::parse(query.as_bytes());
-        let pairs = pairs.map(|(k, v)| if k == "prompt" { (k, v.replace("login", "").into()) } else { (k, v) });
-        let rest = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
-        return sign_in_page(org, format!("/services/oauth2/authorize?{rest}"), &request.login_hint, false);
+        return sign_in_page(org, after_sign_in(&query), &request.login_hint, browser);
     };
     if let Some(error) = request.shut_out(org, &user) {
         return refused(error);
@@ -136,6 +159,14 @@ fn answer(org: &mut Org, query: String, cookie: Option<&str>) -> Response {
         return consent_page(org, purpose, &request.app.name, &user, &request.scope);
     }
     allow(org, request, &user)
+}
+
+/// Where signing in leads to. To sign in once is what `prompt=login` asked for.
+fn after_sign_in(query: &str) -> String {
+    let pairs = url::form_urlencoded::parse(query.as_bytes());
+    let pairs = pairs.map(|(k, v)| if k == "prompt" { (k, v.replace("login", "").into()) } else { (k, v) });
+    let rest = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
+    format!("/services/oauth2/authorize?{rest}")
 }
 
 fn allow(org: &mut Org, request: Request, user: &str) -> Response {
@@ -154,11 +185,19 @@ async fn sign_in(State(shared): State<Shared>, Form(fields): Form<HashMap<String
             };
             let user = org.user(field("username")).ok().flatten().filter(|user| user.active);
             let known = user.filter(|user| org.passwords.get(&user.id).is_some_and(|p| p == field("password")));
-            let Some(user) = known else { return sign_in_page(org, next, field("username"), true) };
+            let remember = field("remember") == "yes";
+            let Some(user) = known else {
+                let form = org.browsers.form(Purpose::SignIn { next });
+                let username = field("username").to_owned();
+                return page(StatusCode::OK, &SignIn { form, username, failed: true, remembered: remember });
+            };
             let cookie = org.browsers.sign_in(&user.id);
             let set = format!("{COOKIE}={cookie}; Path=/; HttpOnly; SameSite=Lax");
-            let headers = [(header::LOCATION, next.as_str()), (header::SET_COOKIE, set.as_str())];
-            (StatusCode::FOUND, headers).into_response()
+            let name: String = url::form_urlencoded::byte_serialize(user.username.as_bytes()).collect();
+            let seconds = if remember { A_MONTH } else { 0 };
+            let kept = format!("{REMEMBERED}={name}; Path=/; HttpOnly; SameSite=Lax; Max-Age={seconds}");
+            let cookies = AppendHeaders([(header::SET_COOKIE, set), (header::SET_COOKIE, kept)]);
+            (StatusCode::FOUND, [(header::LOCATION, next)], cookies).into_response()
         })
         .await
 }
@@ -167,8 +206,14 @@ async fn consent(State(shared): State<Shared>, Form(fields): Form<HashMap<String
     shared
         .with_org(move |org| {
             let field = |name: &str| fields.get(name).map_or("", String::as_str);
-            let allowed = field("decision") == "allow";
+            let (allowed, is_other) = (field("decision") == "allow", field("decision") == "other");
             match org.browsers.used(field("form")) {
+                Some(Purpose::Authorize { query, .. }) if is_other => {
+                    sign_in_page(org, after_sign_in(&query), "", &Browser::default())
+                }
+                Some(Purpose::Device { user_code, .. }) if is_other => {
+                    sign_in_page(org, to_device(&user_code), "", &Browser::default())
+                }
                 Some(Purpose::Authorize { query, user_id }) => {
                     let form = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
                     match Request::read(org, &form) {
@@ -220,9 +265,9 @@ async fn connect(
             else {
                 return page(StatusCode::OK, &EnterCode { failed: true });
             };
-            let Some(user_id) = org.browsers.user(cookie(&headers).as_deref()) else {
-                let code = url::form_urlencoded::byte_serialize(user_code.as_bytes()).collect::<String>();
-                return sign_in_page(org, format!("/setup/connect?user_code={code}"), "", false);
+            let browser = Browser::of(&headers);
+            let Some(user_id) = org.browsers.user(browser.session.as_deref()) else {
+                return sign_in_page(org, to_device(&user_code), "", &browser);
             };
             let app = org.apps.iter().find(|app| app.client_id == client_id).map_or("", |app| &app.name).to_owned();
             let purpose = Purpose::Device { user_code, user_id: user_id.clone() };
@@ -233,6 +278,10 @@ async fn connect(
 
 async fn enter_code(Form(fields): Form<HashMap<String, String>>) -> Response {
     let code = fields.get("user_code").map_or("", String::as_str).trim();
-    let code = url::form_urlencoded::byte_serialize(code.as_bytes()).collect::<String>();
-    go(&format!("/setup/connect?user_code={code}"))
+    go(&to_device(code))
+}
+
+fn to_device(user_code: &str) -> String {
+    let code: String = url::form_urlencoded::byte_serialize(user_code.as_bytes()).collect();
+    format!("/setup/connect?user_code={code}")
 }

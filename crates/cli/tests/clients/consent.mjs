@@ -27,19 +27,27 @@ try {
 async function logIn() {
   const page = await browser.newPage();
   await page.goto(fromEnvironment('PAGE_URL'));
-  assert.match(await page.title(), /Sign in/);
+  assert.match(await page.title(), /Log In/);
   assert.match(await page.locator('main').innerText(), /not Salesforce/, 'it says what it is');
-  await page.getByLabel('User name').fill(fromEnvironment('ORG_USERNAME'));
+  await page.getByLabel('Username').fill(fromEnvironment('ORG_USERNAME'));
   await page.getByLabel('Password').fill('wrong');
-  await page.getByRole('button', { name: 'Sign in' }).click();
+  await page.getByRole('button', { name: 'Log In' }).click();
   assert.match(await page.getByRole('alert').innerText(), /wrong/);
   await page.screenshot({ path: path.join(pictures, 'sign-in.png') });
   await page.getByLabel('Password').fill(fromEnvironment('ORG_PASSWORD'));
   await page.keyboard.press('Enter');
-  await page.getByRole('heading', { name: /^Allow .* to act for you\?$/ }).waitFor();
+  await page.getByRole('heading', { name: 'Allow access?' }).waitFor();
   const asked = await page.getByRole('listitem').allInnerTexts();
   assert.ok(asked.some((scope) => scope.includes('(api)')), asked.join());
   await page.screenshot({ path: path.join(pictures, 'consent.png') });
+  // Somebody else's session: whoever is not meant signs in anew, and is known when they asked for that.
+  await page.getByRole('button', { name: 'Not you?' }).click();
+  await page.getByLabel('Username').fill(fromEnvironment('ORG_USERNAME'));
+  await page.getByLabel('Password').fill(fromEnvironment('ORG_PASSWORD'));
+  await page.getByLabel('Remember me').check();
+  await page.getByRole('button', { name: 'Log In' }).click();
+  const known = (await page.context().cookies()).find(({ name }) => name === 'login');
+  assert.equal(decodeURIComponent(known.value), fromEnvironment('ORG_USERNAME'));
   await page.getByRole('button', { name: 'Allow' }).click();
   await page.getByRole('heading', { name: 'Logged in' }).waitFor();
   const landed = new URL(page.url());

@@ -164,7 +164,7 @@ async function connect(page, looked, words = 'Connect Salesforce') {
   await page.getByLabel('Org').selectOption('custom');
   await page.getByLabel('My Domain', { exact: false }).last().fill(fromEnvironment('ORG_URL'));
   await page.getByRole('button', { name: 'Go to the login page' }).click();
-  const name = page.getByLabel('User name');
+  const name = page.getByLabel('Username');
   const allow = page.getByRole('button', { name: 'Allow' });
   // An org that knows the person and has been allowed before asks for nothing.
   const back = page.locator('[data-connection-state]');

@@ -26,6 +26,7 @@ mod keys;
 mod lambda_syncs;
 mod login;
 mod many_tenants;
+mod mappings;
 mod million;
 #[path = "../../../lambda/tests/it/moto.rs"]
 #[allow(dead_code, reason = "the suite beside it uses more of it")]

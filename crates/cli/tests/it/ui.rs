@@ -1,9 +1,9 @@
 //! The pages, as people walk through them in a real browser.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::crashes::connect;
@@ -42,8 +42,9 @@ fn people_walk_through_the_pages_in_a_real_browser() {
         .env("SETUP_TOKEN", setup.rsplit(' ').next().unwrap())
         .env("ORG_URL", org.get("login_url"))
         .env("ORG_PASSWORD", org.get("password"))
+        .env("CONTROL_URL", org.get("control_url"))
         .env("CHANGED_NAME", CHANGED)
-        .env("SCREENSHOT_DIR", pictures)
+        .env("SCREENSHOT_DIR", &pictures)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -66,4 +67,27 @@ fn people_walk_through_the_pages_in_a_real_browser() {
     let told = json(&String::from_utf8(output.stdout).unwrap());
     assert_eq!(told["ok"], true);
     assert!(told["weights"]["/"]["bytes"].as_u64().unwrap() > 1_000, "{told}");
+    if std::env::var_os("TIELINE_UPDATE_PICTURES").is_some() {
+        for name in told_in_the_document() {
+            std::fs::copy(pictures.join(&name), documents().join("pictures").join(&name)).unwrap();
+        }
+    }
+}
+
+fn documents() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs")
+}
+
+/// File names of the pictures that docs/ui.md shows.
+fn told_in_the_document() -> BTreeSet<String> {
+    let text = std::fs::read_to_string(documents().join("ui.md")).unwrap();
+    let after = text.split("(pictures/").skip(1);
+    after.map(|rest| rest.split(')').next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn the_document_shows_the_pictures_that_are_kept() {
+    let kept = std::fs::read_dir(documents().join("pictures")).unwrap();
+    let kept: BTreeSet<String> = kept.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
+    assert_eq!(told_in_the_document(), kept, "TIELINE_UPDATE_PICTURES=1 with the test above takes them anew");
 }

@@ -219,7 +219,10 @@ async fn a_form_of_consent_counts_once_and_only_here() {
     let cookie = org.sign_in().await;
     let url = org.authorize(&[("prompt", "consent")]);
     let page = org.quiet().get(url).header("cookie", &cookie).send().await.unwrap().text().await.unwrap();
-    assert!(page.contains("Allow tieline local app to act for you?") && page.contains("(refresh_token)"), "{page}");
+    assert!(
+        page.contains("<strong>tieline local app</strong> is asking to") && page.contains("(refresh_token)"),
+        "{page}"
+    );
     let form = page.split_once("name=\"form\" value=\"").unwrap().1.split('"').next().unwrap().to_owned();
     let press = async |form: &str, decision: &str| {
         let request = org.quiet().post(org.url("/services/oauth2/consent"));

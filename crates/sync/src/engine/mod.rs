@@ -21,6 +21,7 @@ mod log;
 mod pages;
 mod parents;
 mod poll;
+mod portion;
 mod quota;
 mod report;
 mod verify;
@@ -85,6 +86,9 @@ pub struct EngineCare {
     pub step_rows: usize,
     /// Bytes of a step's rows at most.
     pub step_bytes: usize,
+    /// How long the database should take for a step. One that takes longer gets fewer rows at once, though never less than a
+    /// page: a transaction holds its locks, and what a crash undoes is read again.
+    pub step_time: Duration,
     /// Queries longer than this are split: Salesforce takes 100,000 characters (SOQL and SOSL Reference, "SOQL and SOSL
     /// limits").
     pub longest_query: usize,
@@ -107,6 +111,7 @@ impl Default for EngineCare {
             retry_after: hour,
             step_rows: 20_000,
             step_bytes: 4 << 20,
+            step_time: Duration::from_secs(2),
             longest_query: 90_000,
             gone_at_least: 50,
         }

@@ -182,11 +182,6 @@ impl Work<'_> {
         let since = self.definition.since?;
         Some(format!("{cursor} >= {}", soql::datetime(before(since, std::time::Duration::ZERO))))
     }
-
-    pub(super) fn is_full(&self, rows: &Rows) -> bool {
-        let care = &self.engine.care;
-        rows.len() >= care.step_rows || rows.size() >= care.step_bytes
-    }
 }
 
 pub(super) fn ends(cursor: &str, at: Timestamp) -> String {

@@ -48,6 +48,15 @@ enum Came {
     Broken,
 }
 
+/// What is done about rows that a page has not shown.
+#[derive(Debug, Clone, Copy)]
+enum Unseen {
+    /// What the org does not show by its id either is gone, up to so many.
+    AskFor(u64),
+    /// What it shows is written; whether the rest is gone is another walk's to say.
+    Read,
+}
+
 impl Work<'_> {
     /// Fills columns that are new.
     pub(super) async fn fill(&mut self) -> Result<(), SyncError> {
@@ -221,6 +230,9 @@ impl Work<'_> {
             };
             if matches!(kind, WalkKind::Compare | WalkKind::Reload) {
                 self.compare(&page.batch.rows, columns, (after.as_str(), last.as_deref()), limit).await?;
+            } else if kind == WalkKind::Fill {
+                self.settle().await?;
+                self.unseen(&page.batch.rows, (after.as_str(), last.as_deref()), Unseen::Read).await?;
             }
             let walk = self.walk_under_way();
             walk.seen += rows as u64;
@@ -286,13 +298,29 @@ impl Work<'_> {
             self.read_again(&differing, drift).await?;
             self.settle().await?;
         }
+        self.unseen(rows, (after, until), Unseen::AskFor(limit)).await
+    }
+
+    /// Rows of the table that a page should have shown and has not. A page that was lost is missed at the end of its query;
+    /// whoever is killed before that goes on behind it.
+    async fn unseen(
+        &mut self,
+        rows: &Rows,
+        (after, until): (&str, Option<&str>),
+        then: Unseen,
+    ) -> Result<(), SyncError> {
         let shown: HashSet<&str> = (0..rows.len()).map(|row| rows.id(row)).collect();
         let mut from = after.to_owned();
         loop {
             let ours = self.engine.store.present_ids(&self.mapping, &from, until, AT_ONCE).await?;
             let unseen: Vec<String> = ours.iter().filter(|id| !shown.contains(id.as_str())).cloned().collect();
-            for ids in unseen.chunks(IDS) {
-                self.ask_for(ids, limit).await?;
+            match then {
+                Unseen::AskFor(limit) => {
+                    for ids in unseen.chunks(IDS) {
+                        self.ask_for(ids, limit).await?;
+                    }
+                }
+                Unseen::Read => self.read_again(&unseen, 0).await?,
             }
             match ours.last() {
                 Some(last) if ours.len() == AT_ONCE as usize => from.clone_from(last),

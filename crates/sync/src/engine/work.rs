@@ -1,15 +1,18 @@
 //! A run under way, and its steps.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tieline_store::mappings::{Job, Mapping, MappingState, MappingStep, RowError, Spent, Standing, WalkKind};
 use tieline_store::object_tables::{Change, Rows};
-use tieline_store::{Checkpoint, Run, StepOutcome, StoreError};
+use tieline_store::{Checkpoint, Run, StoreError};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::load::forget;
 use super::pages::{IDS, Reading};
+use super::portion::Portion;
 use super::{Asked, Engine, MappingReport, Progress};
 use crate::error::SyncError;
 use crate::mapping::{CellError, Decoded, Definition, MOST_ERRORS, Plan};
@@ -88,7 +91,18 @@ pub(super) struct Work<'e> {
     pub(super) calls_at_start: u64,
     bytes: u64,
     spare: Option<Rows>,
-    pending: Option<JoinHandle<Result<(Rows, StepOutcome), StoreError>>>,
+    pending: Option<JoinHandle<Result<Written, StoreError>>>,
+    portion: Portion,
+}
+
+/// A step that is in the database.
+struct Written {
+    /// What its rows were in, which the next one may have.
+    spare: Rows,
+    /// How many there were.
+    rows: usize,
+    /// How long that took.
+    took: Duration,
 }
 
 impl<'e> Work<'e> {
@@ -123,6 +137,7 @@ impl<'e> Work<'e> {
             bytes,
             spare: None,
             pending: None,
+            portion: Portion::of(&engine.care),
         }
     }
 
@@ -274,6 +289,7 @@ impl<'e> Work<'e> {
         (self.calls, self.bytes) = (calls, bytes);
         let (store, run, mapping) = (self.engine.store.clone(), self.run.clone(), self.mapping.clone());
         let (standing, now) = (self.standing.clone(), self.engine.clock.now());
+        let count = rows.len();
         self.pending = Some(tokio::spawn(async move {
             let errors: Vec<RowError> = errors.into_iter().map(row_error).collect();
             let change = match &kind {
@@ -282,9 +298,16 @@ impl<'e> Work<'e> {
                 Kind::Marks => Change::Marks,
             };
             let step = MappingStep { rows, change, standing: &standing, spent, errors: &errors };
-            store.commit_rows(&run, &mapping, step, now).await
+            let begun = Instant::now();
+            let (spare, _) = store.commit_rows(&run, &mapping, step, now).await?;
+            Ok(Written { spare, rows: count, took: begun.elapsed() })
         }));
         Ok(())
+    }
+
+    /// A step's rows are as many as are written at once.
+    pub(super) fn is_full(&self, rows: &Rows) -> bool {
+        rows.len() >= self.portion.rows() || rows.size() >= self.engine.care.step_bytes
     }
 
     /// Notes where the mapping stands, without rows.
@@ -297,8 +320,9 @@ impl<'e> Work<'e> {
     /// Waits until the last step is written.
     pub(super) async fn settle(&mut self) -> Result<(), SyncError> {
         let Some(pending) = self.pending.take() else { return Ok(()) };
-        let (rows, _) = pending.await.map_err(|_| SyncError::Interrupted)??;
-        self.spare = Some(rows);
+        let Written { spare, rows, took } = pending.await.map_err(|_| SyncError::Interrupted)??;
+        self.portion.took(rows, took, &self.engine.care);
+        self.spare = Some(spare);
         // Something was committed: whoever watches sees that it goes on, though nothing was read.
         self.show(0, None);
         Ok(())

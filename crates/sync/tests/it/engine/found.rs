@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tieline_sync::engine::Asked;
+use tieline_sync::engine::{Asked, change_mapping};
 use tieline_sync::mapping::Definition;
 
 use super::world::World;
@@ -15,6 +15,7 @@ on_both!(
     nothing_is_proven_of_deletes_by_a_window_too_short_to_ask_for,
     a_second_look_whose_pages_are_no_whole_is_taken_again,
     a_page_that_is_lost_before_the_process_dies_is_read_by_the_next_one,
+    a_page_of_new_columns_that_is_lost_before_the_process_dies_is_filled,
 );
 
 const VERIFY: Asked = Asked { verify: true, compare: false, reload: false, allow_gone: false };
@@ -137,4 +138,35 @@ async fn a_page_that_is_lost_before_the_process_dies_is_read_by_the_next_one(db:
         world.sync().await.unwrap();
         world.assert_in_step().await;
     }
+}
+
+async fn a_page_of_new_columns_that_is_lost_before_the_process_dies_is_filled(db: Db) {
+    let defined = |columns: &[&str]| {
+        let json = json!({"name": "accounts", "object": "Account", "columns": columns});
+        Definition::from_json(json).unwrap()
+    };
+    let mut world = World::with(db, &defined(&["Name"])).await;
+    let insert =
+        |n| json!({"op": "insert", "object": "Account", "fields": {"Name": format!("firm {n}"), "Phone": "030"}});
+    world.write((0..1_000).map(insert).collect()).await;
+    world.limits(json!({"query_page_rows": 100})).await;
+    // Long before anything that a scan would read again.
+    world.at(90_000).await;
+    world.sync().await.unwrap();
+    let (mapping, now) = (world.mapping().await, world.engine.clock.now());
+    let wider = defined(&["Name", "Phone"]);
+    change_mapping(world.connection(), world.tenant(), &mapping, &wider, now).await.unwrap();
+    // The scan of what is new has one page; the walk through all has the third.
+    world.post("pages", json!({"of": "query", "trick": "skip", "nth": 3})).await;
+    world.fault(json!({"path": "/services/data/v67.0/query/", "nth": 6, "times": 0, "delay_ms": 60_000})).await;
+    let killed = tokio::time::timeout(Duration::from_secs(2), world.sync()).await;
+    assert!(killed.is_err());
+    let under_way = world.mapping().await.standing.progress.walk.expect("it died within the walk");
+    assert!(under_way.seen >= 300, "{under_way:?}");
+    world.control(reqwest::Method::DELETE, "faults", json!({})).await;
+    world.restart();
+    world.sync().await.unwrap();
+    let empty = world.db.raw.texts("SELECT name FROM accounts WHERE phone IS NULL").await;
+    assert_eq!(empty, Vec::<String>::new());
+    world.assert_in_step().await;
 }
