@@ -101,3 +101,13 @@ document.addEventListener("change", (event) => {
   const count = form.querySelector("[data-chosen]");
   if (count) count.textContent = String(boxes.filter((box) => box.checked).length);
 });
+
+// Behind what is typed into the last of a row of fields comes another one.
+document.addEventListener("input", (event) => {
+  const field = event.target;
+  if (field.dataset?.grows === undefined || !field.value) return;
+  const next = field.cloneNode();
+  next.value = "";
+  delete field.dataset.grows;
+  field.after(next);
+});

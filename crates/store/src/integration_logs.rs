@@ -205,6 +205,32 @@ impl Tenant {
         let logs = rows.iter().map(integration_log).collect::<Result<Vec<_>, _>>()?;
         Ok(Page::of(logs, limit, |log| Cursor { at: log.at, id: log.id }))
     }
+
+    /// What happened to an integration between two moments, both included, the oldest first: `limit` entries at most.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn integration_logs_between(
+        &self,
+        integration: Uuid,
+        (from, until): (Timestamp, Timestamp),
+        limit: u32,
+    ) -> Result<Vec<IntegrationLog>, StoreError> {
+        let mut tx = self.read("reading the integrations' log").await?;
+        let rows = tx
+            .query(
+                "SELECT * FROM integration_logs WHERE business_id = $1 AND integration_id = $2 AND at >= $3 AND at <= $4
+                 ORDER BY at, id LIMIT $5",
+            )
+            .bind(self.business())
+            .bind(integration)
+            .bind(from)
+            .bind(until)
+            .bind(limit)
+            .all()
+            .await?;
+        rows.iter().map(integration_log).collect()
+    }
 }
 
 /// Writes an entry within a transaction, so that what is noted of an integration and its entry are one; its id.

@@ -98,5 +98,5 @@ pub use personal_data::{Erasure, Person, PersonData, Removed};
 pub use pools::PoolUse;
 pub use retention::{Retention, Swept};
 pub use rotation::Progress;
-pub use runs::{Run, RunState, StepOutcome};
+pub use runs::{Run, RunFilter, RunState, StepOutcome};
 pub use uuid::Uuid;

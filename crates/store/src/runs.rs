@@ -26,7 +26,16 @@ pub enum RunState {
 }
 
 impl RunState {
-    fn name(self) -> &'static str {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Running, Self::Success, Self::Failed, Self::PausedQuota];
+
+    /// From its name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.name() == name)
+    }
+
+    /// Its name in the database and in the API.
+    pub fn name(self) -> &'static str {
         match self {
             RunState::Running => "running",
             RunState::Success => "success",
@@ -90,6 +99,17 @@ impl Run {
             _ => Work::Contacts { integration: self.integration_id },
         }
     }
+}
+
+/// Which runs to list. All conditions must hold; none lists all.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RunFilter {
+    /// Of this integration.
+    pub integration: Option<Uuid>,
+    /// Of this mapping.
+    pub mapping: Option<Uuid>,
+    /// That stand so.
+    pub state: Option<RunState>,
 }
 
 /// What a step did.
@@ -203,6 +223,52 @@ impl Tenant {
             .all()
             .await?;
         let runs = rows.iter().map(run).collect::<Result<Vec<_>, _>>()?;
+        Ok(Page::of(runs, limit, |run| Cursor { at: run.started_at, id: run.id }))
+    }
+
+    /// A page of the business's runs, newest first: at most `limit`, from behind the cursor.
+    ///
+    /// Those of each integration are read in their own order and brought into one: an index goes by integration, and a page
+    /// costs the same however long the history is.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn run_history(
+        &self,
+        filter: &RunFilter,
+        after: Option<Cursor>,
+        limit: u32,
+    ) -> Result<Page<Run>, StoreError> {
+        let mut tx = self.read("listing the runs").await?;
+        let of: Vec<(&str, Uuid)> = match (filter.mapping, filter.integration) {
+            (Some(mapping), _) => vec![("mapping_id", mapping)],
+            (None, Some(integration)) => vec![("integration_id", integration)],
+            (None, None) => {
+                let all =
+                    tx.query("SELECT id FROM integrations WHERE business_id = $1").bind(self.business()).all().await?;
+                all.iter().map(|row| Ok(("integration_id", row.get("id")?))).collect::<Result<_, StoreError>>()?
+            }
+        };
+        let mut runs = Vec::new();
+        for (column, id) in of {
+            let sql = format!(
+                "SELECT * FROM runs WHERE business_id = $1 AND {column} = $2 AND ($3 IS NULL OR state = $3)
+                 AND ($4 IS NULL OR (started_at, id) < ($4, $5)) ORDER BY started_at DESC, id DESC LIMIT $6"
+            );
+            let rows = tx
+                .query(sql)
+                .bind(self.business())
+                .bind(id)
+                .bind(filter.state.map(RunState::name))
+                .bind(after.map(|cursor| cursor.at))
+                .bind(after.map(|cursor| cursor.id))
+                .bind(i64::from(limit).saturating_add(1))
+                .all()
+                .await?;
+            runs.extend(rows.iter().map(run).collect::<Result<Vec<_>, _>>()?);
+        }
+        runs.sort_by_key(|run| std::cmp::Reverse((run.started_at, run.id)));
+        runs.truncate(limit as usize + 1);
         Ok(Page::of(runs, limit, |run| Cursor { at: run.started_at, id: run.id }))
     }
 

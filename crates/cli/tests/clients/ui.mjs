@@ -6,6 +6,7 @@
 // started it is to change a contact to CHANGED_NAME.
 import assert from 'node:assert/strict';
 import { fromEnvironment, launch, look, open, weigh, within } from './browser.mjs';
+import { mappings } from './mappings.mjs';
 
 const url = fromEnvironment('PAGE_URL');
 const MARKUP = `"><img src=x onerror="document.title='pwned'"><script>document.title='pwned'</script>{{7*7}}`;
@@ -37,6 +38,8 @@ try {
   console.error('change');
   await page.locator('[data-contact]', { hasText: name }).first().waitFor({ timeout: 30_000 });
   assert.equal(reloads, 0, 'the page was reloaded');
+
+  await mappings({ page, url, look, within, expected, browser, open });
 
   // Choosing contacts over two pages and a search; what was chosen stays.
   await page.goto(`${url}/connections`);

@@ -22,10 +22,10 @@ use crate::service::Service;
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewMapping {
     /// The org.
-    integration_id: Uuid,
+    pub(crate) integration_id: Uuid,
     /// The mapping, in the form of docs/mappings.md.
     #[schema(value_type = Object)]
-    definition: Map<String, Value>,
+    pub(crate) definition: Map<String, Value>,
 }
 
 /// Another definition.
@@ -34,7 +34,7 @@ pub(crate) struct NewMapping {
 pub(crate) struct MappingChange {
     /// All of it, in the form of docs/mappings.md. Object and table stay as they are.
     #[schema(value_type = Object)]
-    definition: Map<String, Value>,
+    pub(crate) definition: Map<String, Value>,
 }
 
 /// The word for a deletion.
@@ -43,7 +43,7 @@ pub(crate) struct MappingChange {
 pub(crate) struct Confirmed {
     /// The mapping's name: the table goes with all of its rows.
     #[param(max_length = 200)]
-    confirm: Option<String>,
+    pub(crate) confirm: Option<String>,
 }
 
 fn read(definition: Map<String, Value>) -> Result<Definition, Problem> {

@@ -23,7 +23,7 @@ use crate::service::Service;
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Mappings {
     /// Oldest first.
-    mappings: Vec<MappingView>,
+    pub(crate) mappings: Vec<MappingView>,
 }
 
 /// What a mapping is in the middle of.
@@ -50,12 +50,12 @@ pub(crate) enum StageName {
 #[schema(as = UnderWay)]
 pub(crate) struct UnderWayView {
     /// What.
-    stage: StageName,
+    pub(crate) stage: StageName,
     /// When it began, by the org's clock.
     #[schema(value_type = Option<String>, format = DateTime)]
-    since: Option<Timestamp>,
+    pub(crate) since: Option<Timestamp>,
     /// Records that it has seen, where it counts them.
-    seen: Option<u64>,
+    pub(crate) seen: Option<u64>,
 }
 
 impl UnderWayView {
@@ -82,14 +82,14 @@ impl UnderWayView {
 #[schema(as = FailingSync)]
 pub(crate) struct FailingView {
     /// Somebody must log in to the org, or change its settings.
-    needs_person: bool,
+    pub(crate) needs_person: bool,
     /// Why the last run failed.
-    reason: String,
+    pub(crate) reason: String,
     /// Since when.
     #[schema(value_type = String, format = DateTime)]
-    since: Timestamp,
+    pub(crate) since: Timestamp,
     /// Runs that have failed since one that did not.
-    runs: i64,
+    pub(crate) runs: i64,
 }
 
 impl From<Failing> for FailingView {
@@ -104,11 +104,11 @@ impl From<Failing> for FailingView {
 #[schema(as = RunRequests)]
 pub(crate) struct RequestsView {
     /// How many there were: the ticket of the last.
-    requested: i64,
+    pub(crate) requested: i64,
     /// Up to which ticket a run has ended, well or not.
-    served: i64,
+    pub(crate) served: i64,
     /// What has been asked for beside what is due, and is not done yet.
-    asked: ToRun,
+    pub(crate) asked: ToRun,
 }
 
 /// A mapping, with all that is known of it.
@@ -116,44 +116,44 @@ pub(crate) struct RequestsView {
 #[schema(as = MappingDetail)]
 pub(crate) struct MappingDetail {
     #[serde(flatten)]
-    mapping: MappingView,
+    pub(crate) mapping: MappingView,
     /// As somebody wrote it.
     #[schema(value_type = Object)]
-    definition: Value,
+    pub(crate) definition: Value,
     /// Records that the table shows as there.
-    rows: u64,
+    pub(crate) rows: u64,
     /// What is under way, or was cut off.
-    under_way: Option<UnderWayView>,
+    pub(crate) under_way: Option<UnderWayView>,
     /// Columns that have yet to be filled.
-    unfilled: Vec<String>,
+    pub(crate) unfilled: Vec<String>,
     /// Columns whose fields the org no longer shows: they keep their values.
-    lost: Vec<String>,
+    pub(crate) lost: Vec<String>,
     /// Columns that the definition has no more: they keep their values, too.
-    left_out: Vec<String>,
+    pub(crate) left_out: Vec<String>,
     /// Whether some values did not fit their columns at any time.
-    has_errors: bool,
+    pub(crate) has_errors: bool,
     /// How often it is read: `every 900` (seconds), `cron 0 6 * * *`, `continuous`; none: as often as the service is told.
-    pace: Option<String>,
+    pub(crate) pace: Option<String>,
     /// When the next run may begin; none: not before somebody acts.
     #[schema(value_type = Option<String>, format = DateTime)]
-    next_run_at: Option<Timestamp>,
+    pub(crate) next_run_at: Option<Timestamp>,
     /// Whether a node is at it.
-    running: bool,
+    pub(crate) running: bool,
     /// How it fails; none: it does not, as far as is known.
-    failing: Option<FailingView>,
+    pub(crate) failing: Option<FailingView>,
     /// Requests for runs.
-    requests: RequestsView,
+    pub(crate) requests: RequestsView,
     /// When all ids were compared last.
     #[schema(value_type = Option<String>, format = DateTime)]
-    compared_at: Option<Timestamp>,
+    pub(crate) compared_at: Option<Timestamp>,
     /// When columns that change without a stamp were read last.
     #[schema(value_type = Option<String>, format = DateTime)]
-    refreshed_at: Option<Timestamp>,
+    pub(crate) refreshed_at: Option<Timestamp>,
     /// When a proof was tried last.
     #[schema(value_type = Option<String>, format = DateTime)]
-    verified_at: Option<Timestamp>,
+    pub(crate) verified_at: Option<Timestamp>,
     /// The newest run.
-    last_run: Option<RunView>,
+    pub(crate) last_run: Option<RunView>,
 }
 
 /// All that is known of a mapping now.

@@ -18,18 +18,18 @@ use crate::problem::Problem;
 #[schema(as = CellError)]
 pub(crate) struct ErrorView {
     /// The org's id of the record.
-    record_id: String,
+    pub(crate) record_id: String,
     /// The column.
-    column: String,
+    pub(crate) column: String,
     /// What is wrong.
-    reason: String,
+    pub(crate) reason: String,
     /// The value, 40 characters of it at most.
-    value: Option<String>,
+    pub(crate) value: Option<String>,
     /// The run that met it last.
-    run_id: Uuid,
+    pub(crate) run_id: Uuid,
     /// When.
     #[schema(value_type = String, format = DateTime)]
-    at: Timestamp,
+    pub(crate) at: Timestamp,
 }
 
 impl From<KeptError> for ErrorView {
@@ -44,9 +44,9 @@ impl From<KeptError> for ErrorView {
 #[schema(as = CellErrorPage)]
 pub(crate) struct ErrorPage {
     /// By record and column.
-    items: Vec<ErrorView>,
+    pub(crate) items: Vec<ErrorView>,
     /// Where the next page begins; none: this was the last.
-    next: Option<String>,
+    pub(crate) next: Option<String>,
 }
 
 /// Values that did not fit their columns

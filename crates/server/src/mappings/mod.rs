@@ -11,7 +11,7 @@ pub(crate) mod errors;
 pub(crate) mod objects;
 pub(crate) mod resting;
 pub(crate) mod runs;
-mod view;
+pub(crate) mod view;
 
 use axum::http::StatusCode;
 use tieline_client::Connection;
@@ -23,7 +23,7 @@ use crate::contacts::upstream;
 use crate::problem::Problem;
 use crate::service::Service;
 
-fn no_mapping() -> Problem {
+pub(crate) fn no_mapping() -> Problem {
     Problem::not_found("mapping")
 }
 

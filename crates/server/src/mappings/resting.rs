@@ -22,7 +22,7 @@ const LONGEST_REASON: usize = 500;
 pub(crate) struct ToPause {
     /// For whoever sees it.
     #[schema(max_length = 500)]
-    reason: Option<String>,
+    pub(crate) reason: Option<String>,
 }
 
 /// How a mapping goes on.
@@ -31,7 +31,7 @@ pub(crate) struct ToPause {
 pub(crate) struct ToResume {
     /// What its next comparison finds gone is gone, however much it is: for a mapping that is held.
     #[serde(default)]
-    allow_gone: bool,
+    pub(crate) allow_gone: bool,
 }
 
 /// Pause a mapping

@@ -22,42 +22,42 @@ use crate::service::Service;
 #[schema(as = SyncRun)]
 pub(crate) struct RunView {
     /// UUID.
-    id: Uuid,
+    pub(crate) id: Uuid,
     /// Its integration.
-    integration_id: Uuid,
+    pub(crate) integration_id: Uuid,
     /// Its mapping; none: it is a run of the integration's contacts.
-    mapping_id: Option<Uuid>,
+    pub(crate) mapping_id: Option<Uuid>,
     /// The object that was read.
-    object: String,
+    pub(crate) object: String,
     /// `running`, `success`, `failed`, or `paused_quota`: the org has no API calls left for it.
-    state: String,
+    pub(crate) state: String,
     /// When it began.
     #[schema(value_type = String, format = DateTime)]
-    started_at: Timestamp,
+    pub(crate) started_at: Timestamp,
     /// When it ended; none while it runs.
     #[schema(value_type = Option<String>, format = DateTime)]
-    finished_at: Option<Timestamp>,
+    pub(crate) finished_at: Option<Timestamp>,
     /// Records that the org sent.
-    rows_read: i64,
+    pub(crate) rows_read: i64,
     /// Rows that are new.
-    inserted: i64,
+    pub(crate) inserted: i64,
     /// Rows that changed, deletions and returns included.
-    updated: i64,
+    pub(crate) updated: i64,
     /// Rows that are marked as gone.
-    deleted: i64,
+    pub(crate) deleted: i64,
     /// Differences that no cursor could see, found and repaired.
-    drift_found: i64,
+    pub(crate) drift_found: i64,
     /// Values that did not fit their columns.
-    failed_cells: i64,
+    pub(crate) failed_cells: i64,
     /// Requests to the org.
-    api_calls: i64,
+    pub(crate) api_calls: i64,
     /// Bytes of its answers.
-    bytes: i64,
+    pub(crate) bytes: i64,
     /// When it is tried again, if the org has no API calls left.
     #[schema(value_type = Option<String>, format = DateTime)]
-    retry_at: Option<Timestamp>,
+    pub(crate) retry_at: Option<Timestamp>,
     /// Why it failed.
-    error: Option<String>,
+    pub(crate) error: Option<String>,
 }
 
 impl From<Run> for RunView {
@@ -89,9 +89,9 @@ impl From<Run> for RunView {
 #[schema(as = SyncRunPage)]
 pub(crate) struct RunPage {
     /// Newest first.
-    items: Vec<RunView>,
+    pub(crate) items: Vec<RunView>,
     /// Where the next page begins; none: this was the last.
-    next: Option<String>,
+    pub(crate) next: Option<String>,
 }
 
 /// What a run is to do beside what is due.
@@ -102,16 +102,16 @@ pub(crate) struct RunPage {
 pub(crate) struct ToRun {
     /// Prove that nothing is missing.
     #[schema(default = false)]
-    verify: bool,
+    pub(crate) verify: bool,
     /// Compare all ids with the org's.
     #[schema(default = false)]
-    compare: bool,
+    pub(crate) compare: bool,
     /// Read everything anew. Admins alone.
     #[schema(default = false)]
-    reload: bool,
+    pub(crate) reload: bool,
     /// Compare all ids, and mark as gone what is not found, however much it is. Admins alone.
     #[schema(default = false)]
-    allow_gone: bool,
+    pub(crate) allow_gone: bool,
 }
 
 impl From<ToRun> for Asked {

@@ -13,34 +13,34 @@ use utoipa::ToSchema;
 #[schema(as = Mapping)]
 pub(crate) struct MappingView {
     /// UUID.
-    id: Uuid,
+    pub(crate) id: Uuid,
     /// Its integration; none if that was deleted: the rows stay as they were.
-    integration_id: Option<Uuid>,
+    pub(crate) integration_id: Option<Uuid>,
     /// What people call it.
-    name: String,
+    pub(crate) name: String,
     /// API name of the object.
-    object: String,
+    pub(crate) object: String,
     /// Its table in the database.
-    table: String,
+    pub(crate) table: String,
     /// How it stands.
     #[schema(value_type = StateName)]
-    state: MappingState,
+    pub(crate) state: MappingState,
     /// Why, where that is not clear by itself.
-    state_reason: Option<String>,
+    pub(crate) state_reason: Option<String>,
     /// The columns of its rows, in their order.
-    columns: Vec<ColumnView>,
+    pub(crate) columns: Vec<ColumnView>,
     /// Up to when it is proven that nothing is missing; none: nothing is proven yet.
     #[schema(value_type = Option<String>, format = DateTime)]
-    verified_through: Option<Timestamp>,
+    pub(crate) verified_through: Option<Timestamp>,
     /// How far the object has been read.
-    checkpoint: CheckpointView,
+    pub(crate) checkpoint: CheckpointView,
     /// Seconds since the time up to which the object has been read; none: the first scan has not ended.
-    lag_seconds: Option<i64>,
+    pub(crate) lag_seconds: Option<i64>,
     /// Until when it waits for the org's API calls, if it does.
     #[schema(value_type = Option<String>, format = DateTime)]
-    retry_at: Option<Timestamp>,
+    pub(crate) retry_at: Option<Timestamp>,
     /// Why it is paused by itself: records that are not to be found in the org. It rests until somebody decides.
-    held: Option<HeldView>,
+    pub(crate) held: Option<HeldView>,
 }
 
 /// Records that a comparison did not find, too many to be marked as gone.
@@ -48,12 +48,12 @@ pub(crate) struct MappingView {
 #[schema(as = HeldDeletes)]
 pub(crate) struct HeldView {
     /// How many.
-    records: u64,
+    pub(crate) records: u64,
     /// Of how many that the table shows as there.
-    of: u64,
+    pub(crate) of: u64,
     /// When that was found.
     #[schema(value_type = String, format = DateTime)]
-    at: Timestamp,
+    pub(crate) at: Timestamp,
 }
 
 impl From<Held> for HeldView {
@@ -90,10 +90,10 @@ pub(crate) enum StateName {
 #[schema(as = Column)]
 pub(crate) struct ColumnView {
     /// Its name.
-    name: String,
+    pub(crate) name: String,
     /// What it keeps.
     #[schema(value_type = KindName)]
-    kind: ColumnKind,
+    pub(crate) kind: ColumnKind,
 }
 
 /// What a column keeps.
@@ -125,10 +125,10 @@ pub(crate) enum KindName {
 pub(crate) struct CheckpointView {
     /// Everything that the org stamped before this has been seen; none: the first scan has not ended.
     #[schema(value_type = Option<String>, format = DateTime)]
-    through: Option<Timestamp>,
+    pub(crate) through: Option<Timestamp>,
     /// Where the scan under way stands.
     #[schema(value_type = Option<String>, format = DateTime)]
-    scanning: Option<Timestamp>,
+    pub(crate) scanning: Option<Timestamp>,
 }
 
 impl From<Checkpoint> for CheckpointView {

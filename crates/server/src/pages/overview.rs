@@ -7,7 +7,7 @@ use axum::response::{Html, IntoResponse, Response};
 use jiff::Timestamp;
 use tieline_store::alerts::{Notification, NotificationFilter, NotificationState};
 use tieline_store::mappings::Mapping;
-use tieline_store::{Contact, Integration, Run};
+use tieline_store::{Contact, Integration, Run, Uuid};
 
 use super::Failed;
 use super::connections::Connected;
@@ -68,6 +68,7 @@ impl RunRow {
 
 /// A mapping in a list.
 pub(crate) struct MappingRow {
+    pub(crate) id: Uuid,
     pub(crate) name: String,
     pub(crate) object: String,
     pub(crate) connection: String,
@@ -81,7 +82,8 @@ pub(crate) struct MappingRow {
 impl MappingRow {
     fn of(mapping: Mapping, integration: &Integration, now: Timestamp) -> Self {
         Self {
-            state: pill(mapping.state.name()),
+            id: mapping.id,
+            state: super::mappings::state(&mapping),
             reason: mapping.state_reason.unwrap_or_default(),
             rows: mapping.standing.progress.rows.map(grouped).unwrap_or_default(),
             verified: mapping.standing.verified_through.map(|at| ago(at, now)),

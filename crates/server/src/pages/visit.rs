@@ -79,6 +79,9 @@ fn said(word: &str) -> Option<&'static str> {
         "paused" => "Paused. Nothing is read until somebody resumes it.",
         "resumed" => "It goes on.",
         "cancelled" => "Cancelled. What was written stays.",
+        "asked" => "A run was asked for. It begins soon.",
+        "mapped" => "The mapping is made. Its first run begins soon.",
+        "redefined" => "Saved. The next run, which begins soon, fills columns that are new.",
         "retried" => "What failed is tried again.",
         _ => return None,
     })

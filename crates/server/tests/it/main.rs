@@ -18,6 +18,7 @@ mod duplicates;
 mod exposition;
 mod limited;
 mod local;
+mod mapping_pages;
 mod mappings;
 mod oidc;
 mod openapi;

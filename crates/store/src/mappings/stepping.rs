@@ -257,6 +257,27 @@ impl Tenant {
         }))
     }
 
+    /// Values that did not fit and that this run met last, by record and column: `limit` of them. One that a later run has
+    /// met again is that run's.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn row_errors_of_run(&self, mapping: Uuid, run: Uuid, limit: u32) -> Result<Vec<KeptError>, StoreError> {
+        let mut tx = self.read("reading what did not fit").await?;
+        let rows = tx
+            .query(
+                "SELECT * FROM row_errors WHERE business_id = $1 AND mapping_id = $2 AND run_id = $3
+                 ORDER BY record_id, column_name LIMIT $4",
+            )
+            .bind(self.business())
+            .bind(mapping)
+            .bind(run)
+            .bind(limit)
+            .all()
+            .await?;
+        rows.iter().map(kept).collect()
+    }
+
     /// Sets the state of a mapping, if the run is still the one at work.
     ///
     /// # Errors

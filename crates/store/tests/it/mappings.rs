@@ -6,13 +6,13 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use tieline_store::alerts::{Failure, NotificationFilter, NotificationState};
 use tieline_store::audit::AuditFilter;
-use tieline_store::integration_logs::LogFilter;
+use tieline_store::integration_logs::{Event, Level, LogFilter};
 use tieline_store::mappings::{
     ErrorCursor, Mapping, MappingState, MappingStep, NewDefinition, RowError, Spent, Standing,
 };
 use tieline_store::object_tables::{Change, Column, ColumnKind, Rows};
 use tieline_store::sync_work::{Asked, Claiming, Work};
-use tieline_store::{Cursor, RunState, Status, StoreError, Tenant, Uuid};
+use tieline_store::{Cursor, RunFilter, RunState, Status, StoreError, Tenant, Uuid};
 
 use crate::contact_steps::ContactSteps;
 use crate::database::{Db, now};
@@ -26,6 +26,8 @@ on_both!(
     a_held_mapping_is_told_until_somebody_decides,
     another_definition_stops_the_run_and_takes_no_column_out,
     lists_come_in_pages,
+    the_history_of_all_runs_comes_in_pages,
+    a_run_has_its_errors_and_its_part_of_the_log,
 );
 
 fn at(seconds: i64) -> Timestamp {
@@ -368,4 +370,86 @@ async fn lists_come_in_pages(db: Db) {
     }
     assert_eq!(found, ["ax", "ay", "bx", "by", "cx", "cy"]);
     assert!("a".parse::<ErrorCursor>().is_err() && "a-'".parse::<ErrorCursor>().is_err());
+}
+
+async fn the_history_of_all_runs_comes_in_pages(db: Db) {
+    let (tenant, id) = (db.store.own(), db.integration().await);
+    let second = tenant.create_integration("second", None, &json!({}), now()).await.unwrap().id;
+    let (firms, cases) = (mapped(&tenant, id, "accounts", &[]).await, mapped(&tenant, second, "cases", &[]).await);
+    let mut made = Vec::new();
+    // In turns, and two of the same moment.
+    for (n, second) in [0, 1, 1, 2, 3].into_iter().enumerate() {
+        let mapping = if n % 2 == 0 { &firms } else { &cases };
+        made.push((mapping.id, tenant.start_mapping_run(mapping, at(second)).await.unwrap()));
+    }
+    tenant.finish_run(&made[4].1, RunState::Failed, Some("no"), at(9)).await.unwrap();
+    let history = async |filter: RunFilter, limit: u32| {
+        let (mut found, mut cursor) = (Vec::new(), None::<Cursor>);
+        loop {
+            let page = tenant.run_history(&filter, cursor, limit).await.unwrap();
+            assert!(page.items.len() <= limit as usize);
+            found.extend(page.items.iter().map(|run| run.id));
+            cursor = page.next;
+            if cursor.is_none() {
+                return found;
+            }
+        }
+    };
+    let expected = |is: &dyn Fn(Uuid) -> bool| {
+        let mut runs: Vec<_> = made.iter().filter(|(of, _)| is(*of)).map(|(_, run)| (run.started_at, run.id)).collect();
+        runs.sort_unstable();
+        runs.into_iter().rev().map(|(_, id)| id).collect::<Vec<_>>()
+    };
+    let any = RunFilter::default();
+    for limit in [1, 2, 3, 50] {
+        assert_eq!(history(any, limit).await, expected(&|_| true), "{limit}");
+        let of_firms = RunFilter { mapping: Some(firms.id), ..any };
+        assert_eq!(history(of_firms, limit).await, expected(&|of| of == firms.id));
+        let of_second = RunFilter { integration: Some(second), ..any };
+        assert_eq!(history(of_second, limit).await, expected(&|of| of == cases.id));
+    }
+    let failed = RunFilter { state: Some(RunState::Failed), ..any };
+    assert_eq!(history(failed, 2).await, [made[4].1.id]);
+    let theirs = &crate::sync_work::tenants(&db, &["b"]).await[0];
+    for filter in [any, RunFilter { mapping: Some(firms.id), ..any }, RunFilter { integration: Some(id), ..any }] {
+        assert!(theirs.run_history(&filter, None, 9).await.unwrap().items.is_empty(), "{filter:?}");
+    }
+}
+
+async fn a_run_has_its_errors_and_its_part_of_the_log(db: Db) {
+    let (tenant, id) = (db.store.own(), db.integration().await);
+    let mapping = mapped(&tenant, id, "accounts", &[("name", ColumnKind::Text)]).await;
+    let mut runs = Vec::new();
+    for (second, records) in [(10, ["a", "b"]), (20, ["b", "c"])] {
+        let run = tenant.start_mapping_run(&mapping, at(second)).await.unwrap();
+        let errors = records.map(|record| RowError {
+            record: record.to_owned(),
+            column: "name".to_owned(),
+            reason: "no date".to_owned(),
+            value: None,
+        });
+        let (rows, standing) = (Rows::new(1), Standing::default());
+        let step =
+            MappingStep { rows, change: Change::Rows, standing: &standing, spent: Spent::default(), errors: &errors };
+        tenant.commit_rows(&run, &mapping, step, at(second + 1)).await.unwrap();
+        tenant.finish_run(&run, RunState::Success, None, at(second + 2)).await.unwrap();
+        tenant.log(Some(id), Event::RateLimited, Level::Warning, "slowly", json!({}), at(second + 2)).await.unwrap();
+        runs.push(run.id);
+    }
+    let of = async |tenant: &Tenant, run: Uuid, limit: u32| {
+        let kept = tenant.row_errors_of_run(mapping.id, run, limit).await.unwrap();
+        kept.into_iter().map(|kept| kept.error.record).collect::<Vec<_>>()
+    };
+    assert_eq!(of(&tenant, runs[0], 9).await, ["a"], "the second run has met the other one again");
+    assert_eq!(of(&tenant, runs[1], 9).await, ["b", "c"]);
+    assert_eq!(of(&tenant, runs[1], 1).await, ["b"]);
+    let theirs = &crate::sync_work::tenants(&db, &["b"]).await[0];
+    assert!(of(theirs, runs[1], 9).await.is_empty());
+    let logged = async |tenant: &Tenant, from: i64, until: i64, limit: u32| {
+        let found = tenant.integration_logs_between(id, (at(from), at(until)), limit).await.unwrap();
+        found.into_iter().filter(|log| log.event == "rate_limited").map(|log| log.at).collect::<Vec<_>>()
+    };
+    assert_eq!(logged(&tenant, 10, 12, 9).await, [at(12)]);
+    assert_eq!(logged(&tenant, 12, 22, 9).await, [at(12), at(22)], "the oldest first");
+    assert!(logged(&tenant, 13, 21, 9).await.is_empty() && logged(theirs, 0, 99, 9).await.is_empty());
 }

@@ -54,6 +54,18 @@ async fn what_is_chosen_by_more_than_its_business_is_found_by_that() {
             "contacts_feed",
         ),
         ("SELECT * FROM runs WHERE integration_id = 'i' ORDER BY started_at DESC, id DESC LIMIT 9", "runs_recent"),
+        (
+            "SELECT * FROM runs WHERE business_id = 'b' AND integration_id = 'i' AND ('x' IS NULL OR state = 'x') ORDER BY started_at DESC, id DESC LIMIT 9",
+            "runs_recent",
+        ),
+        (
+            "SELECT * FROM runs WHERE business_id = 'b' AND mapping_id = 'm' ORDER BY started_at DESC, id DESC LIMIT 9",
+            "runs_of_mapping",
+        ),
+        (
+            "SELECT * FROM integration_logs WHERE business_id = 'b' AND integration_id = 'i' AND at >= 1 AND at <= 2 ORDER BY at, id LIMIT 9",
+            "integration_logs_of_one",
+        ),
     ];
     for (sql, way) in ways {
         let plan = plan(&db, sql).await;

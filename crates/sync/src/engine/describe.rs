@@ -172,6 +172,12 @@ fn keep(describes: &Describes) -> Value {
     json!({"describes": describes.objects().map(lean).collect::<Vec<_>>()})
 }
 
+/// What a mapping came to when its object was described last: the org is not asked. None before its first run.
+pub fn kept_plan(mapping: &Mapping) -> Option<Plan> {
+    let describes = mapping.plan.as_ref().and_then(read)?;
+    Plan::of_shown(&Definition::of(mapping).ok()?, &describes).ok()
+}
+
 fn read(kept: &Value) -> Option<Describes> {
     let describes: Vec<Describe> = serde_json::from_value(kept.get("describes")?.clone()).ok()?;
     Some(describes.into_iter().collect())

@@ -37,7 +37,7 @@ use tieline_store::mappings::{Mapping, MappingState};
 use tieline_store::{RunState, Tenant, Uuid};
 
 pub use change::change_mapping;
-pub use describe::create_mapping;
+pub use describe::{create_mapping, kept_plan};
 pub use quota::Share;
 pub use report::{MappingReport, Progress};
 pub use tieline_store::sync_work::Asked;
