@@ -6,6 +6,7 @@
 // started it is to change a contact to CHANGED_NAME.
 import assert from 'node:assert/strict';
 import { fromEnvironment, launch, look, open, weigh, within } from './browser.mjs';
+import { manage } from './manage.mjs';
 
 const url = fromEnvironment('PAGE_URL');
 const MARKUP = `"><img src=x onerror="document.title='pwned'"><script>document.title='pwned'</script>{{7*7}}`;
@@ -135,6 +136,7 @@ try {
   for (const path of ['/', '/connections', '/leads', '/imports']) weights[path] = await weigh(browser, url + path, state);
   await withoutScript(state);
   await anotherBusiness(page, [connection, `${connection}/pick`, imported]);
+  await manage({ browser, page, url, open, look });
 
   await page.goto(url);
   await page.locator('.whose summary').click();
@@ -164,7 +166,7 @@ async function connect(page, looked, words = 'Connect Salesforce') {
   await page.getByLabel('Org').selectOption('custom');
   await page.getByLabel('My Domain', { exact: false }).last().fill(fromEnvironment('ORG_URL'));
   await page.getByRole('button', { name: 'Go to the login page' }).click();
-  const name = page.getByLabel('User name');
+  const name = page.getByLabel('Username');
   const allow = page.getByRole('button', { name: 'Allow' });
   // An org that knows the person and has been allowed before asks for nothing.
   const back = page.locator('[data-connection-state]');
