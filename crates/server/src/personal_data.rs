@@ -51,12 +51,12 @@ impl From<SourceName> for SourceType {
 pub(crate) struct Named {
     /// E-mail address, in whatever case.
     #[schema(max_length = 254)]
-    email: Option<String>,
+    pub(crate) email: Option<String>,
     /// The kind of source; with `source_id`.
-    source_type: Option<SourceName>,
+    pub(crate) source_type: Option<SourceName>,
     /// The source's id.
     #[schema(max_length = 255)]
-    source_id: Option<String>,
+    pub(crate) source_id: Option<String>,
 }
 
 /// The same, checked.
@@ -106,29 +106,29 @@ impl Checked {
 pub(crate) struct ToErase {
     /// Who is meant.
     #[schema(min_items = 1, max_items = 100)]
-    persons: Vec<Named>,
+    pub(crate) persons: Vec<Named>,
     /// Only tell what would go.
     #[serde(default)]
-    preview: bool,
+    pub(crate) preview: bool,
 }
 
 /// How many rows.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct RemovedView {
     /// Contacts, tombstones included.
-    contacts: u64,
+    pub(crate) contacts: u64,
     /// Leads.
-    leads: u64,
+    pub(crate) leads: u64,
     /// Rows of imports: they keep their outcome, and nothing else.
-    import_rows: u64,
+    pub(crate) import_rows: u64,
     /// Lines of the integrations' log that named the person.
-    logs: u64,
+    pub(crate) logs: u64,
     /// Other messages that did, which are empty now.
-    messages: u64,
+    pub(crate) messages: u64,
     /// Open invitations to the address.
-    invitations: u64,
+    pub(crate) invitations: u64,
     /// Records in tables of mappings: they keep their id, and nothing else.
-    object_rows: u64,
+    pub(crate) object_rows: u64,
 }
 
 impl From<Removed> for RemovedView {
@@ -142,28 +142,28 @@ impl From<Removed> for RemovedView {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ErasedView {
     /// The request, which keeps the person from coming back until it is lifted; none of a preview.
-    erasure: Option<Uuid>,
+    pub(crate) erasure: Option<Uuid>,
     /// What went, or would.
-    removed: RemovedView,
+    pub(crate) removed: RemovedView,
 }
 
 /// What became of all.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ErasedPersons {
     /// One entry for each, in their order.
-    persons: Vec<ErasedView>,
+    pub(crate) persons: Vec<ErasedView>,
 }
 
 /// A request that stands. It does not say who was erased.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ErasureView {
     /// UUID.
-    id: Uuid,
+    pub(crate) id: Uuid,
     /// What went.
-    removed: RemovedView,
+    pub(crate) removed: RemovedView,
     /// When it was asked for first.
     #[schema(value_type = String, format = DateTime)]
-    created_at: Timestamp,
+    pub(crate) created_at: Timestamp,
 }
 
 impl From<Erasure> for ErasureView {
@@ -176,9 +176,9 @@ impl From<Erasure> for ErasureView {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ErasurePage {
     /// Newest first.
-    items: Vec<ErasureView>,
+    pub(crate) items: Vec<ErasureView>,
     /// Where the next page begins; none: this was the last.
-    next: Option<String>,
+    pub(crate) next: Option<String>,
 }
 
 /// All that is kept of a person.
@@ -186,22 +186,22 @@ pub(crate) struct ErasurePage {
 pub(crate) struct PersonView {
     /// Contacts, tombstones included.
     #[schema(value_type = Vec<Object>)]
-    contacts: Vec<Value>,
+    pub(crate) contacts: Vec<Value>,
     /// Leads.
     #[schema(value_type = Vec<Object>)]
-    leads: Vec<Value>,
+    pub(crate) leads: Vec<Value>,
     /// Rows of imports.
     #[schema(value_type = Vec<Object>)]
-    import_rows: Vec<Value>,
+    pub(crate) import_rows: Vec<Value>,
     /// Lines of the integrations' log that name the person.
     #[schema(value_type = Vec<Object>)]
-    logs: Vec<Value>,
+    pub(crate) logs: Vec<Value>,
     /// Open invitations to the address.
     #[schema(value_type = Vec<Object>)]
-    invitations: Vec<Value>,
+    pub(crate) invitations: Vec<Value>,
     /// Records of mappings: `{"table": …, "row": {…}}`.
     #[schema(value_type = Vec<Object>)]
-    objects: Vec<Value>,
+    pub(crate) objects: Vec<Value>,
 }
 
 impl From<PersonData> for PersonView {

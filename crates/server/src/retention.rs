@@ -32,25 +32,39 @@ const CHORE: &str = "retention";
 pub(crate) struct RetentionView {
     /// Logs of integrations, and the history of runs.
     #[schema(minimum = 1, maximum = 3650, example = 90)]
-    log_days: u32,
+    pub(crate) log_days: u32,
     /// The audit log.
     #[schema(minimum = 30, maximum = 3650, example = 400)]
-    audit_days: u32,
+    pub(crate) audit_days: u32,
     /// Imports that have ended, with their rows and idempotency keys. Leads stay.
     #[schema(minimum = 1, maximum = 3650, example = 90)]
-    import_days: u32,
+    pub(crate) import_days: u32,
     /// Leads that did not change for so long; none: for ever.
     #[schema(minimum = 30, maximum = 3650)]
-    lead_days: Option<u32>,
+    pub(crate) lead_days: Option<u32>,
     /// Contacts that did not change for so long; none: for ever.
     #[schema(minimum = 30, maximum = 3650)]
-    contact_days: Option<u32>,
+    pub(crate) contact_days: Option<u32>,
 }
 
 impl From<Retention> for RetentionView {
     fn from(keeps: Retention) -> Self {
         let Retention { log_days, audit_days, import_days, lead_days, contact_days } = keeps;
         Self { log_days, audit_days, import_days, lead_days, contact_days }
+    }
+}
+
+impl RetentionView {
+    /// The same, if the numbers are within their bounds.
+    pub(crate) fn checked(&self) -> Result<Retention, Problem> {
+        let Self { log_days, audit_days, import_days, lead_days, contact_days } = *self;
+        let to = Retention { log_days, audit_days, import_days, lead_days, contact_days };
+        match to.outside() {
+            None => Ok(to),
+            Some((name, fewest, most)) => {
+                Err(Problem::invalid(format!("{name} is from {fewest} to {most} days"), "send another number"))
+            }
+        }
     }
 }
 
@@ -79,11 +93,7 @@ pub(crate) async fn change_retention(
     Body(to): Body<RetentionView>,
 ) -> Result<Json<RetentionView>, Problem> {
     caller.at_least(Role::Admin)?;
-    let RetentionView { log_days, audit_days, import_days, lead_days, contact_days } = to;
-    let to = Retention { log_days, audit_days, import_days, lead_days, contact_days };
-    if let Some((name, fewest, most)) = to.outside() {
-        return Err(Problem::invalid(format!("{name} is from {fewest} to {most} days"), "send another number"));
-    }
+    let to = to.checked()?;
     caller.tenant.set_retention(&to, service.now()).await?;
     Ok(Json(to.into()))
 }

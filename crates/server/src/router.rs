@@ -57,7 +57,7 @@ fn api(limited: impl Fn(OpenApiRouter<Service>, Class) -> OpenApiRouter<Service>
         .routes(routes!(identities::unlink_identity))
         .routes(routes!(session::end_session))
         .routes(routes!(businesses::create_business))
-        .routes(routes!(businesses::delete_business))
+        .routes(routes!(businesses::change_business, businesses::delete_business))
         .routes(routes!(team::members))
         .routes(routes!(team::change_role, team::remove_member))
         .routes(routes!(invitations::invitations, invitations::invite))
@@ -181,8 +181,7 @@ fn pages() -> Router<Service> {
         .route("/duplicates/{id}/merge", post(pages::duplicates::merge))
         .route("/duplicates/{id}/dismiss", post(pages::duplicates::dismiss))
         .route("/duplicates/{id}/undo", post(pages::duplicates::undo))
-        .route("/alerts", get(pages::watch::alerts))
-        .route("/alerts/{id}/acknowledge", post(pages::watch::acknowledge))
+        .merge(managing())
         .route("/logs", get(pages::watch::logs))
         .route("/audit", get(pages::watch::audit))
         .route("/connect", get(pages::connect::connect))
@@ -193,6 +192,42 @@ fn pages() -> Router<Service> {
         .route("/reset", get(pages::sign_in::reset_page))
         .route("/account", get(pages::account::account))
         .route("/account/unlink", post(pages::account::unlink))
+        .route("/account/sessions/end", post(pages::account::end_session))
+        .route("/account/sessions/end-others", post(pages::account::end_others))
+}
+
+/// Alerts, team, keys and settings.
+fn managing() -> Router<Service> {
+    use pages::alerting::{self, channels, rules};
+    use pages::settings::{self, personal_data};
+    use pages::{keys, team, webhooks};
+    Router::new()
+        .route("/alerts", get(alerting::alerts))
+        .route("/alerts/{id}", get(alerting::alert))
+        .route("/alerts/{id}/acknowledge", post(alerting::acknowledge))
+        .route("/alerts/channels", get(channels::channels))
+        .route("/alerts/channels/new", get(channels::new).post(channels::make))
+        .route("/alerts/channels/{id}", get(channels::channel).post(channels::change))
+        .route("/alerts/channels/{id}/delete", post(channels::delete))
+        .route("/alerts/rules", get(rules::rules))
+        .route("/alerts/rules/new", get(rules::new).post(rules::make))
+        .route("/alerts/rules/{id}", get(rules::rule).post(rules::change))
+        .route("/alerts/rules/{id}/delete", post(rules::delete))
+        .route("/team", get(team::page).post(team::invite))
+        .route("/team/members/{id}/role", post(team::change_role))
+        .route("/team/members/{id}/remove", post(team::remove))
+        .route("/team/invitations/{id}/take-back", post(team::take_back))
+        .route("/keys", get(keys::page).post(keys::make))
+        .route("/keys/{id}/revoke", post(keys::revoke))
+        .route("/settings", get(settings::page))
+        .route("/settings/name", post(settings::rename))
+        .route("/settings/retention", post(settings::keep))
+        .route("/settings/end", post(settings::end))
+        .route("/settings/personal-data", get(personal_data::page).post(personal_data::asked))
+        .route("/settings/personal-data/{id}/lift", post(personal_data::lift))
+        .route("/webhooks", get(webhooks::webhooks).post(webhooks::make))
+        .route("/webhooks/{id}", get(webhooks::webhook).post(webhooks::change))
+        .route("/webhooks/{id}/delete", post(webhooks::delete))
 }
 
 /// Where somebody proves who they are.
@@ -203,6 +238,8 @@ fn forms() -> Router<Service> {
         .route("/join", post(pages::sign_in::join))
         .route("/reset", post(pages::sign_in::reset))
         .route("/sign-in/provider", post(pages::sign_in::to_provider))
+        .route("/account/password", post(pages::account::change_password))
+        .route("/account/delete", post(pages::account::delete))
 }
 
 /// Where a provider sends browsers back to.

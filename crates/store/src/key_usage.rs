@@ -2,10 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
+use uuid::Uuid;
+
 use crate::canaries::{self, Canary};
 use crate::error::StoreError;
-use crate::open::Store;
+use crate::open::{Store, Tenant};
 use crate::rotation::OLD;
+use crate::sealed::{SEALED, SealedColumn};
 
 /// A key of the ring or of the database, and what needs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +35,72 @@ impl KeyUse {
     }
 }
 
+/// A data key of a business, without the key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DataKeyUse {
+    /// Its id.
+    pub id: Uuid,
+    /// Whose values it seals: an integration, or the business itself.
+    pub owner: Uuid,
+    /// The name of the master key that has wrapped it.
+    pub service: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// Whether another has taken its place: nothing new is sealed with it.
+    pub retired: bool,
+    /// Values that are sealed with it.
+    pub values: u64,
+}
+
+impl Tenant {
+    /// The business's data keys, oldest first, with how much each has sealed.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn data_keys(&self) -> Result<Vec<DataKeyUse>, StoreError> {
+        let mut tx = self.read("counting what each data key has sealed").await?;
+        let rows = tx
+            .query(
+                "SELECT id, owner_id, service, created_at, retired_at FROM data_keys WHERE business_id = $1 ORDER BY id",
+            )
+            .bind(self.business())
+            .all()
+            .await?;
+        let mut counts: BTreeMap<Vec<u8>, u64> = BTreeMap::new();
+        for SealedColumn { table, column, .. } in &SEALED {
+            let sealed = tx
+                .query(format!(
+                    "SELECT substr({column}, 2, 16) AS data_key, count(*) AS n FROM {table}
+                     WHERE business_id = $1 AND {column} IS NOT NULL GROUP BY substr({column}, 2, 16)"
+                ))
+                .bind(self.business())
+                .all()
+                .await?;
+            for row in sealed {
+                *counts.entry(row.get("data_key")?).or_default() += row.get::<i64>("n")?.unsigned_abs();
+            }
+        }
+        let key = |row: &crate::sql::Row| {
+            let id: Uuid = row.get("id")?;
+            Ok(DataKeyUse {
+                id,
+                owner: row.get("owner_id")?,
+                service: row.get("service")?,
+                created_at: row.get("created_at")?,
+                retired: row.find::<Timestamp>("retired_at")?.is_some(),
+                values: counts.get(id.as_bytes().as_slice()).copied().unwrap_or_default(),
+            })
+        };
+        rows.iter().map(key).collect()
+    }
+}
+
 impl Store {
+    /// The name of the master key that wraps new data keys.
+    pub fn primary_key(&self) -> &str {
+        self.keys().ring().primary().name()
+    }
+
     /// The ring's keys in order, then those that the database knows besides. The canaries of those in the ring are
     /// tried: a key service may be asked.
     ///

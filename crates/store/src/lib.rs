@@ -87,7 +87,7 @@ pub use import_work::{Batch, BatchOutcome, Claim, Fetched};
 pub use imports::{Creation, Import, ImportRow, ImportState, NewImport, RowOutcome};
 pub use integrations::{Credentials, Integration, Status};
 pub use invitations::{Invitation, Invited};
-pub use key_usage::KeyUse;
+pub use key_usage::{DataKeyUse, KeyUse};
 pub use leads::{Lead, LeadFilter, SourceType, SyncStatus};
 pub use logins::{Connected, NewAccess, NewLogin, NoLogin, TakenLogin};
 pub use open::{Store, Tenant};

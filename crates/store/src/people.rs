@@ -450,6 +450,18 @@ impl Tenant {
         rows.iter().map(member).collect()
     }
 
+    /// Gives the business another name.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn rename_business(&self, name: &str, now: Timestamp) -> Result<(), StoreError> {
+        let mut tx = self.write("renaming a business").await?;
+        tx.query("UPDATE businesses SET name = $1 WHERE id = $2").bind(name).bind(self.business()).execute().await?;
+        let detail = json!({"changed": ["name"]});
+        self.note(&mut tx, Action::BusinessUpdated, None, detail, now).await?;
+        tx.commit().await
+    }
+
     /// Gives a member another role, or (`None`) takes the member out.
     ///
     /// # Errors

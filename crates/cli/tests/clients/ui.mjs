@@ -7,6 +7,7 @@
 import assert from 'node:assert/strict';
 import { fromEnvironment, launch, look, open, weigh, within } from './browser.mjs';
 import { mappings } from './mappings.mjs';
+import { manage } from './manage.mjs';
 
 const url = fromEnvironment('PAGE_URL');
 const MARKUP = `"><img src=x onerror="document.title='pwned'"><script>document.title='pwned'</script>{{7*7}}`;
@@ -138,6 +139,7 @@ try {
   for (const path of ['/', '/connections', '/leads', '/imports']) weights[path] = await weigh(browser, url + path, state);
   await withoutScript(state);
   await anotherBusiness(page, [connection, `${connection}/pick`, imported]);
+  await manage({ browser, page, url, open, look });
 
   await page.goto(url);
   await page.locator('.whose summary').click();

@@ -23,7 +23,7 @@ const FRESH: SignedDuration = SignedDuration::from_mins(10);
 pub(crate) struct Proof {
     /// The password. Whoever has none signs in anew, ten minutes before at most.
     #[schema(value_type = Option<String>, format = Password, max_length = 256)]
-    password: Option<SecretText>,
+    pub(crate) password: Option<SecretText>,
 }
 
 /// Delete the account

@@ -23,39 +23,39 @@ const SHOWN: usize = KEY_PREFIX.len() + 6;
 pub(crate) struct NewKey {
     /// What people call it.
     #[schema(min_length = 1, max_length = 100)]
-    name: String,
+    pub(crate) name: String,
     /// What it may do; no more than whoever makes it.
-    role: RoleName,
+    pub(crate) role: RoleName,
     /// When it ends; never, if this is left out.
     #[schema(value_type = Option<String>, format = DateTime)]
-    expires_at: Option<Timestamp>,
+    pub(crate) expires_at: Option<Timestamp>,
 }
 
 /// A key, without the key.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct KeyView {
     /// UUID.
-    id: Uuid,
+    pub(crate) id: Uuid,
     /// What people call it.
-    name: String,
+    pub(crate) name: String,
     /// How it begins.
-    prefix: String,
+    pub(crate) prefix: String,
     /// What it may do.
-    role: RoleName,
+    pub(crate) role: RoleName,
     /// Who made it.
-    created_by: Option<Uuid>,
+    pub(crate) created_by: Option<Uuid>,
     /// When it was made.
     #[schema(value_type = String, format = DateTime)]
-    created_at: Timestamp,
+    pub(crate) created_at: Timestamp,
     /// Its last use, to a minute.
     #[schema(value_type = Option<String>, format = DateTime)]
-    last_used_at: Option<Timestamp>,
+    pub(crate) last_used_at: Option<Timestamp>,
     /// When it ends.
     #[schema(value_type = Option<String>, format = DateTime)]
-    expires_at: Option<Timestamp>,
+    pub(crate) expires_at: Option<Timestamp>,
     /// The key itself. It is shown this once.
     #[serde(skip_serializing_if = "Option::is_none")]
-    key: Option<String>,
+    pub(crate) key: Option<String>,
 }
 
 impl KeyView {
@@ -78,7 +78,7 @@ impl KeyView {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Keys {
     /// Oldest first.
-    keys: Vec<KeyView>,
+    pub(crate) keys: Vec<KeyView>,
 }
 
 /// Make an API key

@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use tieline_store::audit::Actor;
-use tieline_store::{Role, Uuid};
+use tieline_store::{Membership, Role, Uuid};
 use utoipa::ToSchema;
 
 use crate::accounts::checked_name;
@@ -51,15 +51,60 @@ pub(crate) async fn create_business(
     Ok((StatusCode::CREATED, Json(MadeBusiness { id, name })))
 }
 
+/// What a business is to be called.
+#[derive(Deserialize, ToSchema)]
+pub(crate) struct BusinessChange {
+    /// Its name from now on.
+    #[schema(min_length = 1, max_length = 100)]
+    pub(crate) name: String,
+}
+
+/// Rename a business
+///
+/// Whoever deletes it types that name from then on.
+#[utoipa::path(patch, path = "/api/businesses/{id}", tag = "accounts", security(("session" = [], "csrf" = [])), request_body = BusinessChange, params(("id" = Uuid, Path, description = "The business")), responses(
+    (status = 200, description = "It, renamed", body = MadeBusiness),
+    (status = "4XX", description = "It is not", body = Problem, content_type = "application/problem+json"),
+    (status = "5XX", description = "The service failed", body = Problem, content_type = "application/problem+json"),
+))]
+pub(crate) async fn change_business(
+    State(service): State<Service>,
+    signed_in: SignedIn,
+    Address(address): Address,
+    Path(id): Path<Uuid>,
+    Body(change): Body<BusinessChange>,
+) -> Result<Json<MadeBusiness>, Problem> {
+    let membership = owned(&service, &signed_in, id).await?;
+    let name = checked_name("name", &change.name)?;
+    let tenant = service.store().as_member(&membership).by(Actor::User(signed_in.user.id), Some(&address));
+    tenant.rename_business(&name, service.now()).await?;
+    service.changed();
+    Ok(Json(MadeBusiness { id, name }))
+}
+
+/// The membership of somebody who owns the business.
+async fn owned(service: &Service, signed_in: &SignedIn, id: Uuid) -> Result<Membership, Problem> {
+    let membership = service.store().membership(signed_in.user.id, id).await?;
+    let membership = membership.ok_or_else(|| Problem::not_found("business"))?;
+    if membership.role() != Role::Owner {
+        return Err(Problem::forbidden(
+            "role_required",
+            format!("this needs the role `owner`, and yours is `{}`", membership.role()),
+            "ask an owner of the business",
+        ));
+    }
+    Ok(membership)
+}
+
 /// That somebody means it.
 #[derive(Deserialize, ToSchema)]
 pub(crate) struct Meant {
     /// The business's name, to the letter.
     #[schema(min_length = 1, max_length = 100)]
-    name: String,
+    pub(crate) name: String,
     /// Delete it also if an org could not be told: its tokens live on there, and nobody can end them from here any more.
     #[serde(default)]
-    anyway: bool,
+    pub(crate) anyway: bool,
 }
 
 /// Delete a business
@@ -78,15 +123,7 @@ pub(crate) async fn delete_business(
     Path(id): Path<Uuid>,
     Body(meant): Body<Meant>,
 ) -> Result<Json<Report>, Problem> {
-    let membership = service.store().membership(signed_in.user.id, id).await?;
-    let membership = membership.ok_or_else(|| Problem::not_found("business"))?;
-    if membership.role() != Role::Owner {
-        return Err(Problem::forbidden(
-            "role_required",
-            format!("this needs the role `owner`, and yours is `{}`", membership.role()),
-            "ask an owner of the business",
-        ));
-    }
+    let membership = owned(&service, &signed_in, id).await?;
     if meant.name != membership.name() {
         return Err(Problem::invalid(
             "name is not the name of this business",

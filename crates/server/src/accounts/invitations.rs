@@ -25,30 +25,30 @@ const LIFE: SignedDuration = SignedDuration::from_hours(7 * 24);
 pub(crate) struct NewInvitation {
     /// Address.
     #[schema(format = Email, max_length = 254)]
-    email: String,
+    pub(crate) email: String,
     /// What they will be able to do.
-    role: RoleName,
+    pub(crate) role: RoleName,
 }
 
 /// An invitation.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct InvitationView {
     /// UUID.
-    id: Uuid,
+    pub(crate) id: Uuid,
     /// For whom.
-    email: String,
+    pub(crate) email: String,
     /// As what.
-    role: RoleName,
+    pub(crate) role: RoleName,
     /// When it was made.
     #[schema(value_type = String, format = DateTime)]
-    created_at: Timestamp,
+    pub(crate) created_at: Timestamp,
     /// When it ends.
     #[schema(value_type = String, format = DateTime)]
-    expires_at: Timestamp,
+    pub(crate) expires_at: Timestamp,
     /// The link to send to them. It is shown this once.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = "uri")]
-    link: Option<String>,
+    pub(crate) link: Option<String>,
 }
 
 impl InvitationView {
@@ -68,7 +68,7 @@ impl InvitationView {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Invitations {
     /// Oldest first.
-    invitations: Vec<InvitationView>,
+    pub(crate) invitations: Vec<InvitationView>,
 }
 
 /// Taking an invitation up: with a session of its owner, or as somebody new.

@@ -74,29 +74,29 @@ pub(crate) struct BusinessView {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct SessionRow {
     /// UUID.
-    id: Uuid,
+    pub(crate) id: Uuid,
     /// This one.
-    current: bool,
+    pub(crate) current: bool,
     /// When it began.
     #[schema(value_type = String, format = DateTime)]
-    created_at: Timestamp,
+    pub(crate) created_at: Timestamp,
     /// Its last use, to a minute.
     #[schema(value_type = String, format = DateTime)]
-    last_seen_at: Timestamp,
+    pub(crate) last_seen_at: Timestamp,
     /// When it ends.
     #[schema(value_type = String, format = DateTime)]
-    expires_at: Timestamp,
+    pub(crate) expires_at: Timestamp,
     /// Where from.
-    address: String,
+    pub(crate) address: String,
     /// What with.
-    user_agent: String,
+    pub(crate) user_agent: String,
 }
 
 /// All sessions of the user.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Sessions {
     /// Newest first.
-    sessions: Vec<SessionRow>,
+    pub(crate) sessions: Vec<SessionRow>,
 }
 
 /// Another password.
@@ -104,10 +104,10 @@ pub(crate) struct Sessions {
 pub(crate) struct NewPassword {
     /// The one until now.
     #[schema(value_type = String, format = Password, max_length = 256)]
-    current: SecretText,
+    pub(crate) current: SecretText,
     /// The one from now on: twelve characters at least.
     #[schema(value_type = String, format = Password, min_length = 12, max_length = 256)]
-    new: SecretText,
+    pub(crate) new: SecretText,
 }
 
 /// How somebody has proven who they are, for the audit log.

@@ -18,30 +18,30 @@ use crate::service::Service;
 #[derive(Serialize, ToSchema)]
 pub(crate) struct MemberView {
     /// The user.
-    id: Uuid,
+    pub(crate) id: Uuid,
     /// Address.
-    email: String,
+    pub(crate) email: String,
     /// What to call them.
-    name: String,
+    pub(crate) name: String,
     /// What they may do.
-    role: RoleName,
+    pub(crate) role: RoleName,
     /// Since when.
     #[schema(value_type = String, format = DateTime)]
-    joined_at: Timestamp,
+    pub(crate) joined_at: Timestamp,
 }
 
 /// All members.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Team {
     /// By address.
-    members: Vec<MemberView>,
+    pub(crate) members: Vec<MemberView>,
 }
 
 /// Another role.
 #[derive(Deserialize, ToSchema)]
 pub(crate) struct NewRole {
     /// The role from now on.
-    role: RoleName,
+    pub(crate) role: RoleName,
 }
 
 /// The members of the business

@@ -62,32 +62,32 @@ impl From<ChannelKind> for ChannelKindName {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ChannelView {
     /// UUID.
-    id: Uuid,
+    pub(crate) id: Uuid,
     /// What people call it.
-    name: String,
+    pub(crate) name: String,
     /// How it is told.
-    kind: ChannelKindName,
+    pub(crate) kind: ChannelKindName,
     /// The host of its URL, or its address. The URL itself is a secret, and shown to nobody.
-    leads_to: String,
+    pub(crate) leads_to: String,
     /// Whether it is told anything.
-    enabled: bool,
+    pub(crate) enabled: bool,
     /// When it took a message last.
     #[schema(value_type = Option<String>, format = DateTime)]
-    last_success_at: Option<Timestamp>,
+    pub(crate) last_success_at: Option<Timestamp>,
     /// When it did not take one last.
     #[schema(value_type = Option<String>, format = DateTime)]
-    last_failure_at: Option<Timestamp>,
+    pub(crate) last_failure_at: Option<Timestamp>,
     /// Why it did not take the last one; none, if it did.
-    last_error: Option<String>,
+    pub(crate) last_error: Option<String>,
     /// When it was made.
     #[schema(value_type = String, format = DateTime)]
-    created_at: Timestamp,
+    pub(crate) created_at: Timestamp,
     /// Its last change.
     #[schema(value_type = String, format = DateTime)]
-    updated_at: Timestamp,
+    pub(crate) updated_at: Timestamp,
     /// What its webhooks are signed with. It is shown this once.
     #[serde(skip_serializing_if = "Option::is_none")]
-    secret: Option<String>,
+    pub(crate) secret: Option<String>,
 }
 
 impl ChannelView {
@@ -112,7 +112,7 @@ impl ChannelView {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Channels {
     /// Oldest first.
-    channels: Vec<ChannelView>,
+    pub(crate) channels: Vec<ChannelView>,
 }
 
 /// A new channel.
@@ -121,15 +121,15 @@ pub(crate) struct Channels {
 pub(crate) struct NewAlertChannel {
     /// What people call it.
     #[schema(min_length = 1, max_length = 100)]
-    name: String,
+    pub(crate) name: String,
     /// How it is told.
-    kind: ChannelKindName,
+    pub(crate) kind: ChannelKindName,
     /// Of `webhook` and `slack`: where to, over HTTPS.
     #[schema(value_type = Option<String>, max_length = 2000)]
-    url: Option<SecretText>,
+    pub(crate) url: Option<SecretText>,
     /// Of `email`: to whom.
     #[schema(max_length = 254)]
-    to: Option<String>,
+    pub(crate) to: Option<String>,
 }
 
 /// Changes; what is left out stays.
@@ -137,28 +137,28 @@ pub(crate) struct NewAlertChannel {
 pub(crate) struct AlertChannelChange {
     /// Another name.
     #[schema(min_length = 1, max_length = 100)]
-    name: Option<String>,
+    pub(crate) name: Option<String>,
     /// Whether it is told anything. What waits for a channel that is switched off is not sent.
-    enabled: Option<bool>,
+    pub(crate) enabled: Option<bool>,
     /// Of `webhook` and `slack`: another URL. The signing secret stays.
     #[schema(value_type = Option<String>, max_length = 2000)]
-    url: Option<SecretText>,
+    pub(crate) url: Option<SecretText>,
     /// Of `email`: another address.
     #[schema(max_length = 254)]
-    to: Option<String>,
+    pub(crate) to: Option<String>,
 }
 
 /// What became of a test.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct TestOutcome {
     /// The other side took it.
-    delivered: bool,
+    pub(crate) delivered: bool,
     /// What it answered: an HTTP status, or a code of SMTP.
-    status: Option<u16>,
+    pub(crate) status: Option<u16>,
     /// Why it did not take it.
-    reason: Option<String>,
+    pub(crate) reason: Option<String>,
     /// Whether the same may succeed later.
-    retryable: bool,
+    pub(crate) retryable: bool,
 }
 
 impl TestOutcome {

@@ -33,45 +33,56 @@ pub(crate) enum StateName {
     Resolved,
 }
 
+impl StateName {
+    /// Its name.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            StateName::Open => "open",
+            StateName::Acknowledged => "acknowledged",
+            StateName::Resolved => "resolved",
+        }
+    }
+}
+
 /// A condition that holds or held.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Notification)]
 pub(crate) struct NotificationView {
     /// UUID.
-    id: Uuid,
+    pub(crate) id: Uuid,
     /// `auth_failure`, `sync_failure`, `api_budget`, `certificate_expiry`, `webhook_failure`, `sync_held`; more may come.
-    kind: String,
+    pub(crate) kind: String,
     /// Of which integration.
-    integration_id: Option<Uuid>,
+    pub(crate) integration_id: Option<Uuid>,
     /// `warning` or `error`.
-    severity: String,
+    pub(crate) severity: String,
     /// A line.
-    title: String,
+    pub(crate) title: String,
     /// What was found last.
-    detail: String,
+    pub(crate) detail: String,
     /// What to do.
-    hint: String,
+    pub(crate) hint: String,
     /// How it stands.
-    state: StateName,
+    pub(crate) state: StateName,
     /// How often it was found.
-    count: i64,
+    pub(crate) count: i64,
     /// When it was found first.
     #[schema(value_type = String, format = DateTime)]
-    opened_at: Timestamp,
+    pub(crate) opened_at: Timestamp,
     /// When it was found last.
     #[schema(value_type = String, format = DateTime)]
-    last_at: Timestamp,
+    pub(crate) last_at: Timestamp,
     /// Who has acknowledged it.
-    acknowledged_by: Option<String>,
+    pub(crate) acknowledged_by: Option<String>,
     /// When.
     #[schema(value_type = Option<String>, format = DateTime)]
-    acknowledged_at: Option<Timestamp>,
+    pub(crate) acknowledged_at: Option<Timestamp>,
     /// When it was over.
     #[schema(value_type = Option<String>, format = DateTime)]
-    resolved_at: Option<Timestamp>,
+    pub(crate) resolved_at: Option<Timestamp>,
     /// The messages that it has led to, oldest first; with one notification only.
     #[serde(skip_serializing_if = "Option::is_none")]
-    deliveries: Option<Vec<DeliveryView>>,
+    pub(crate) deliveries: Option<Vec<DeliveryView>>,
 }
 
 impl From<Notification> for NotificationView {
@@ -105,29 +116,29 @@ impl From<Notification> for NotificationView {
 #[schema(as = AlertDelivery)]
 pub(crate) struct DeliveryView {
     /// The message's id, the same over all attempts: a webhook's `webhook-id`.
-    id: String,
+    pub(crate) id: String,
     /// Where to.
-    channel_id: Uuid,
+    pub(crate) channel_id: Uuid,
     /// `opened`, `reminder` or `resolved`.
-    event: String,
+    pub(crate) event: String,
     /// `waiting`, `delivered`, `failed`, `folded` (there were too many within the hour) or `superseded` (a newer one says
     /// more).
-    state: String,
+    pub(crate) state: String,
     /// Attempts begun.
-    attempts: i64,
+    pub(crate) attempts: i64,
     /// When the next attempt is due, if it waits for one.
     #[schema(value_type = Option<String>, format = DateTime)]
-    next_attempt_at: Option<Timestamp>,
+    pub(crate) next_attempt_at: Option<Timestamp>,
     /// What the other side answered: an HTTP status, or a code of SMTP.
-    status: Option<i64>,
+    pub(crate) status: Option<i64>,
     /// Why the last attempt failed.
-    error: Option<String>,
+    pub(crate) error: Option<String>,
     /// When it was written down.
     #[schema(value_type = String, format = DateTime)]
-    created_at: Timestamp,
+    pub(crate) created_at: Timestamp,
     /// When it was delivered or given up.
     #[schema(value_type = Option<String>, format = DateTime)]
-    ended_at: Option<Timestamp>,
+    pub(crate) ended_at: Option<Timestamp>,
 }
 
 impl From<AlertDelivery> for DeliveryView {

@@ -27,29 +27,29 @@ const QUIET: std::ops::RangeInclusive<u32> = 300..=604_800;
 #[schema(as = AlertRule)]
 pub(crate) struct RuleView {
     /// UUID.
-    id: Uuid,
+    pub(crate) id: Uuid,
     /// Of what: `auth_failure`, `sync_failure`, `api_budget`, `certificate_expiry`, `webhook_failure`, `sync_held`.
-    kind: String,
+    pub(crate) kind: String,
     /// Of which integration; none: of all.
-    integration_id: Option<Uuid>,
+    pub(crate) integration_id: Option<Uuid>,
     /// Of `api_budget`: per cent of the org's calls of 24 hours that are used.
-    percent: Option<u32>,
+    pub(crate) percent: Option<u32>,
     /// Of `certificate_expiry`: days before the end. It is told again at 7 and 1, and at the end.
-    days: Option<u32>,
+    pub(crate) days: Option<u32>,
     /// Of `sync_failure`: runs that failed one after the other.
-    failures: Option<u32>,
+    pub(crate) failures: Option<u32>,
     /// How long a channel that was told is told nothing more of the same, in seconds.
-    quiet_seconds: i64,
+    pub(crate) quiet_seconds: i64,
     /// Whether it counts.
-    enabled: bool,
+    pub(crate) enabled: bool,
     /// Who is told; nobody: it is a notification here, and no message.
-    channels: Vec<Uuid>,
+    pub(crate) channels: Vec<Uuid>,
     /// When it was made.
     #[schema(value_type = String, format = DateTime)]
-    created_at: Timestamp,
+    pub(crate) created_at: Timestamp,
     /// Its last change.
     #[schema(value_type = String, format = DateTime)]
-    updated_at: Timestamp,
+    pub(crate) updated_at: Timestamp,
 }
 
 impl From<AlertRule> for RuleView {
@@ -74,34 +74,34 @@ impl From<AlertRule> for RuleView {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Rules {
     /// Oldest first.
-    rules: Vec<RuleView>,
+    pub(crate) rules: Vec<RuleView>,
 }
 
 /// A new rule.
 #[derive(Deserialize, ToSchema)]
 pub(crate) struct NewAlertRule {
     /// Of what.
-    kind: KindName,
+    pub(crate) kind: KindName,
     /// Of which integration; of all, if this is left out.
-    integration: Option<Uuid>,
+    pub(crate) integration: Option<Uuid>,
     /// Of `api_budget`: per cent of the org's calls of 24 hours that are used; 80 unless told otherwise.
     #[schema(minimum = 1, maximum = 100)]
-    percent: Option<u32>,
+    pub(crate) percent: Option<u32>,
     /// Of `certificate_expiry`: days before the end; 30 unless told otherwise. It is told again at 7 and 1, and at the end.
     #[schema(minimum = 1, maximum = 365)]
-    days: Option<u32>,
+    pub(crate) days: Option<u32>,
     /// Of `sync_failure`: runs that failed one after the other; 1 unless told otherwise.
     #[schema(minimum = 1, maximum = 1000)]
-    failures: Option<u32>,
+    pub(crate) failures: Option<u32>,
     /// How long a channel that was told is told nothing more of the same; six hours unless told otherwise.
     #[schema(minimum = 300, maximum = 604800)]
-    quiet_seconds: Option<u32>,
+    pub(crate) quiet_seconds: Option<u32>,
     /// Whether it counts; it does, unless told otherwise.
-    enabled: Option<bool>,
+    pub(crate) enabled: Option<bool>,
     /// Who is told.
     #[serde(default)]
     #[schema(max_items = 20)]
-    channels: Vec<Uuid>,
+    pub(crate) channels: Vec<Uuid>,
 }
 
 /// Changes; what is left out stays.
@@ -109,21 +109,21 @@ pub(crate) struct NewAlertRule {
 pub(crate) struct AlertRuleChange {
     /// Of `api_budget`.
     #[schema(minimum = 1, maximum = 100)]
-    percent: Option<u32>,
+    pub(crate) percent: Option<u32>,
     /// Of `certificate_expiry`.
     #[schema(minimum = 1, maximum = 365)]
-    days: Option<u32>,
+    pub(crate) days: Option<u32>,
     /// Of `sync_failure`.
     #[schema(minimum = 1, maximum = 1000)]
-    failures: Option<u32>,
+    pub(crate) failures: Option<u32>,
     /// How long a channel that was told is told nothing more of the same.
     #[schema(minimum = 300, maximum = 604800)]
-    quiet_seconds: Option<u32>,
+    pub(crate) quiet_seconds: Option<u32>,
     /// Whether it counts.
-    enabled: Option<bool>,
+    pub(crate) enabled: Option<bool>,
     /// Who is told: all of them anew.
     #[schema(max_items = 20)]
-    channels: Option<Vec<Uuid>>,
+    pub(crate) channels: Option<Vec<Uuid>>,
 }
 
 /// Settings that the kind has, within their bounds.

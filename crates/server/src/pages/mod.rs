@@ -8,18 +8,24 @@
 //! said), then any page, [`overview`] first.
 
 pub(crate) mod account;
+pub(crate) mod alerting;
 pub(crate) mod choices;
 pub(crate) mod connect;
 pub(crate) mod connections;
+mod denied;
 pub(crate) mod duplicates;
 mod frame;
+pub(crate) mod keys;
 pub(crate) mod mappings;
 pub(crate) mod overview;
 pub(crate) mod people;
 pub(crate) mod runs;
+pub(crate) mod settings;
 pub(crate) mod sign_in;
+pub(crate) mod team;
 mod visit;
 pub(crate) mod watch;
+pub(crate) mod webhooks;
 mod words;
 
 use std::convert::Infallible;

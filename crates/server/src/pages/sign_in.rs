@@ -254,7 +254,7 @@ pub(crate) async fn to_provider(
 }
 
 /// A redirect that carries the session which an answer of the API has set.
-fn with_session(answer: &Response, to: &str) -> Response {
+pub(super) fn with_session(answer: &Response, to: &str) -> Response {
     let mut redirect = Redirect::to(to).into_response();
     for cookie in answer.headers().get_all(header::SET_COOKIE) {
         redirect.headers_mut().append(header::SET_COOKIE, cookie.clone());

@@ -61,7 +61,7 @@ impl Visit {
 }
 
 /// What was done, by the word that stands in the address behind it.
-fn said(word: &str) -> Option<&'static str> {
+pub(super) fn said(word: &str) -> Option<&'static str> {
     Some(match word {
         "synced" => "A sync was asked for. It runs now.",
         "renamed" => "The new name is saved.",
@@ -83,6 +83,17 @@ fn said(word: &str) -> Option<&'static str> {
         "mapped" => "The mapping is made. Its first run begins soon.",
         "redefined" => "Saved. The next run, which begins soon, fills columns that are new.",
         "retried" => "What failed is tried again.",
+        "made" => "It is made.",
+        "role_changed" => "The role is changed.",
+        "taken_back" => "The invitation is taken back. Its link works no more.",
+        "left" => "You have left that business.",
+        "ended" => "The business is gone, with all that it had.",
+        "lifted" => "Lifted. The person may come back.",
+        "halted" => "Paused. Nothing is sent until it goes on.",
+        "rewound" => "It sends from there on.",
+        "session_ended" => "Signed out there.",
+        "others_ended" => "Signed out everywhere else.",
+        "password_changed" => "Your password is changed. All your other sessions have ended.",
         _ => return None,
     })
 }

@@ -1,76 +1,25 @@
-//! What is wrong or was, what happened to the connections, and who did what.
+//! What happened to the connections, and who did what.
 
 use askama::Template;
-use axum::extract::State;
 use axum::response::{Html, IntoResponse, Response};
 use jiff::Timestamp;
 use serde::Deserialize;
-use tieline_store::alerts::{Notification, NotificationFilter, NotificationState};
 use tieline_store::audit::{Action, AuditEntry, AuditFilter, Outcome};
 use tieline_store::integration_logs::{Event, IntegrationLog, Level, LogFilter};
 use tieline_store::{Cursor, Integration, Role, Uuid};
 
 use super::Failed;
+use super::denied::denied;
 use super::frame::{Frame, Place};
-use super::visit::{Nothing, Sent, Visit, done};
-use super::words::{Pill, pill};
-use crate::alerts::notifications;
-use crate::extract::{Path, Query};
+use super::visit::Visit;
+use crate::extract::Query;
 use crate::lists;
 
 /// Rows of a page.
 const SHOWN: u32 = 50;
 
-fn cursor_of(cursor: Option<String>) -> Result<Option<Cursor>, Failed> {
+pub(super) fn cursor_of(cursor: Option<String>) -> Result<Option<Cursor>, Failed> {
     Ok(lists::Place { cursor, limit: None }.cursor()?)
-}
-
-/// Which notifications.
-#[derive(Deserialize)]
-pub(crate) struct WhichAlerts {
-    #[serde(default)]
-    state: String,
-    cursor: Option<String>,
-}
-
-#[derive(Template)]
-#[template(path = "alerts.html")]
-struct Alerts {
-    frame: Frame,
-    alerts: Vec<(Pill, Notification)>,
-    integrations: Vec<Integration>,
-    state: String,
-    next: Option<String>,
-    now: Timestamp,
-}
-
-impl Alerts {
-    fn connection(&self, id: &Option<Uuid>) -> Option<&Integration> {
-        self.integrations.iter().find(|integration| Some(integration.id) == *id)
-    }
-}
-
-/// The notifications, all of them unless told otherwise.
-pub(crate) async fn alerts(visit: Visit, Query(which): Query<WhichAlerts>) -> Result<Response, Failed> {
-    let tenant = &visit.caller.tenant;
-    let filter = NotificationFilter { state: NotificationState::from_name(&which.state), kind: None };
-    let found = tenant.notifications(&filter, cursor_of(which.cursor)?, SHOWN).await?;
-    let page = Alerts {
-        frame: visit.frame(Place::Alerts, "Alerts").await?,
-        alerts: found.items.into_iter().map(|alert| (pill(alert.state.name()), alert)).collect(),
-        integrations: tenant.integrations().await?,
-        state: filter.state.map(NotificationState::name).unwrap_or_default().to_owned(),
-        next: found.next.map(|cursor| cursor.to_string()),
-        now: visit.service.now(),
-    };
-    Ok(Html(page.render()?).into_response())
-}
-
-/// Says that somebody has seen it.
-pub(crate) async fn acknowledge(Path(id): Path<Uuid>, sent: Sent<Nothing>) -> Result<Response, Failed> {
-    let Sent { visit, .. } = sent;
-    let _ = notifications::acknowledge(State(visit.service.clone()), visit.caller.clone(), Path(id)).await?;
-    Ok(done("/alerts", "acknowledged"))
 }
 
 /// Which entries of the log.
@@ -161,7 +110,9 @@ impl Audit {
 
 /// The audit log.
 pub(crate) async fn audit(visit: Visit, Query(which): Query<WhichEntries>) -> Result<Response, Failed> {
-    visit.caller.at_least(Role::Admin)?;
+    if visit.caller.role < Role::Admin {
+        return denied(&visit, Place::Audit, "Audit log", Role::Admin, "Who did what in this business.").await;
+    }
     let tenant = &visit.caller.tenant;
     let filter = AuditFilter {
         action: Action::from_name(&which.action),

@@ -42,45 +42,45 @@ pub(crate) enum EventName {
 #[schema(as = RecordWebhook)]
 pub(crate) struct WebhookView {
     /// UUID.
-    id: Uuid,
+    pub(crate) id: Uuid,
     /// Whose records.
-    mapping_id: Uuid,
+    pub(crate) mapping_id: Uuid,
     /// The host of its URL. The URL itself is a secret, and shown to nobody.
-    leads_to: String,
+    pub(crate) leads_to: String,
     /// What it is told of.
-    events: Vec<EventName>,
+    pub(crate) events: Vec<EventName>,
     /// The columns that are sent; none: all of them.
-    fields: Option<Vec<String>>,
+    pub(crate) fields: Option<Vec<String>>,
     /// Whether records are sent, and not only that there are some.
-    include_records: bool,
+    pub(crate) include_records: bool,
     /// Whether it is told anything.
-    enabled: bool,
+    pub(crate) enabled: bool,
     /// Why the service has switched it off; none, if it has not.
-    disabled_reason: Option<String>,
+    pub(crate) disabled_reason: Option<String>,
     /// Everything before this was taken: a cursor of the mapping's records.
-    position: String,
+    pub(crate) position: String,
     /// Attempts at the message that is to be sent.
-    attempts: i64,
+    pub(crate) attempts: i64,
     /// When it is tried again; none: at once, if there is anything to send.
     #[schema(value_type = Option<String>, format = DateTime)]
-    next_attempt_at: Option<Timestamp>,
+    pub(crate) next_attempt_at: Option<Timestamp>,
     /// When it took a message last.
     #[schema(value_type = Option<String>, format = DateTime)]
-    last_success_at: Option<Timestamp>,
+    pub(crate) last_success_at: Option<Timestamp>,
     /// When it did not take one last.
     #[schema(value_type = Option<String>, format = DateTime)]
-    last_failure_at: Option<Timestamp>,
+    pub(crate) last_failure_at: Option<Timestamp>,
     /// Why it did not take the last one; none, if it did.
-    last_error: Option<String>,
+    pub(crate) last_error: Option<String>,
     /// When it was made.
     #[schema(value_type = String, format = DateTime)]
-    created_at: Timestamp,
+    pub(crate) created_at: Timestamp,
     /// Its last change.
     #[schema(value_type = String, format = DateTime)]
-    updated_at: Timestamp,
+    pub(crate) updated_at: Timestamp,
     /// What its messages are signed with. It is shown this once.
     #[serde(skip_serializing_if = "Option::is_none")]
-    secret: Option<String>,
+    pub(crate) secret: Option<String>,
 }
 
 impl WebhookView {
@@ -111,7 +111,7 @@ impl WebhookView {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Webhooks {
     /// Oldest first.
-    webhooks: Vec<WebhookView>,
+    pub(crate) webhooks: Vec<WebhookView>,
 }
 
 /// Which webhooks.
@@ -119,7 +119,7 @@ pub(crate) struct Webhooks {
 #[into_params(parameter_in = Query)]
 pub(crate) struct WhichWebhooks {
     /// Of this mapping.
-    mapping_id: Option<Uuid>,
+    pub(crate) mapping_id: Option<Uuid>,
 }
 
 /// Where a webhook begins.
@@ -138,23 +138,23 @@ pub(crate) enum Beginning {
 #[schema(as = NewRecordWebhook)]
 pub(crate) struct NewWebhook {
     /// Whose records.
-    mapping_id: Uuid,
+    pub(crate) mapping_id: Uuid,
     /// Where to, over HTTPS.
     #[schema(value_type = String, max_length = 2000)]
-    url: SecretText,
+    pub(crate) url: SecretText,
     /// What it is told of: there is one event.
     #[schema(min_items = 1, max_items = 1)]
-    events: Option<Vec<EventName>>,
+    pub(crate) events: Option<Vec<EventName>>,
     /// The columns that are sent; all of them, unless told otherwise.
     #[schema(max_items = 1200)]
-    fields: Option<Vec<String>>,
+    pub(crate) fields: Option<Vec<String>>,
     /// Whether records are sent, and not only that there are some.
     #[serde(default)]
-    include_records: bool,
+    pub(crate) include_records: bool,
     /// Where it begins.
     #[serde(default)]
     #[schema(default = "now")]
-    start: Beginning,
+    pub(crate) start: Beginning,
 }
 
 /// Changes; what is left out stays.
@@ -163,14 +163,14 @@ pub(crate) struct NewWebhook {
 pub(crate) struct ChangedWebhook {
     /// Another URL. The signing secret stays.
     #[schema(value_type = Option<String>, max_length = 2000)]
-    url: Option<SecretText>,
+    pub(crate) url: Option<SecretText>,
     /// The columns that are sent; with an empty list all of them.
     #[schema(max_items = 1200)]
-    fields: Option<Vec<String>>,
+    pub(crate) fields: Option<Vec<String>>,
     /// Whether records are sent.
-    include_records: Option<bool>,
+    pub(crate) include_records: Option<bool>,
     /// Whether it is told anything. What changes while it is switched off is sent once it is on again.
-    enabled: Option<bool>,
+    pub(crate) enabled: Option<bool>,
 }
 
 /// Where a webhook is set to.
@@ -178,7 +178,7 @@ pub(crate) struct ChangedWebhook {
 pub(crate) struct RewindTo {
     /// `beginning`, `now`, a cursor of the mapping's records, or a time from which on a record was written here.
     #[schema(max_length = 1000, example = "beginning")]
-    to: String,
+    pub(crate) to: String,
 }
 
 fn gone() -> Problem {

@@ -31,7 +31,7 @@ on_both!(
 
 const QUIET: Duration = Duration::from_secs(6 * 60 * 60);
 
-fn to_loopback(settings: &mut Settings) {
+pub(crate) fn to_loopback(settings: &mut Settings) {
     settings.outbound.policy.allow = vec!["127.0.0.1".parse().unwrap()];
 }
 

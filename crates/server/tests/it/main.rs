@@ -18,6 +18,7 @@ mod duplicates;
 mod exposition;
 mod limited;
 mod local;
+mod manage;
 mod mapping_pages;
 mod mappings;
 mod oidc;

@@ -103,6 +103,7 @@ fn changes<'a>(db: &'a Db, s: &'a Scene) -> Vec<(&'static str, Begin<'a>)> {
         change!("session.started", db.store.begin_session(Digest::of("other"), &session(s.owner), "password")),
         change!("password.changed", db.store.set_password(s.owner, "$argon2id$y", Some(s.session.id), ADDRESS, now())),
         change!("session.ended", db.store.end_session(s.owner, s.session.id, ADDRESS, now())),
+        change!("business.updated", t.rename_business("Acme & Sons", now())),
         change!("business.created", db.store.create_business("Other", s.owner, ADDRESS, now())),
         change!(
             "member.joined",

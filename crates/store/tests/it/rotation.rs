@@ -8,7 +8,8 @@ use std::time::Duration;
 use tieline_auth::SharedStore;
 use tieline_auth::keyring::Keyring;
 use tieline_auth::token_store::{Lease, Swap, Take};
-use tieline_store::{Canary, Credentials, KeyUse, Progress, Store, StoreError, Uuid};
+use tieline_store::alerts::{ChannelKind, NewChannel};
+use tieline_store::{Canary, Credentials, KeyUse, NewUser, Progress, Store, StoreError, Uuid};
 
 use crate::database::{Db, KEY, Place, now, ring};
 
@@ -19,6 +20,7 @@ on_both!(
     several_nodes_rotate_at_once,
     a_login_that_waits_and_a_token_outlive_a_renewal,
     a_value_that_does_not_open_keeps_its_key,
+    a_business_sees_what_its_data_keys_seal_and_no_others,
 );
 
 /// A key that no database was made with.
@@ -369,4 +371,33 @@ async fn a_value_that_does_not_open_keeps_its_key(db: Db) {
     db.store.own().save_integration("org 1", &Credentials::new(b"new".to_vec()), now()).await.unwrap();
     let outcome = renew_all(&db.store, jiff::Timestamp::UNIX_EPOCH).await.unwrap();
     assert_eq!((outcome.done, outcome.left), (1, 0));
+}
+
+async fn a_business_sees_what_its_data_keys_seal_and_no_others(db: Db) {
+    let store = &db.store;
+    let ids = fill(store, 2).await;
+    let owner = NewUser { email: "a@example.com", name: "A", password_hash: None };
+    let owner = store.set_up(&owner, "Acme", "192.0.2.7", now()).await.unwrap().unwrap();
+    let other = store.create_business("Other", owner.id, "192.0.2.7", now()).await.unwrap();
+    let other = store.as_member(&store.membership(owner.id, other).await.unwrap().unwrap());
+    other.save_integration("theirs", &Credentials::new(b"x".to_vec()), now()).await.unwrap();
+    let channel = NewChannel { name: "ops", kind: ChannelKind::Webhook, shown: "h", setting: b"{}" };
+    store.own().create_alert_channel(&channel, 9, now()).await.unwrap().unwrap();
+
+    let keys = store.own().data_keys().await.unwrap();
+    let of = |owner: Uuid| keys.iter().filter(|key| key.owner == owner).map(|key| key.values).collect::<Vec<_>>();
+    assert_eq!(keys.len(), 3, "{keys:?}");
+    for id in &ids {
+        assert_eq!(of(*id), [1], "{keys:?}");
+    }
+    assert_eq!(of(store.own().business()), [1], "the channel's setting is the business's own: {keys:?}");
+    assert!(keys.iter().all(|key| key.service == store.primary_key() && !key.retired), "{keys:?}");
+    assert_eq!(other.data_keys().await.unwrap().len(), 1);
+
+    // After a renewal the new keys seal what the old ones did.
+    let far = "2100-01-01T00:00:00Z".parse().unwrap();
+    store.renew_data_keys(far, now(), None, 100).await.unwrap();
+    let renewed = store.own().data_keys().await.unwrap();
+    assert_eq!(renewed.iter().map(|key| key.values).sum::<u64>(), 3, "{renewed:?}");
+    assert!(renewed.iter().all(|key| !keys.iter().any(|old| old.id == key.id)), "{renewed:?}");
 }
