@@ -66,7 +66,8 @@ async fn signing_secrets_and_urls_are_shown_once_or_never(db: Db) {
     assert!(secret.starts_with("whsec_"), "{secret}");
     let list = look(&mut owner, "/alerts/channels").await.body;
     let channel = format!("/alerts/channels/{}", between(&list, "data-channel=\"", "\""));
-    let fields = [("mapping", &*mapping.id.to_string()), ("url", url.as_str()), ("fields", "name"), ("records", "yes")];
+    let mapping = mapping.id.to_string();
+    let fields = [("mapping", mapping.as_str()), ("url", url.as_str()), ("fields", "name"), ("records", "yes")];
     let made = send(&mut owner, "/webhooks", &fields).await;
     let other = once(&made.body);
     let webhook = format!("/webhooks/{}", between(&look(&mut owner, "/webhooks").await.body, "data-webhook=\"", "\""));
