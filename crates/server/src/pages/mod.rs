@@ -8,14 +8,18 @@
 //! said), then any page, [`overview`] first.
 
 pub(crate) mod account;
+mod charts;
 pub(crate) mod choices;
 pub(crate) mod connect;
 pub(crate) mod connections;
+pub(crate) mod contacts;
+pub(crate) mod duplicate_rules;
 pub(crate) mod duplicates;
 mod frame;
 pub(crate) mod overview;
 pub(crate) mod people;
 pub(crate) mod sign_in;
+pub(crate) mod usage;
 mod visit;
 pub(crate) mod watch;
 mod words;
