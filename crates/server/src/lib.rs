@@ -7,7 +7,7 @@
 //! Reading order: [`service`] (what runs), [`router`] (the table of contents), [`caller`] (who asks) with `cookies`,
 //! `secrets` and `passwords`, `extract` and [`problem`] (what comes in, and what goes wrong); then what it does:
 //! `accounts`, `integrations`, `connect`, `contacts` with `imports` and `leads`, `records`, `proxy`, `logs`, `alerts`, `personal_data`
-//! with `retention` and `export`; `pages`, `openapi` and `health` with `readiness`; `guard`, [`limits`] with `wrong_keys`,
+//! with `retention` and `export`; `usage`, `pages`, `openapi` and `health` with `readiness`; `guard`, [`limits`] with `wrong_keys`,
 //! and [`telemetry`] around all of it. [`outbound`] is the way out for alerts and webhooks.
 
 mod accounts;
@@ -45,6 +45,7 @@ pub mod router;
 mod secrets;
 pub mod service;
 pub mod telemetry;
+mod usage;
 mod wrong_keys;
 
 pub use accounts::oidc::OpenIdProvider;

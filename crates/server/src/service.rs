@@ -34,6 +34,7 @@ use crate::outbound::settings::{Outbound, Ways};
 use crate::problem::Problem;
 use crate::readiness::Readiness;
 use crate::telemetry::Metrics;
+use crate::usage::Figures;
 use crate::wrong_keys::WrongKeys;
 
 /// How long a browser stays signed in without a request, and at most.
@@ -146,6 +147,7 @@ struct Inner {
     readiness: Readiness,
     ways: Ways,
     noted: Noted,
+    figures: Figures,
     exports: Arc<Semaphore>,
     /// Counts changes that a page may want to show.
     changes: watch::Sender<u64>,
@@ -183,6 +185,7 @@ impl Service {
             readiness: Readiness::of(store.clone(), clock.clone()),
             ways,
             noted: Noted::default(),
+            figures: Figures::default(),
             exports: Arc::new(Semaphore::new(EXPORTS)),
             imports: Notify::new(),
             store,
@@ -240,6 +243,10 @@ impl Service {
 
     pub(crate) fn noted(&self) -> &Noted {
         &self.0.noted
+    }
+
+    pub(crate) fn figures(&self) -> &Figures {
+        &self.0.figures
     }
 
     /// Notes what happened to an integration. That it could not be noted is no reason to stop.

@@ -309,14 +309,19 @@ impl Tenant {
             .await?;
         let mut contacts = Vec::with_capacity(rows.len());
         for row in &rows {
-            let mut contact = contact(row)?;
-            for (name, field) in taken_fields(&mut tx, self.business(), Subject::Contact, row).await? {
-                contact.row.set(&name, field);
-            }
-            contacts.push(contact);
+            contacts.push(composed(&mut tx, self.business(), row).await?);
         }
         Ok(contacts)
     }
+}
+
+/// A contact as it is shown: with the fields that a merge has taken of others.
+pub(crate) async fn composed(tx: &mut Tx, business: Uuid, row: &Row) -> Result<Contact, StoreError> {
+    let mut contact = contact(row)?;
+    for (name, field) in taken_fields(tx, business, Subject::Contact, row).await? {
+        contact.row.set(&name, field);
+    }
+    Ok(contact)
 }
 
 /// A number without a fraction, as far as a double keeps each of them.

@@ -18,12 +18,12 @@
 //!
 //! Reading order: [`open`](Store::open), `sql` (one way to speak to either database), [`tenancy`] (who sees which
 //! rows), `keys` (what seals them) with `rotation` (how keys are changed); then table by table: [`people`],
-//! [`identities`], [`password_resets`], [`invitations`], [`api_keys`], [`integrations`], [`logins`], [`checkpoints`], [`contacts`], [`runs`],
+//! [`identities`], [`password_resets`], [`invitations`], [`api_keys`], [`integrations`], [`logins`], [`checkpoints`], [`contacts`] with [`contact_pages`], [`runs`],
 //! [`integration_tokens`], [`sync_work`] (when what is synced, and by whom), [`leads`] and [`imports`]; [`mappings`] with
 //! [`object_tables`] (any object of an org, in a table of its own), and [`records`] (read and told of).
 //! For people's rights: [`personal_data`], [`retention`], and the export and deletion of a business.
 //! Around them: [`audit`] (who did what), [`integration_logs`] (what happened), [`alerts`] (what is wrong, and who is
-//! told), [`rate_limits`] (how much at once).
+//! told), [`rate_limits`] (how much at once), [`usage`] (how much there was, by day).
 //! Beside them, for fleets without a database of ours: [`token_stores`] (from a URL to a token store) and
 //! [`token_table`] (the one in PostgreSQL).
 
@@ -34,6 +34,7 @@ mod canaries;
 pub mod checkpoints;
 mod chores;
 mod cleaned;
+pub mod contact_pages;
 pub mod contacts;
 mod deletion;
 pub mod digest;
@@ -73,11 +74,13 @@ pub mod sync_work;
 pub mod tenancy;
 pub mod token_stores;
 pub mod token_table;
+pub mod usage;
 
 pub use api_keys::{ApiKey, NewApiKey};
 pub use canaries::Canary;
 pub use checkpoints::{Checkpoint, Position};
 pub use chores::Chore;
+pub use contact_pages::{ContactCursor, ContactFilter, ListedContact};
 pub use contacts::{Contact, ContactRow};
 pub use deletion::AccountDeletion;
 pub use digest::Digest;
@@ -99,4 +102,5 @@ pub use pools::PoolUse;
 pub use retention::{Retention, Swept};
 pub use rotation::Progress;
 pub use runs::{Run, RunFilter, RunState, StepOutcome};
+pub use usage::DayUsage;
 pub use uuid::Uuid;

@@ -8,6 +8,7 @@ import assert from 'node:assert/strict';
 import { fromEnvironment, launch, look, open, weigh, within } from './browser.mjs';
 import { mappings } from './mappings.mjs';
 import { manage } from './manage.mjs';
+import { figures } from './figures.mjs';
 
 const url = fromEnvironment('PAGE_URL');
 const MARKUP = `"><img src=x onerror="document.title='pwned'"><script>document.title='pwned'</script>{{7*7}}`;
@@ -79,6 +80,9 @@ try {
   await page.getByText(MARKUP, { exact: true }).first().waitFor();
   await look(page, 'leads');
 
+  // Health and usage, the contacts, and two of them that are one person.
+  await figures({ page, url, look, expected });
+
   // A connection's own page: a name that wants to be markup, a test, the end and a new beginning.
   await page.goto(connection);
   await page.getByLabel('Name').first().fill(MARKUP.slice(0, 100));
@@ -136,7 +140,7 @@ try {
   await byKeyboard(page);
   const state = await context.storageState();
   const weights = {};
-  for (const path of ['/', '/connections', '/leads', '/imports']) weights[path] = await weigh(browser, url + path, state);
+  for (const path of ['/', '/connections', '/leads', '/imports', '/contacts', '/usage', '/usage?days=90', '/duplicates/rules']) weights[path] = await weigh(browser, url + path, state);
   await withoutScript(state);
   await anotherBusiness(page, [connection, `${connection}/pick`, imported]);
   await manage({ browser, page, url, open, look });

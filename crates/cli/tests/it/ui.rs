@@ -22,6 +22,13 @@ fn people_walk_through_the_pages_in_a_real_browser() {
     let address = format!("127.0.0.1:{port}");
     let callback = format!("http://{address}/api/integrations/salesforce/callback");
     let org = Org::start(&["--contacts", "120", "--callback", &callback]);
+    // Two that are one person.
+    for (first, email, title) in
+        [("Grace", "grace@example.com", "Rear admiral"), ("Grace M.", "GRACE@example.com", "Computer scientist")]
+    {
+        let twin = serde_json::json!({"FirstName": first, "LastName": "Hopper", "Email": email, "Title": title});
+        tokio::runtime::Runtime::new().unwrap().block_on(connect(&org).create("Contact", &twin)).unwrap();
+    }
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("t.db");
     let mut arguments = vec!["serve", "--listen", &address, "--allow-loopback", "--every", "1"];

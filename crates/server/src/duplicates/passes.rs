@@ -43,6 +43,17 @@ pub(crate) struct ScanView {
     done: bool,
 }
 
+impl ScanView {
+    /// What a page says of it, in a word.
+    pub(crate) fn outcome(&self) -> &'static str {
+        match self {
+            Self { done: false, .. } => "looking",
+            Self { found: 0, merged: 0, .. } => "none_found",
+            _ => "found",
+        }
+    }
+}
+
 impl From<Scan> for ScanView {
     fn from(scan: Scan) -> Self {
         let Scan { looked_at, found, merged, common, done } = scan;

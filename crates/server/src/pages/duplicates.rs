@@ -7,14 +7,16 @@ use axum::extract::State;
 use axum::response::{Html, IntoResponse, Response};
 use jiff::Timestamp;
 use serde::Deserialize;
-use tieline_store::duplicates::{Duplicate, DuplicateFilter, DuplicatePair, DuplicateState, FIELDS, Side};
-use tieline_store::{Cursor, Uuid};
+use tieline_store::duplicates::{
+    Duplicate, DuplicateFilter, DuplicatePair, DuplicateState, FIELDS, MatchAction, Side, Subject,
+};
+use tieline_store::{Cursor, Tenant, Uuid};
 
 use super::Failed;
 use super::frame::{Frame, Place};
 use super::visit::{Nothing, Sent, Visit, done};
 use super::words::{Ago, Pill, ago, pill};
-use crate::duplicates::pairs;
+use crate::duplicates::{pairs, passes};
 use crate::extract::{Body, Path, Query};
 use crate::lists;
 use crate::problem::Problem;
@@ -73,6 +75,8 @@ struct Listed {
     frame: Frame,
     pairs: Vec<Line>,
     state: String,
+    /// Whether a rule merges without asking.
+    merges: bool,
     next: Option<String>,
 }
 
@@ -95,6 +99,7 @@ pub(crate) async fn duplicates(visit: Visit, Query(which): Query<Which>) -> Resu
     let page = Listed {
         frame: visit.frame(Place::Duplicates, "Duplicates").await?,
         pairs,
+        merges: tenant.match_rules().await?.rules.iter().any(|rule| rule.action == MatchAction::Merge),
         state: state.name().to_owned(),
         next: found.next.map(|cursor| cursor.to_string()),
     };
@@ -106,8 +111,13 @@ struct OfPair {
     row: Uuid,
     is_first: bool,
     name: String,
-    source: String,
+    /// The connection that brought it.
+    from: String,
+    source_id: String,
+    came: Ago,
     changed: Ago,
+    /// Of two that were merged: the one that stayed.
+    stays: bool,
 }
 
 /// A field of both.
@@ -116,6 +126,8 @@ struct Field {
     words: String,
     values: Vec<Value>,
     differs: bool,
+    /// Of two that were merged: it is the other's.
+    is_taken: bool,
 }
 
 struct Value {
@@ -133,7 +145,34 @@ struct Page {
     sides: Vec<OfPair>,
     agreed: String,
     fields: Vec<Field>,
+    /// Who has decided.
+    by: String,
+    decided: Option<Ago>,
     problem: Option<Problem>,
+}
+
+impl Page {
+    fn is_of_contacts(&self) -> bool {
+        self.pair.subject == Subject::Contact
+    }
+}
+
+/// Who has decided, as people know them.
+async fn decider(tenant: &Tenant, by: Option<&str>) -> Result<String, Failed> {
+    let Some(by) = by else { return Ok(String::new()) };
+    if let Some(id) = by.strip_prefix("user ") {
+        let members = tenant.members().await?;
+        let member = members.into_iter().find(|member| member.user.id.to_string() == id);
+        return Ok(member.map_or_else(|| "somebody who is not in the team any more".to_owned(), |m| m.user.name));
+    }
+    Ok(match by {
+        "salesforce" => "the org itself".to_owned(),
+        "system" => "the service".to_owned(),
+        other => match other.strip_prefix("rule:") {
+            Some(rule) => format!("the rule {rule}"),
+            None => other.replace("api_key", "API key"),
+        },
+    })
 }
 
 /// A pair.
@@ -152,21 +191,33 @@ async fn shown(visit: &Visit, id: Uuid, problem: Option<Problem>) -> Result<Resp
         };
         found.sides.iter().enumerate().map(of).collect()
     };
+    let pair = &found.duplicate;
     let field = |(n, name): (usize, &&'static str)| Field {
+        is_taken: pair.fields.iter().any(|taken| taken == name),
         name,
         words: name.replace('_', " "),
         values: value(n),
         differs: found.differing.contains(name),
     };
+    let integrations = visit.caller.tenant.integrations().await?;
+    let from = |side: &Side| {
+        let found = integrations.iter().find(|integration| Some(integration.id) == side.integration_id);
+        found.map_or_else(|| side.source_type.name().to_owned(), |integration| integration.name.clone())
+    };
     let side = |(place, side): (usize, &Side)| OfPair {
         row: side.id,
         is_first: place == 0,
         name: shown_name(&side.fields),
-        source: format!("{} {}", side.source_type.name(), side.source_id),
+        from: from(side),
+        source_id: side.source_id.clone(),
+        came: ago(side.created_at, now),
         changed: ago(side.last_synced_at, now),
+        stays: pair.kept_id == Some(side.id),
     };
     let page = Page {
         frame: visit.frame(Place::Duplicates, "Two that may be one").await?,
+        by: decider(&visit.caller.tenant, pair.decided_by.as_deref()).await?,
+        decided: pair.decided_at.map(|at| ago(at, now)),
         fields: FIELDS.iter().enumerate().map(field).collect(),
         sides: found.sides.iter().enumerate().map(side).collect(),
         agreed: agreed(&found.duplicate),
@@ -176,6 +227,15 @@ async fn shown(visit: &Visit, id: Uuid, problem: Option<Problem>) -> Result<Resp
     };
     let status = page.problem.as_ref().map_or(axum::http::StatusCode::OK, Problem::status);
     Ok((status, Html(page.render()?)).into_response())
+}
+
+/// Looks for more, as the service does by itself once a minute.
+pub(crate) async fn scan(sent: Sent<Nothing>) -> Result<Response, Failed> {
+    let Sent { visit, .. } = sent;
+    let (service, caller) = (State(visit.service.clone()), visit.caller.clone());
+    let axum::Json(scan) = passes::scan_duplicates(service, caller).await?;
+    visit.service.changed();
+    Ok(done("/duplicates", scan.outcome()))
 }
 
 /// Which row stays, and whose fields are shown.

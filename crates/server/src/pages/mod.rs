@@ -9,10 +9,13 @@
 
 pub(crate) mod account;
 pub(crate) mod alerting;
+mod charts;
 pub(crate) mod choices;
 pub(crate) mod connect;
 pub(crate) mod connections;
+pub(crate) mod contacts;
 mod denied;
+pub(crate) mod duplicate_rules;
 pub(crate) mod duplicates;
 mod frame;
 pub(crate) mod keys;
@@ -23,6 +26,7 @@ pub(crate) mod runs;
 pub(crate) mod settings;
 pub(crate) mod sign_in;
 pub(crate) mod team;
+pub(crate) mod usage;
 mod visit;
 pub(crate) mod watch;
 pub(crate) mod webhooks;

@@ -10,8 +10,10 @@ use tieline_store::mappings::Mapping;
 use tieline_store::{Contact, Integration, Run, Uuid};
 
 use super::Failed;
+use super::charts::Chart;
 use super::connections::Connected;
 use super::frame::{Frame, Place};
+use super::usage;
 use super::visit::Visit;
 use super::words::{Ago, Pill, ago, grouped, pill, took};
 
@@ -24,6 +26,8 @@ struct Page {
     frame: Frame,
     calling: Vec<Notification>,
     connections: Vec<Connected>,
+    /// Rows and API calls of the last week.
+    week: Vec<Chart>,
     contacts: String,
     leads: String,
     mappings: Vec<MappingRow>,
@@ -95,7 +99,8 @@ impl MappingRow {
 }
 
 struct PersonRow {
-    id: String,
+    id: Uuid,
+    source_id: String,
     name: String,
     email: String,
     company: String,
@@ -109,8 +114,9 @@ impl From<Contact> for PersonRow {
     fn from(contact: Contact) -> Self {
         let (row, or_nothing) = (contact.row, Option::unwrap_or_default);
         Self {
-            id: row.source_id,
-            name: or_nothing(row.name),
+            id: contact.id,
+            source_id: row.source_id,
+            name: row.name.unwrap_or_else(|| "without a name".to_owned()),
             email: or_nothing(row.email),
             company: or_nothing(row.company),
             title: or_nothing(row.title),
@@ -138,6 +144,7 @@ pub(crate) async fn overview(visit: Visit) -> Result<Response, Failed> {
     let page = Page {
         frame: visit.frame(Place::Overview, "Overview").await?,
         calling: store.notifications(&open, None, SHOWN).await?.items,
+        week: if connections.is_empty() { Vec::new() } else { usage::strip(&visit).await? },
         connections,
         contacts: grouped(store.count_contacts().await?),
         leads: grouped(store.count_leads().await?),

@@ -16,6 +16,7 @@ mod connect;
 mod contacts;
 mod duplicates;
 mod exposition;
+mod figures;
 mod limited;
 mod local;
 mod manage;

@@ -234,6 +234,16 @@ impl Tenant {
             .await?;
         rows.iter().rev().map(delivery).collect()
     }
+
+    /// How many messages have yet to be taken by somebody.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn waiting_deliveries(&self) -> Result<i64, StoreError> {
+        let mut tx = self.read("counting the messages that wait").await?;
+        let waiting = "SELECT count(*) AS n FROM alert_deliveries WHERE business_id = $1 AND state = 'waiting'";
+        tx.query(waiting).bind(self.business()).value("n").await
+    }
 }
 
 /// Ends all that waits for a channel. What is under way ends by itself.

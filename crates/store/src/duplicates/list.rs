@@ -13,6 +13,9 @@ use crate::open::Tenant;
 use crate::pages::{Cursor, Page};
 use crate::sql::{Row, Tx, Value};
 
+/// Pairs that are told of one row. A value that more rows share makes none.
+const MOST_OF_ONE: u32 = 50;
+
 /// Which pairs are meant; what is none of these is not asked for.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct DuplicateFilter<'a> {
@@ -107,6 +110,24 @@ impl Tenant {
         let differs = |n: &usize| sides[0].fields[*n] != sides[1].fields[*n];
         let differing = (0..FIELDS.len()).filter(differs).map(|n| FIELDS[n]).collect();
         Ok(Some(DuplicatePair { duplicate, sides, differing }))
+    }
+
+    /// The pairs that a row is one of, newest first, the newest few.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn duplicates_of(&self, subject: Subject, row: Uuid) -> Result<Vec<Duplicate>, StoreError> {
+        let half = |side: char| {
+            let kind = subject.name();
+            format!("SELECT * FROM duplicates WHERE business_id = $1 AND {kind}_{side} = $2")
+        };
+        let mut tx = self.read("listing the duplicates of a row").await?;
+        // Each by an index of its own.
+        let rows = tx.query(format!("{} UNION ALL {} LIMIT $3", half('a'), half('b')));
+        let rows = rows.bind(self.business()).bind(row).bind(MOST_OF_ONE).all().await?;
+        let mut pairs = rows.iter().map(duplicate).collect::<Result<Vec<_>, _>>()?;
+        pairs.sort_by_key(|pair| std::cmp::Reverse((pair.created_at, pair.id)));
+        Ok(pairs)
     }
 
     async fn side(&self, tx: &mut Tx, subject: Subject, id: Uuid) -> Result<Option<Side>, StoreError> {
