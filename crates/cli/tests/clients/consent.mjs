@@ -29,7 +29,7 @@ async function logIn() {
   await page.goto(fromEnvironment('PAGE_URL'));
   assert.match(await page.title(), /Sign in/);
   assert.match(await page.locator('main').innerText(), /not Salesforce/, 'it says what it is');
-  await page.getByLabel('User name').fill(fromEnvironment('ORG_USERNAME'));
+  await page.getByLabel('Username').fill(fromEnvironment('ORG_USERNAME'));
   await page.getByLabel('Password').fill('wrong');
   await page.getByRole('button', { name: 'Sign in' }).click();
   assert.match(await page.getByRole('alert').innerText(), /wrong/);

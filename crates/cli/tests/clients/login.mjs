@@ -21,7 +21,7 @@ try {
   const complaints = [];
   page.on('console', (message) => message.type() === 'error' && complaints.push(message.text()));
   await page.goto(fromEnvironment('PAGE_URL'));
-  await page.getByLabel('User name').fill(fromEnvironment('ORG_USERNAME'));
+  await page.getByLabel('Username').fill(fromEnvironment('ORG_USERNAME'));
   await page.getByLabel('Password').fill(fromEnvironment('ORG_PASSWORD'));
   await page.keyboard.press('Enter');
   await page.getByRole('button', { name: decision }).click();

@@ -31,7 +31,8 @@ try {
   assert.match(await page.getByRole('alert').innerText(), /setup token is not the one/);
   await page.getByLabel('Setup token').fill(fromEnvironment('SETUP_TOKEN'));
   await fillSetUp(page);
-  await page.getByRole('link', { name: 'Connect Salesforce' }).first().click();
+  await page.getByText('No org is connected yet').waitFor();
+  await page.goto(`${url}/connect`);
   await page.screenshot({ path: path.join(pictures, 'connect.png') });
 
   // Denied first: a page says what that means, and the way back.
@@ -89,7 +90,7 @@ async function toTheOrg(page) {
 }
 
 async function signInThere(page) {
-  await page.getByLabel('User name').fill('unapproved@local.tieline.test');
+  await page.getByLabel('Username').fill('unapproved@local.tieline.test');
   await page.getByLabel('Password').fill(fromEnvironment('ORG_PASSWORD'));
   await page.keyboard.press('Enter');
   await page.getByRole('heading', { name: /^Allow .* to act for you\?$/ }).waitFor();
@@ -97,7 +98,7 @@ async function signInThere(page) {
 
 // The org may know the person from before.
 async function allowThere(page) {
-  const name = page.getByLabel('User name');
+  const name = page.getByLabel('Username');
   const allow = page.getByRole('button', { name: 'Allow' });
   await name.or(allow).first().waitFor();
   if (await name.count()) await signInThere(page);

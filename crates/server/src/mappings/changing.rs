@@ -22,10 +22,10 @@ use crate::service::Service;
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewMapping {
     /// The org.
-    integration_id: Uuid,
+    pub(crate) integration_id: Uuid,
     /// The mapping, in the form of docs/mappings.md.
     #[schema(value_type = Object)]
-    definition: Map<String, Value>,
+    pub(crate) definition: Map<String, Value>,
 }
 
 /// Another definition.

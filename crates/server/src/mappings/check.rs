@@ -25,11 +25,11 @@ const MOST_ROWS: u8 = 50;
 #[schema(as = Flaw)]
 pub(crate) struct FlawView {
     /// Where in the definition: `object`, `columns[2].field`.
-    at: String,
+    pub(crate) at: String,
     /// What is wrong there.
-    reason: String,
+    pub(crate) reason: String,
     /// What to write instead, or what may have been meant.
-    hint: Option<String>,
+    pub(crate) hint: Option<String>,
 }
 
 pub(super) fn flaws(flaws: Vec<Flaw>) -> Vec<FlawView> {
@@ -40,12 +40,12 @@ pub(super) fn flaws(flaws: Vec<Flaw>) -> Vec<FlawView> {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct PlannedColumn {
     /// Its name.
-    name: String,
+    pub(crate) name: String,
     /// What it keeps.
     #[schema(value_type = KindName)]
-    kind: ColumnKind,
+    pub(crate) kind: ColumnKind,
     /// The fields that it is made of, as paths; none: it is constant.
-    sources: Vec<String>,
+    pub(crate) sources: Vec<String>,
 }
 
 pub(super) fn planned(plan: &Plan) -> Vec<PlannedColumn> {
@@ -62,14 +62,14 @@ pub(super) fn planned(plan: &Plan) -> Vec<PlannedColumn> {
 #[schema(as = PreviewCell)]
 pub(crate) struct CellView {
     /// Name of the column.
-    column: String,
+    pub(crate) column: String,
     /// What would be written.
-    value: Value,
+    pub(crate) value: Value,
     /// What the org has, by the paths of the column's fields.
     #[schema(value_type = Object)]
-    sources: Map<String, Value>,
+    pub(crate) sources: Map<String, Value>,
     /// Why that has no place in the column, where it has none.
-    error: Option<String>,
+    pub(crate) error: Option<String>,
 }
 
 /// A record as it would be written.
@@ -77,9 +77,9 @@ pub(crate) struct CellView {
 #[schema(as = PreviewRow)]
 pub(crate) struct RowView {
     /// The org's id.
-    id: String,
+    pub(crate) id: String,
     /// In the order of the columns.
-    cells: Vec<CellView>,
+    pub(crate) cells: Vec<CellView>,
 }
 
 /// What came of a definition.
@@ -87,23 +87,23 @@ pub(crate) struct RowView {
 #[schema(as = CheckedMapping)]
 pub(crate) struct CheckedView {
     /// Whether a mapping can be made of it.
-    valid: bool,
+    pub(crate) valid: bool,
     /// Everything that is wrong, in the order of the definition.
-    flaws: Vec<FlawView>,
+    pub(crate) flaws: Vec<FlawView>,
     /// What somebody should know, though nothing is wrong.
-    warnings: Vec<String>,
+    pub(crate) warnings: Vec<String>,
     /// The object, as the org writes it.
-    object: Option<String>,
+    pub(crate) object: Option<String>,
     /// The table.
-    table: Option<String>,
+    pub(crate) table: Option<String>,
     /// The field by which changes are found; none: the object is read whole each time.
-    cursor: Option<String>,
+    pub(crate) cursor: Option<String>,
     /// The table's columns.
-    columns: Vec<PlannedColumn>,
+    pub(crate) columns: Vec<PlannedColumn>,
     /// Records of the org, as they would be written.
-    rows: Vec<RowView>,
+    pub(crate) rows: Vec<RowView>,
     /// Values among them that have no place in their columns.
-    failed_cells: u64,
+    pub(crate) failed_cells: u64,
 }
 
 impl CheckedView {
@@ -146,13 +146,13 @@ impl CheckedView {
 #[serde(deny_unknown_fields)]
 pub(crate) struct ToCheck {
     /// The org.
-    integration_id: Uuid,
+    pub(crate) integration_id: Uuid,
     /// The mapping, in the form of docs/mappings.md.
     #[schema(value_type = Object)]
-    definition: Map<String, Value>,
+    pub(crate) definition: Map<String, Value>,
     /// How many records are shown as they would be written.
     #[schema(minimum = 1, maximum = 50, default = 10)]
-    rows: Option<u8>,
+    pub(crate) rows: Option<u8>,
 }
 
 /// Try a definition

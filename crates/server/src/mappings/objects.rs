@@ -20,16 +20,16 @@ use crate::service::Service;
 #[schema(as = OrgObject)]
 pub(crate) struct ObjectView {
     /// API name.
-    name: String,
+    pub(crate) name: String,
     /// What people call one of it.
-    label: String,
+    pub(crate) label: String,
     /// Made in the org, or by a package.
-    custom: bool,
+    pub(crate) custom: bool,
     /// Whether its records can be read by a query: else it cannot be mapped.
-    queryable: bool,
+    pub(crate) queryable: bool,
     /// Whether the org keeps a log of its changes and deletes. Without, deletes past the recycle bin are found by comparing
     /// all ids, and nothing is proven of it.
-    deletes_logged: bool,
+    pub(crate) deletes_logged: bool,
 }
 
 impl From<&ObjectSummary> for ObjectView {
@@ -53,16 +53,16 @@ fn says(more: &serde_json::Map<String, serde_json::Value>, what: &str) -> bool {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct OrgObjects {
     /// By name.
-    objects: Vec<ObjectView>,
+    pub(crate) objects: Vec<ObjectView>,
 }
 
 /// Which objects.
-#[derive(Deserialize, IntoParams)]
+#[derive(Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct WhichObjects {
     /// Part of a name or a label, in any case.
     #[param(max_length = 100)]
-    q: Option<String>,
+    pub(crate) q: Option<String>,
 }
 
 /// A value of a picklist.
@@ -82,26 +82,26 @@ pub(crate) struct PickView {
 #[schema(as = OrgField)]
 pub(crate) struct FieldView {
     /// API name.
-    name: String,
+    pub(crate) name: String,
     /// What people call it.
-    label: String,
+    pub(crate) label: String,
     /// The org's type: `string`, `reference`, `currency`, …
     #[serde(rename = "type")]
-    type_name: String,
+    pub(crate) type_name: String,
     /// Longest value in characters; 0 where that means nothing.
-    length: u32,
+    pub(crate) length: u32,
     /// Whether it may be empty.
-    nillable: bool,
+    pub(crate) nillable: bool,
     /// Whether the org computes it: it changes without the record's stamp.
-    calculated: bool,
+    pub(crate) calculated: bool,
     /// Made in the org, or by a package.
-    custom: bool,
+    pub(crate) custom: bool,
     /// Objects that a reference leads to.
-    reference_to: Vec<String>,
+    pub(crate) reference_to: Vec<String>,
     /// Name of the reference in paths: `Account` in `Account.Name`.
-    relationship_name: Option<String>,
+    pub(crate) relationship_name: Option<String>,
     /// Values to choose from.
-    picklist_values: Vec<PickView>,
+    pub(crate) picklist_values: Vec<PickView>,
 }
 
 impl From<&FieldDescribe> for FieldView {
@@ -131,27 +131,27 @@ impl From<&FieldDescribe> for FieldView {
 #[schema(as = OrgObjectDetail)]
 pub(crate) struct ObjectDetail {
     /// API name.
-    name: String,
+    pub(crate) name: String,
     /// What people call one of it.
-    label: String,
+    pub(crate) label: String,
     /// Made in the org, or by a package.
-    custom: bool,
+    pub(crate) custom: bool,
     /// Whether its records can be read by a query.
-    queryable: bool,
+    pub(crate) queryable: bool,
     /// Whether the org keeps a log of its changes and deletes.
-    deletes_logged: bool,
+    pub(crate) deletes_logged: bool,
     /// The field by which changes are found; none: it is read whole each time.
-    cursor: Option<String>,
+    pub(crate) cursor: Option<String>,
     /// Whether records in the recycle bin are seen as deleted.
-    deletes_marked: bool,
+    pub(crate) deletes_marked: bool,
     /// Its fields, as the user sees them.
-    fields: Vec<FieldView>,
+    pub(crate) fields: Vec<FieldView>,
     /// The columns that a mapping of all fields would have.
-    columns: Vec<PlannedColumn>,
+    pub(crate) columns: Vec<PlannedColumn>,
     /// Why there can be no such mapping, if there cannot.
-    flaws: Vec<FlawView>,
+    pub(crate) flaws: Vec<FlawView>,
     /// What somebody should know, though nothing is wrong.
-    warnings: Vec<String>,
+    pub(crate) warnings: Vec<String>,
 }
 
 impl ObjectDetail {
