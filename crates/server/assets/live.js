@@ -97,7 +97,7 @@ document.addEventListener("change", (event) => {
   const form = all.closest?.("form");
   if (!form || all.type !== "checkbox") return;
   const boxes = [...form.querySelectorAll("input[type=checkbox][data-one]")];
-  if (all.dataset.all !== undefined) for (const box of boxes) box.checked = all.checked;
+  if (all.dataset.all !== undefined) for (const box of boxes) if (!box.closest("[hidden]")) box.checked = all.checked;
   const count = form.querySelector("[data-chosen]");
   if (count) count.textContent = String(boxes.filter((box) => box.checked).length);
 });
@@ -110,4 +110,31 @@ document.addEventListener("input", (event) => {
   next.value = "";
   delete field.dataset.grows;
   field.after(next);
+});
+
+// Rows are looked for while one types; without script a button does it.
+document.addEventListener("input", ({ target }) => {
+  if (!target.dataset.filter) return;
+  const part = target.value.trim().toLowerCase();
+  for (const row of document.querySelectorAll(`#${target.dataset.filter} tr[data-words]`)) {
+    row.hidden = !row.dataset.words.toLowerCase().includes(part) && !row.querySelector(".flaw");
+  }
+});
+
+// What has been typed is looked at by the server before it is sent; what is wrong stands beside the field.
+document.addEventListener("change", async ({ target }) => {
+  const form = target.closest?.("form[data-check]");
+  if (!form) return;
+  const body = new URLSearchParams(new FormData(form));
+  body.set("go", "check");
+  try {
+    const answer = await fetch(form.action, { method: "POST", body, headers: { Accept: "text/html" } });
+    if (!answer.ok || answer.redirected || form.dataset.sent) return;
+    const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+    for (const told of form.querySelectorAll("[data-told][id]")) {
+      const words = fresh.getElementById(told.id)?.textContent ?? "";
+      if (told.textContent !== words) told.textContent = words;
+      form.querySelector(`[aria-describedby="${told.id}"]`)?.setAttribute("aria-invalid", String(words !== ""));
+    }
+  } catch { /* the server is away: it says what is wrong when the form is sent */ }
 });

@@ -6,6 +6,7 @@ use axum::http::StatusCode;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tieline_auth::Secret;
 use tieline_auth::certificate::Certificate;
 use tieline_store::{Integration, Role, Status, Uuid};
 use utoipa::ToSchema;
@@ -125,6 +126,25 @@ pub(crate) struct NewIntegration {
     login_url: Option<String>,
 }
 
+impl NewIntegration {
+    /// One without an app of its own.
+    pub(crate) fn at(name: String, login_url: String) -> Self {
+        Self { name, app: None, login_url: Some(login_url) }
+    }
+}
+
+impl OwnApp {
+    pub(crate) fn new(client_id: String, secret: Secret) -> Self {
+        Self { client_id, client_secret: Some(SecretText(secret)) }
+    }
+}
+
+impl IntegrationView {
+    pub(crate) fn id(&self) -> Uuid {
+        self.id
+    }
+}
+
 /// Changes; what is left out stays.
 #[derive(Deserialize, ToSchema)]
 pub(crate) struct IntegrationChange {
@@ -148,6 +168,13 @@ impl IntegrationChange {
     /// Another name alone.
     pub(crate) fn name(name: String) -> Self {
         Self { name: Some(name), app: None, proxy: None, api_reserve: None, certificate: None }
+    }
+}
+
+impl IntegrationChange {
+    /// Another app alone.
+    pub(crate) fn app(app: OwnApp) -> Self {
+        Self { name: None, app: Some(app), proxy: None, api_reserve: None, certificate: None }
     }
 }
 
@@ -286,6 +313,21 @@ pub(crate) async fn change_integration(
         Some(None) => caller.tenant.forget_certificate(id, service.now()).await?,
     }
     Ok(Json(changed.into()))
+}
+
+/// Takes the app of its own out: the service's is used from then on. Tokens that it was granted end, as with another one.
+pub(crate) async fn take_out_app(service: &Service, caller: &Caller, id: Uuid) -> Result<(), Problem> {
+    caller.at_least(Role::Admin)?;
+    let gone = || Problem::not_found("integration");
+    let before = caller.tenant.integration(id).await?.ok_or_else(gone)?;
+    let mut settings = credentials::open_to_replace(&caller.tenant, id).await?;
+    settings.set("SF_CLIENT_ID", None);
+    settings.set("SF_CLIENT_SECRET", None);
+    let (config, settings) = (json!({"own_app": false}), settings.to_credentials());
+    let changed = caller.tenant.update_integration(id, None, Some(&config), Some(&settings), service.now()).await?;
+    changed.ok_or_else(gone)?;
+    service.forget(&before);
+    Ok(())
 }
 
 /// Delete an integration

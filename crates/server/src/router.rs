@@ -154,6 +154,7 @@ fn pages() -> Router<Service> {
         .route("/theme", post(pages::choices::theme))
         .route("/business", post(pages::choices::business))
         .route("/connections", get(pages::connections::connections))
+        .route("/connections/new", get(pages::setup::org::new).post(pages::setup::org::create))
         .route("/connections/{id}", get(pages::connections::connection))
         .route("/connections/{id}/rename", post(pages::connections::rename))
         .route("/connections/{id}/test", post(pages::connections::test))
@@ -174,6 +175,22 @@ fn pages() -> Router<Service> {
         .route("/contacts", get(pages::contacts::contacts))
         .route("/contacts/{id}", get(pages::contacts::contact))
         .route("/contacts/{id}/import", post(pages::contacts::import))
+        .route("/connections/{id}/setup", get(pages::setup::setup))
+        .route("/connections/{id}/setup/org", get(pages::setup::org::org).post(pages::setup::org::change))
+        .route("/connections/{id}/setup/app", get(pages::setup::app::app).post(pages::setup::app::choose))
+        .route("/connections/{id}/setup/connect", get(pages::setup::login::login).post(pages::setup::login::go))
+        .route(
+            "/connections/{id}/setup/objects",
+            get(pages::setup::objects::objects).post(pages::setup::objects::choose),
+        )
+        .route("/connections/{id}/setup/fields", get(pages::setup::fields::fields).post(pages::setup::fields::choose))
+        .route(
+            "/connections/{id}/setup/sync",
+            get(pages::setup::first_sync::sync).post(pages::setup::first_sync::again),
+        )
+        .route("/connections/{id}/setup/finish", post(pages::setup::first_sync::finish))
+        .route("/home/integrations/salesforce-guide", get(pages::guide::guide))
+        .route("/help", get(pages::help::help))
         .route("/imports", get(pages::people::imports))
         .route("/imports/{id}", get(pages::people::one_import))
         .route("/imports/{id}/cancel", post(pages::people::cancel_import))

@@ -1,4 +1,4 @@
-// Walks through the pages of the service as people do: the first run, connecting, a change that comes by itself, choosing
+// Walks through the pages of the service as people do: the first run, the setup of a connection, a change that comes by itself, choosing
 // contacts and what became of them, disconnecting and connecting again, the keyboard alone, no script at all, another
 // business, and strings that want to be markup. Each page is photographed in light, dark and on a phone, and inspected by axe.
 //
@@ -9,6 +9,7 @@ import { fromEnvironment, launch, look, open, weigh, within } from './browser.mj
 import { mappings } from './mappings.mjs';
 import { manage } from './manage.mjs';
 import { figures } from './figures.mjs';
+import { readHelp, setUpByKeyboard, setUpByMouse, setUpWithoutScript } from './setup.mjs';
 
 const url = fromEnvironment('PAGE_URL');
 const MARKUP = `"><img src=x onerror="document.title='pwned'"><script>document.title='pwned'</script>{{7*7}}`;
@@ -25,10 +26,10 @@ try {
   await page.getByText('No org is connected yet').waitFor();
   await look(page, 'empty');
 
-  // Connecting.
-  await connect(page, async () => look(page, 'connect'));
-  await page.locator('[data-connection-state]').first().waitFor();
+  // Connecting, step by step.
+  await setUpByMouse({ browser, context, page, url, look });
   assert.equal(await page.locator('[data-connection-state]').first().innerText(), 'active');
+  await page.goto(url);
   await page.getByRole('button', { name: 'Sync now' }).click();
   await page.locator('[data-contact]').first().waitFor();
   await look(page, 'overview');
@@ -96,7 +97,7 @@ try {
   await page.getByText('its tokens are ended at the org').first().waitFor();
   assert.equal(await page.locator('[data-connection-state]').innerText(), 'inactive');
   await look(page, 'disconnected');
-  await connect(page, async () => {}, 'Connect');
+  await connect(page, async () => look(page, 'connect'), 'Connect');
   await page.locator('[data-connection-state]').first().waitFor();
   assert.equal(await page.locator('[data-connection-state]').first().innerText(), 'active');
 
@@ -117,6 +118,8 @@ try {
   await look(page, 'alerts');
   await page.goto(`${url}/duplicates`);
   await look(page, 'duplicates');
+
+  await readHelp({ page, url, look });
 
   // What is not there, and what has been typed wrongly.
   expected.add(404).add(400);
@@ -140,8 +143,11 @@ try {
   await byKeyboard(page);
   const state = await context.storageState();
   const weights = {};
-  for (const path of ['/', '/connections', '/leads', '/imports', '/contacts', '/usage', '/usage?days=90', '/duplicates/rules']) weights[path] = await weigh(browser, url + path, state);
+  const heavy = ['/usage', '/usage?days=90', '/duplicates/rules', '/connections/new', '/help', '/home/integrations/salesforce-guide'];
+  for (const path of ['/', '/connections', '/leads', '/imports', '/contacts', ...heavy]) weights[path] = await weigh(browser, url + path, state);
   await withoutScript(state);
+  await setUpWithoutScript({ browser, url, storageState: state });
+  await setUpByKeyboard({ browser, url, storageState: state });
   await anotherBusiness(page, [connection, `${connection}/pick`, imported]);
   await manage({ browser, page, url, open, look });
 
@@ -167,7 +173,7 @@ async function setUp(page) {
   await page.getByRole('button', { name: 'Set up' }).click();
 }
 
-async function connect(page, looked, words = 'Connect Salesforce') {
+async function connect(page, looked, words) {
   await page.getByRole('link', { name: words, exact: true }).first().click();
   await looked();
   await page.getByLabel('Org').selectOption('custom');

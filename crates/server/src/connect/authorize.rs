@@ -24,6 +24,9 @@ use crate::telemetry::measures;
 /// How long a login may take. The org's code lives 15 minutes.
 pub(super) const LIFE: SignedDuration = SignedDuration::from_mins(10);
 
+const PRODUCTION: &str = "https://login.salesforce.com";
+const SANDBOX: &str = "https://test.salesforce.com";
+
 /// What to connect, and how.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -179,15 +182,55 @@ async fn integration(service: &Service, caller: &Caller, wanted: &Wanted) -> Res
 fn login_url(wanted: &Wanted, integration: &Integration) -> Result<String, Problem> {
     let before = integration.config["login_url"].as_str();
     match (wanted.environment, wanted.domain.as_deref(), before) {
-        (Some(Environment::Production), _, _) => Ok("https://login.salesforce.com".to_owned()),
-        (Some(Environment::Sandbox), _, _) => Ok("https://test.salesforce.com".to_owned()),
+        (Some(Environment::Production), _, _) => Ok(PRODUCTION.to_owned()),
+        (Some(Environment::Sandbox), _, _) => Ok(SANDBOX.to_owned()),
         (Some(Environment::Custom) | None, Some(domain), _) => Ok(domain.to_owned()),
-        (Some(Environment::Custom), None, _) => Err(Problem::invalid(
-            "environment is `custom`, and no domain is given",
-            "add domain=acme.my.salesforce.com",
-        )),
-        (None, None, before) => Ok(before.unwrap_or("https://login.salesforce.com").to_owned()),
+        (Some(Environment::Custom), None, _) => Err(no_domain()),
+        (None, None, before) => Ok(before.unwrap_or(PRODUCTION).to_owned()),
     }
+}
+
+/// The login URL of an environment or a domain, as one that a login may begin at.
+pub(crate) fn checked_login_url(
+    service: &Service,
+    environment: Environment,
+    domain: Option<&str>,
+) -> Result<String, Problem> {
+    let url = match (environment, domain) {
+        (Environment::Production, _) => PRODUCTION,
+        (Environment::Sandbox, _) => SANDBOX,
+        (Environment::Custom, domain) => domain.ok_or_else(no_domain)?,
+    };
+    let mut app = salesforce_app(url, String::new())?;
+    app.hosts.loopback = service.settings().allow_loopback;
+    let hint = "write it like acme.my.salesforce.com";
+    if let Err(refused) = app.hosts.check(&app.login_url) {
+        return Err(Problem::invalid(format!("the login URL `{url}` cannot be used: {refused}"), hint));
+    }
+    if app.login_url.host_str().is_some_and(|host| host.contains(".lightning.")) {
+        let detail = format!("`{url}` is where the org's pages are, and people log in at its My Domain");
+        return Err(Problem::invalid(detail, hint));
+    }
+    Ok(app.login_url.origin().ascii_serialization())
+}
+
+/// What an app must have so that a login through it succeeds.
+pub(crate) struct Asked {
+    /// Among its callback URLs.
+    pub(crate) callback: String,
+    /// Among its scopes.
+    pub(crate) scopes: Vec<String>,
+}
+
+impl Asked {
+    pub(crate) fn of(service: &Service) -> Result<Self, Problem> {
+        let Authorize { redirect_uri, scopes, .. } = Authorize::new(redirect_uri(service)?);
+        Ok(Self { callback: redirect_uri.to_string(), scopes })
+    }
+}
+
+fn no_domain() -> Problem {
+    Problem::invalid("environment is `custom`, and no domain is given", "add domain=acme.my.salesforce.com")
 }
 
 pub(super) fn salesforce_app(login_url: &str, client_id: String) -> Result<App, Problem> {

@@ -21,7 +21,8 @@ struct Page<'a> {
     hint: &'a str,
     code: &'a str,
     return_to: &'a str,
-    try_again: bool,
+    /// Where it is tried again.
+    again: Option<String>,
 }
 
 /// A refusal: the problem, and how the page is headed.
@@ -48,7 +49,7 @@ impl Refusal {
             hint: self.problem.hint(),
             code: self.problem.code(),
             return_to,
-            try_again: self.try_again,
+            again: self.try_again.then(|| again(return_to)),
         };
         match page.render() {
             Ok(html) => (self.problem.status(), [(header::CACHE_CONTROL, "no-store")], Html(html)).into_response(),
@@ -65,6 +66,16 @@ impl Refusal {
     pub(crate) fn detail(&self) -> &str {
         self.problem.detail()
     }
+}
+
+/// A setup goes on with its own step; else the login begins anew.
+fn again(return_to: &str) -> String {
+    if return_to.starts_with("/connections/") && return_to.ends_with("/setup") {
+        return return_to.to_owned();
+    }
+    let query: String =
+        url::form_urlencoded::Serializer::new(String::new()).append_pair("return_to", return_to).finish();
+    format!("/connect?{query}")
 }
 
 impl From<Problem> for Refusal {

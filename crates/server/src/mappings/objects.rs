@@ -57,7 +57,7 @@ pub(crate) struct OrgObjects {
 }
 
 /// Which objects.
-#[derive(Deserialize, IntoParams)]
+#[derive(Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct WhichObjects {
     /// Part of a name or a label, in any case.

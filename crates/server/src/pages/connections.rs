@@ -13,6 +13,7 @@ use super::frame::{Frame, Place};
 use super::overview::RunRow;
 use super::visit::{Nothing, Sent, Visit, done};
 use super::words::{Ago, Pill, ago, grouped, pill};
+use super::{help, setup};
 use crate::extract::{Body, Path};
 use crate::integrations::{self, IntegrationChange};
 use crate::problem::Problem;
@@ -26,6 +27,10 @@ pub(crate) struct Connected {
     pub(crate) name: String,
     pub(crate) status: Pill,
     pub(crate) reason: String,
+    /// Where the reason is explained.
+    pub(crate) help: Option<String>,
+    /// It is being set up, and the reader may go on with that.
+    pub(crate) goes_on: bool,
     pub(crate) instance_url: String,
     pub(crate) organization_id: String,
     pub(crate) last_sync: Option<Ago>,
@@ -47,6 +52,8 @@ impl Connected {
         Self {
             id: integration.id,
             status: pill(integration.status.name()),
+            help: integration.status_reason.as_deref().and_then(help::place_of),
+            goes_on: setup::is_unfinished(&integration) && setup::may(visit),
             reason: integration.status_reason.clone().unwrap_or_default(),
             instance_url: text("instance_url"),
             organization_id: integration.organization_id.clone().unwrap_or_else(|| text("organization_id")),

@@ -5,7 +5,7 @@
 //! the API's routes use, so that neither knows more or may more than the other.
 //!
 //! Reading order: [`visit`] (who looks, and what they send), [`frame`] (what surrounds every page), [`words`] (how things are
-//! said), then any page, [`overview`] first.
+//! said), then any page, [`overview`] first; [`setup`] is the longest way through several.
 
 pub(crate) mod account;
 pub(crate) mod alerting;
@@ -18,12 +18,15 @@ mod denied;
 pub(crate) mod duplicate_rules;
 pub(crate) mod duplicates;
 mod frame;
+pub(crate) mod guide;
+pub(crate) mod help;
 pub(crate) mod keys;
 pub(crate) mod mappings;
 pub(crate) mod overview;
 pub(crate) mod people;
 pub(crate) mod runs;
 pub(crate) mod settings;
+pub(crate) mod setup;
 pub(crate) mod sign_in;
 pub(crate) mod team;
 pub(crate) mod usage;

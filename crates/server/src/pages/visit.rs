@@ -66,6 +66,8 @@ pub(super) fn said(word: &str) -> Option<&'static str> {
         "synced" => "A sync was asked for. It runs now.",
         "renamed" => "The new name is saved.",
         "saved" => "Saved.",
+        "finished" => "The setup is done. The org is kept in step from now on.",
+        "known_org" => "This org was connected before: that connection has the new login now.",
         "disconnected" => "The connection is shut, and its tokens are ended at the org.",
         "deleted" => "Deleted.",
         "tested" => "The org answered: the connection works.",

@@ -30,5 +30,6 @@ mod personal_data;
 mod proxy;
 mod records;
 mod schemathesis;
+mod setup;
 mod telemetry;
 mod world;
