@@ -153,8 +153,7 @@ async fn a_mapping_is_made_by_the_form_changed_as_text_and_deleted_by_its_name()
     let (_, text) = page(&mut owner, &path).await;
     assert!(text.contains("data-mapping-state=\"synced\"") && text.contains("always 7"), "{text}");
     assert!(text.contains("date %d.%m.%Y") && text.contains("<code>account_name</code>"), "{text}");
-    assert!(
-        text.contains("Values that do not fit") && !text.contains("None. Each value"), "{text}");
+    assert!(text.contains("Values that do not fit") && !text.contains("None. Each value"), "{text}");
     let (_, text) = page(&mut owner, &format!("{path}/edit")).await;
     assert!(
         text.contains("value=\"date %d.%m.%Y\"") && !text.contains("name=\"table\" value=\"people\" maxlength"),

@@ -63,10 +63,5 @@ pub(super) async fn of(visit: &Visit, integration: Uuid, object: &str) -> Result
         }
         offered.push((format!("{relationship}.Name"), format!("{}, its name", field.label)));
     }
-    Ok(Fields {
-        count: detail.fields.len(),
-        object: detail.name,
-        label: detail.label,
-        offered,
-    })
+    Ok(Fields { count: detail.fields.len(), object: detail.name, label: detail.label, offered })
 }
