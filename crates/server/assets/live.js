@@ -3,6 +3,8 @@
 // Whenever the server says that something may have changed, the page is fetched anew, and each part that is marked with
 // data-live and is another now takes the place of the old one.
 const parts = [...document.querySelectorAll("[data-live][id]")];
+// A page that answers a form with what was wrong is found at another address than the form's.
+const here = document.querySelector("[data-at]")?.dataset.at ?? location.href;
 let fetching = false;
 let again = false;
 
@@ -10,7 +12,7 @@ async function refresh() {
   if (fetching) { again = true; return; }
   fetching = true;
   try {
-    const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+    const answer = await fetch(here, { headers: { Accept: "text/html" } });
     if (answer.ok && !answer.redirected) {
       const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
       for (const part of parts) replace(part, fresh.getElementById(part.id));

@@ -65,7 +65,7 @@ export async function mappings({ page, url, look, within, expected, browser, ope
   // Changed as text; without script, too.
   await page.goto(`${url}${mapping}/edit`);
   await page.getByRole('button', { name: 'As text' }).click();
-  const text = page.getByLabel('Definition');
+  const text = page.getByRole('textbox', { name: 'Definition' });
   const definition = await text.inputValue();
   assert.ok(definition.includes('template = "{Name} ({Owner.Name})"'), definition);
   await look(page, 'mapping-text');

@@ -181,6 +181,7 @@ async fn a_mapping_is_made_by_the_form_changed_as_text_and_deleted_by_its_name()
     assert_eq!(one(&mut owner, &id).await["left_out"], json!(["account_name", "day", "seven"]));
     let (status, _, text) = sent(&mut owner, &format!("{path}/delete"), &[("name", MARKUP)]).await;
     assert!(status == 400 && text.contains("nothing was deleted") && !text.contains("<img"), "{text}");
+    assert!(text.contains(&format!("data-at=\"{path}\"")), "it looks for what is new where the page is: {text}");
     let (status, to, _) = sent(&mut owner, &format!("{path}/delete"), &[("name", "people")]).await;
     assert_eq!((status, to.as_str()), (303, "/mappings?said=deleted"));
     assert_eq!(page(&mut owner, &path).await.0, 404);

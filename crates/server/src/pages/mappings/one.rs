@@ -11,7 +11,7 @@ use tieline_store::mappings::{ErrorCursor, KeptError, Mapping, MappingState};
 use tieline_store::sync_work::Pace;
 use tieline_store::{Integration, Uuid};
 use tieline_sync::engine::kept_plan;
-use tieline_sync::mapping::{Definition, Method, Source};
+use tieline_sync::mapping::{ColumnDefinition, Definition, Method, Source};
 
 use super::{list, state, steps, text};
 use crate::extract::{Path, Query};
@@ -174,12 +174,15 @@ fn columns(mapping: &Mapping, definition: Option<&Definition>) -> Vec<Column> {
     let from = |name: &str| -> (String, String) {
         let place = plan.as_ref().and_then(|plan| plan.columns.iter().position(|column| column.name == name));
         let sources: Vec<&str> = plan.as_ref().zip(place).map(|(plan, place)| plan.sources(place)).unwrap_or_default();
-        let written = definition.and_then(|definition| {
-            definition.columns.iter().find(|column| match (&column.column, &column.source) {
-                (Some(given), _) => given == name,
-                (None, Source::Field(path)) => sources.first().is_some_and(|source| source.eq_ignore_ascii_case(path)),
-                (None, _) => false,
-            })
+        let written = definition.map(|definition| &definition.columns).and_then(|columns| {
+            let given = columns.iter().find(|column| column.column.as_deref() == Some(name));
+            // One without a name of its own is named after its one field.
+            let is_of = |path: &str| matches!(sources.as_slice(), [only] if only.eq_ignore_ascii_case(path));
+            let is_named_so = |column: &&ColumnDefinition| match &column.source {
+                Source::Field(path) => column.column.is_none() && is_of(path),
+                _ => false,
+            };
+            given.or_else(|| columns.iter().find(is_named_so))
         });
         let from = match written.map(|column| &column.source) {
             Some(Source::Template(text)) => text.clone(),
