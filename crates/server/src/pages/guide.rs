@@ -18,6 +18,6 @@ struct Page {
 /// The page, for everybody who is signed in: often it is somebody else who makes the app.
 pub(crate) async fn guide(visit: Visit) -> Result<Response, Failed> {
     let asked = Asked::of(&visit.service)?;
-    let page = Page { frame: visit.frame(Place::Help, "Salesforce guide").await?, asked };
+    let page = Page { frame: visit.frame(Place::Elsewhere, "Salesforce guide").await?, asked };
     Ok(Html(page.render()?).into_response())
 }

@@ -139,7 +139,7 @@ pub(crate) async fn again(Path(id): Path<Uuid>, sent: Sent<Nothing>) -> Result<R
     let scene = Scene::at(sent.visit, id, Step::Sync).await?;
     for mapping in scene.mappings.iter().filter(|mapping| mapping.state != MappingState::Paused) {
         let (service, caller) = (State(scene.visit.service.clone()), scene.visit.caller.clone());
-        request_run(service, caller, Path(mapping.id), Body(ToRun::default())).await?;
+        drop(request_run(service, caller, Path(mapping.id), Body(ToRun::default())).await?);
     }
     Ok(done(&Step::Sync.path(id), "synced"))
 }

@@ -183,7 +183,7 @@ pub(crate) async fn change(Path(id): Path<Uuid>, sent: Sent<Form>) -> Result<Res
     if name != scene.integration.name {
         let (service, caller) = (State(scene.visit.service.clone()), scene.visit.caller.clone());
         let change = IntegrationChange::name(name);
-        integrations::change_integration(service, caller, Path(id), Body(change)).await?;
+        drop(integrations::change_integration(service, caller, Path(id), Body(change)).await?);
     }
     scene.change(&json!({"login_url": login_url})).await?;
     Ok(Redirect::to(&Step::App.path(id)).into_response())
