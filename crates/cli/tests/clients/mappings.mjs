@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 /** Of an admin whose business has one connection, which has been synced. */
 export async function mappings({ page, url, look, within, expected, browser, open }) {
   await page.goto(`${url}/mappings`);
-  await page.getByText('The contacts are kept in step by themselves.').waitFor();
+  await page.getByRole('heading', { name: 'Mappings', level: 1 }).waitFor();
   await look(page, 'mappings');
   await page.getByRole('link', { name: 'New mapping' }).first().click();
   await look(page, 'mapping-choose');

@@ -11,13 +11,13 @@ export async function setUpByMouse({ browser, context, page, url, look }) {
   await page.getByRole('link', { name: 'Connect Salesforce' }).last().click();
 
   // The org: what is wrong is told while one types, before anything is sent.
-  await page.getByLabel('My Domain The org').check();
-  await page.getByLabel('My Domain Such as').fill('evil.example');
+  await page.locator('input[name=environment][value=custom]').check();
+  await page.locator('input[name=domain]').fill('evil.example');
   await page.getByLabel('Name of the connection').focus();
   await page.locator('#domain-flaw', { hasText: "not one of Salesforce's domains" }).waitFor();
   assert.equal(new URL(page.url()).pathname, '/connections/new');
   await look(page, 'setup-org');
-  await page.getByLabel('My Domain Such as').fill(fromEnvironment('ORG_URL'));
+  await page.locator('input[name=domain]').fill(fromEnvironment('ORG_URL'));
   await page.getByRole('button', { name: 'Continue' }).click();
 
   // The app: the same, and the guide beside it with what is to be copied.
@@ -151,7 +151,7 @@ export async function setUpByKeyboard({ browser, url, storageState }) {
   await tabTo(page, 'Log in to Salesforce');
   await page.keyboard.press('Enter');
   await page.getByLabel('Username').waitFor();
-  await tabTo(page, /^User name/);
+  await tabTo(page, /^Username/);
   await page.keyboard.type(ORG_USER);
   await tabTo(page, /^Password/);
   await page.keyboard.type(fromEnvironment('ORG_PASSWORD'));
@@ -185,11 +185,11 @@ export async function setUpWithoutScript({ browser, url, storageState }) {
   const { context, page, problems, expected } = await open(browser, { storageState, javaScriptEnabled: false });
   expected.add(400);
   await page.goto(`${url}/connections/new`);
-  await page.getByLabel('My Domain The org').check();
-  await page.getByLabel('My Domain Such as').fill('evil.example');
+  await page.locator('input[name=environment][value=custom]').check();
+  await page.locator('input[name=domain]').fill('evil.example');
   await page.getByRole('button', { name: 'Continue' }).click();
   await page.locator('#domain-flaw', { hasText: "not one of Salesforce's domains" }).waitFor();
-  assert.equal(await page.getByLabel('My Domain Such as').inputValue(), 'evil.example');
+  assert.equal(await page.locator('input[name=domain]').inputValue(), 'evil.example');
   assert.deepEqual(problems, [], 'the browser complained');
   await context.close();
 }

@@ -63,6 +63,19 @@ pub struct Column {
     pub kind: ColumnKind,
 }
 
+impl Column {
+    /// Whether a table can have it.
+    ///
+    /// # Errors
+    /// [`TableError`], if its name is none, or one of ours.
+    pub fn check(&self) -> Result<(), TableError> {
+        if self.name == "id" || self.name.starts_with('_') {
+            return Err(TableError::Reserved(self.name.clone()));
+        }
+        checked(&self.name)
+    }
+}
+
 /// Why a table cannot be like that.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TableError {
@@ -99,10 +112,7 @@ impl ObjectTable {
         }
         let mut seen = std::collections::HashSet::new();
         for column in &columns {
-            if column.name == "id" || column.name.starts_with('_') {
-                return Err(TableError::Reserved(column.name.clone()));
-            }
-            checked(&column.name)?;
+            column.check()?;
             if !seen.insert(column.name.as_str()) {
                 return Err(TableError::Twice(column.name.clone()));
             }

@@ -281,6 +281,13 @@ impl Compiler<'_> {
                 continue;
             }
             let kind = draft.chain.kind();
+            let column = Column { name, kind };
+            if !self.definition.built_in
+                && let Err(error) = column.check()
+            {
+                self.flaws.push(Flaw::new(format!("{}.column", draft.at), error.to_string()));
+                continue;
+            }
             let default = draft.definition.default.as_ref().map(|value| Fixed::read(kind, value)).transpose();
             let default = default.unwrap_or_else(|reason| {
                 let value = draft.definition.default.clone().unwrap_or_default();
@@ -289,7 +296,7 @@ impl Compiler<'_> {
             });
             let calculated = refreshed[n] || draft.fields.iter().any(|field| field.calculated);
             planned.push(Arc::new(Planned {
-                column: Column { name, kind },
+                column,
                 making: draft.making,
                 fields: draft.fields,
                 chain: draft.chain,

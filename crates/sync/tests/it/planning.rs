@@ -90,6 +90,7 @@ fn everything_that_is_wrong_is_told_at_once_with_what_was_meant() {
         "columns[8].column: a constant or a template has no name by itself (name the column: `column = \"…\"`)",
         "refresh[0]: no column is made of `Emial` (did you mean `Email`?)",
         "columns[7]: there are two columns `email` (name one of them otherwise: `column = \"…\"`)",
+        "columns[9].column: the column `_x` is one of tieline's own",
         "table: `Bad Name` cannot name a table or column: a name has up to 63 of a-z, 0-9 and _, and begins with a letter",
     ];
     assert_eq!(told, expected);
@@ -97,7 +98,7 @@ fn everything_that_is_wrong_is_told_at_once_with_what_was_meant() {
     assert_eq!(told, ["object: the org has no object `Contct` (did you mean `Contact`?)"]);
     let told =
         flaws(json!({"name": "p", "object": "Contact", "columns": [{"field": "Email", "column": "_x"}]}), &org());
-    assert_eq!(told, ["table: the column `_x` is one of tieline's own"]);
+    assert_eq!(told, ["columns[0].column: the column `_x` is one of tieline's own"]);
 }
 
 #[test]
