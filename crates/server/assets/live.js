@@ -2,9 +2,10 @@
 
 // Whenever the server says that something may have changed, the page is fetched anew, and each part that is marked with
 // data-live and is another now takes the place of the old one.
-const parts = [...document.querySelectorAll("[data-live][id]")];
-// A page that answers a form with what was wrong is found at another address than the form's.
-const here = document.querySelector("[data-at]")?.dataset.at ?? location.href;
+// A page that answers a form is found at another address than the form's, if at any.
+const isAnswer = document.body.hasAttribute("data-answer");
+const here = document.querySelector("[data-at]")?.dataset.at ?? (isAnswer ? undefined : location.href);
+const parts = here ? [...document.querySelectorAll("[data-live][id]")] : [];
 let fetching = false;
 let again = false;
 

@@ -8,23 +8,23 @@ const ID = /[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|003[0-9
 const OF_ONE_KIND = 2;
 const MOST_PAGES = 200;
 /** Where a link is more than a page: files, and the way to the org's login. */
-const LEFT_OUT = [/^\/api\//, /^\/connect\?.*environment=/, /^\/assets\//];
+const LEFT_OUT = [/^\/openapi\.json/, /^\/api\//, /^\/connect\?.*environment=/, /^\/assets\//];
 
 /**
  * Follows links from the overview on. Each page answers, is what its heading says to everybody, can be read on a phone, and
- * shows what people typed as text. Answers the kinds of pages that it saw.
+ * shows what people typed as text. Answers the paths of what it saw.
  */
 export async function crawl(page, url, { forbidden = [] } = {}) {
   const kinds = new Map();
   const queue = [['/', 'nowhere']];
   const known = new Set(['/']);
-  let opened = 0;
-  while (queue.length && opened < MOST_PAGES) {
+  const opened = [];
+  while (queue.length && opened.length < MOST_PAGES) {
     const [path, from] = queue.shift();
     const kind = path.replaceAll(ID, ':id').replace(/([?&][a-z_]+=)[^&#]*/g, '$1…').replace(/#.*/, '');
     if ((kinds.get(kind) ?? 0) >= OF_ONE_KIND || LEFT_OUT.some((pattern) => pattern.test(path))) continue;
     kinds.set(kind, (kinds.get(kind) ?? 0) + 1);
-    opened += 1;
+    opened.push(path);
     const answer = await page.goto(url + path, { waitUntil: 'load' });
     const status = answer.status();
     if (forbidden.includes(kind)) {
@@ -50,5 +50,10 @@ export async function crawl(page, url, { forbidden = [] } = {}) {
       }
     }
   }
-  return [...kinds.keys()].sort();
+  return opened;
+}
+
+/** Those of the paths that name something of a business by its id. */
+export function named(paths) {
+  return paths.filter((path) => path.replace(/[?].*/, '').match(ID));
 }

@@ -6,8 +6,10 @@
 // started it is to change a contact to CHANGED_NAME.
 import assert from 'node:assert/strict';
 import { fromEnvironment, launch, look, open, weigh, within } from './browser.mjs';
+import { crawl, named } from './crawl.mjs';
 import { mappings } from './mappings.mjs';
 import { manage } from './manage.mjs';
+import { revokedAndBack } from './revoked.mjs';
 import { figures } from './figures.mjs';
 import { readHelp, setUpByKeyboard, setUpByMouse, setUpWithoutScript } from './setup.mjs';
 
@@ -101,6 +103,8 @@ try {
   await page.locator('[data-connection-state]').first().waitFor();
   assert.equal(await page.locator('[data-connection-state]').first().innerText(), 'active');
 
+  await revokedAndBack({ page, url, look, connection, connect: () => connect(page, async () => {}, 'Connect'), expected });
+
   // What happened, who did it, what is wrong, and who may be two.
   await page.goto(`${url}/logs`);
   const entries = await page.locator('#log tbody tr').count();
@@ -110,11 +114,10 @@ try {
   assert.equal(await page.locator('#log tbody tr').count(), 1, `of ${entries} entries one is of this kind`);
   await look(page, 'logs');
   await page.goto(`${url}/audit?action=connection.authorized`);
-  assert.equal(await page.locator('tbody tr').count(), 2, 'connected twice');
+  assert.equal(await page.locator('tbody tr').count(), 3, 'connected three times');
   assert.ok((await page.locator('tbody tr').first().innerText()).includes('Ada'), 'by whom');
   await look(page, 'audit');
   await page.goto(`${url}/alerts`);
-  await page.getByText('Nothing is wrong').waitFor();
   await look(page, 'alerts');
   await page.goto(`${url}/duplicates`);
   await look(page, 'duplicates');
@@ -148,7 +151,15 @@ try {
   await withoutScript(state);
   await setUpWithoutScript({ browser, url, storageState: state });
   await setUpByKeyboard({ browser, url, storageState: state });
-  await anotherBusiness(page, [connection, `${connection}/pick`, imported]);
+  const pages = await crawl(page, url);
+  for (const part of ['/mappings', '/runs', '/contacts', '/alerts/rules', '/usage', '/team', '/keys', '/settings', '/help']) {
+    assert.ok(pages.includes(part), `no link leads to ${part}`);
+  }
+  const theirs = named(pages);
+  for (const kind of ['connections', 'mappings', 'runs', 'contacts', 'imports', 'duplicates', 'alerts']) {
+    assert.ok(theirs.some((path) => path.startsWith(`/${kind}/`)), `no page of one of the ${kind} was found`);
+  }
+  await anotherBusiness(page, [imported, ...theirs.map((path) => url + path)]);
   await manage({ browser, page, url, open, look });
 
   await page.goto(url);

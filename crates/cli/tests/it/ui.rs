@@ -29,6 +29,11 @@ fn people_walk_through_the_pages_in_a_real_browser() {
         let twin = serde_json::json!({"FirstName": first, "LastName": "Hopper", "Email": email, "Title": title});
         tokio::runtime::Runtime::new().unwrap().block_on(connect(&org).create("Contact", &twin)).unwrap();
     }
+    // What wants to be markup, in each field that takes it.
+    let markup = "<img src=x onerror=document.title='pwned'>";
+    let hostile = serde_json::json!({"FirstName": &markup[..40], "LastName": markup, "Title": markup, "Department": markup,
+        "Description": markup, "MailingCity": &markup[..40], "Phone": "\"><b>1", "Email": "hostile@example.com"});
+    tokio::runtime::Runtime::new().unwrap().block_on(connect(&org).create("Contact", &hostile)).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("t.db");
     let mut arguments = vec!["serve", "--listen", &address, "--allow-loopback", "--every", "1"];

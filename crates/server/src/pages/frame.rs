@@ -154,6 +154,8 @@ pub(crate) struct Frame {
     pub(crate) said: Option<&'static str>,
     /// Where the reader is, to come back to.
     pub(crate) path: String,
+    /// It answers a form, and is not found at its address.
+    pub(crate) answers: bool,
 }
 
 impl Frame {
@@ -196,6 +198,7 @@ impl Frame {
             theme: visit.theme,
             said,
             path: visit.path.clone(),
+            answers: visit.answers,
         })
     }
 

@@ -3,7 +3,7 @@
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::de::DeserializeOwned;
 
@@ -27,6 +27,8 @@ pub(crate) struct Visit {
     said: Option<&'static str>,
     /// The path, to come back to.
     pub(crate) path: String,
+    /// The page is the answer to a form: at its address another one may be found, or none.
+    pub(super) answers: bool,
 }
 
 impl FromRequestParts<Service> for Visit {
@@ -42,7 +44,8 @@ impl FromRequestParts<Service> for Visit {
         });
         let theme = service.cookies().theme(&parts.headers);
         let path = parts.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
-        Ok(Self { caller, service: service.clone(), theme, said, path })
+        let answers = parts.method == Method::POST;
+        Ok(Self { caller, service: service.clone(), theme, said, path, answers })
     }
 }
 
