@@ -6,6 +6,9 @@
 const isAnswer = document.body.hasAttribute("data-answer");
 const here = document.querySelector("[data-at]")?.dataset.at ?? (isAnswer ? undefined : location.href);
 const parts = here ? [...document.querySelectorAll("[data-live][id]")] : [];
+// Times count on by themselves: what differs in them alone is the same, and nobody's click falls between the two.
+const timeless = (html) => html.replace(/(<time[^>]*>)[^<]*/g, "$1");
+const shown = new Map(parts.map((part) => [part, timeless(part.innerHTML)]));
 let fetching = false;
 let again = false;
 
@@ -29,12 +32,12 @@ function isInUse(part) {
 }
 
 function replace(part, fresh) {
-  if (!fresh || fresh.innerHTML === part.dataset.was || isInUse(part)) return;
+  if (!fresh || timeless(fresh.innerHTML) === shown.get(part) || isInUse(part)) return;
   const versions = new Set([...part.querySelectorAll("[data-version]")].map(version));
   const focusable = "a[href], button, summary, [tabindex]";
   const focused = [...part.querySelectorAll(focusable)].indexOf(document.activeElement);
   const opened = new Set([...part.querySelectorAll("details[open][id]")].map((details) => details.id));
-  part.dataset.was = fresh.innerHTML;
+  shown.set(part, timeless(fresh.innerHTML));
   part.innerHTML = fresh.innerHTML;
   for (const id of opened) part.querySelector(`#${CSS.escape(id)}`)?.setAttribute("open", "");
   if (focused >= 0) part.querySelectorAll(focusable)[focused]?.focus();

@@ -20,9 +20,12 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// Whose, of which integration, how many days.
 type Key = (Uuid, Option<Uuid>, u32);
 
-/// What was counted, and until when it holds by the monotonic clock.
+/// Until when it holds, by the monotonic clock, and what was counted.
+type Counted = (Duration, Arc<[DayUsage]>);
+
+/// What was counted lately.
 #[derive(Debug, Default)]
-pub(crate) struct Figures(Mutex<HashMap<Key, (Duration, Arc<[DayUsage]>)>>);
+pub(crate) struct Figures(Mutex<HashMap<Key, Counted>>);
 
 impl Figures {
     fn find(&self, key: &Key, now: Duration) -> Option<Arc<[DayUsage]>> {

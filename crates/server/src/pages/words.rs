@@ -62,6 +62,11 @@ pub(crate) fn moment(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
+/// Whether two texts are one; templates have them behind references of any depth.
+pub(crate) fn is_same(one: &str, other: &str) -> bool {
+    one == other
+}
+
 /// `1,234,567`
 pub(crate) fn grouped(n: impl TryInto<u64>) -> String {
     let digits = n.try_into().unwrap_or_default().to_string();

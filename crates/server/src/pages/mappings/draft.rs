@@ -46,7 +46,7 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn of_a_field() -> Self {
         Self { source: "field".to_owned(), ..Self::default() }
     }
 
@@ -155,7 +155,7 @@ impl Draft {
             let value = value.clone();
             if let Some((n, part)) = key.strip_prefix("columns.").and_then(|rest| rest.split_once('.')) {
                 let Ok(n) = n.parse::<usize>() else { continue };
-                let row = rows.entry(n).or_insert_with(Row::new);
+                let row = rows.entry(n).or_insert_with(Row::of_a_field);
                 match part {
                     "source" => row.source = value,
                     "from" => row.from = value,
@@ -401,15 +401,15 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_told_at_its_place_and_all_at_once() {
-        let row = Row { steps: vec!["trim".into(), "lowr".into()], from: "Phone".into(), ..Row::new() };
-        let constant = Row { source: "constant".into(), column: "c".into(), ..Row::new() };
+        let row = Row { steps: vec!["trim".into(), "lowr".into()], from: "Phone".into(), ..Row::of_a_field() };
+        let constant = Row { source: "constant".into(), column: "c".into(), ..Row::of_a_field() };
         let draft = Draft {
             name: "a".into(),
             every: "soon".into(),
             lag: "5".into(),
             since: "never".into(),
             mass_delete_percent: "many".into(),
-            columns: vec![row, Row { column: "x".into(), ..Row::new() }, constant],
+            columns: vec![row, Row { column: "x".into(), ..Row::of_a_field() }, constant],
             ..Draft::default()
         };
         let (json, flaws) = draft.definition("B");

@@ -62,7 +62,7 @@ pub(super) async fn new(
     let name = if is_reserved(name) { format!("{name}_crm") } else { name.to_owned() };
     let definition = Definition::all_of(&name, object);
     let sheet = match Draft::of(&definition) {
-        Some(draft) if !as_text => Sheet::Form(draft),
+        Some(draft) if !as_text => Sheet::Form(Box::new(draft)),
         _ => Sheet::Text(text::write(&definition.to_json())),
     };
     let desk = Desk { object: object.to_owned(), ..desk };
@@ -91,7 +91,7 @@ pub(crate) async fn edit(visit: Visit, Path(id): Path<Uuid>, Query(wanted): Quer
             if draft.table.is_empty() {
                 draft.table.clone_from(&draft.name);
             }
-            Sheet::Form(draft)
+            Sheet::Form(Box::new(draft))
         }
         _ => Sheet::Text(text::write(&json)),
     };
@@ -160,14 +160,14 @@ async fn act(visit: Visit, desk: Desk, pairs: &Pairs) -> Result<Response, Failed
     // A textarea's lines end as HTTP has them.
     let mut sheet = match value(pairs, "as") {
         "text" => Sheet::Text(value(pairs, "text").replace("\r\n", "\n")),
-        _ => Sheet::Form(Draft::sent(pairs)),
+        _ => Sheet::Form(Box::new(Draft::sent(pairs))),
     };
     let act = value(pairs, "act");
     let (act, which) = act.split_once(' ').unwrap_or((act, ""));
     let plain = Shown::default();
     match (act, &mut sheet) {
         ("add", Sheet::Form(draft)) => {
-            draft.columns.push(Row::new());
+            draft.columns.push(Row::of_a_field());
             return show(&visit, desk, sheet, plain).await;
         }
         ("step", Sheet::Form(draft)) => {
@@ -259,7 +259,7 @@ async fn to_form(visit: &Visit, desk: Desk, written: String) -> Result<Response,
             match Draft::of(&definition) {
                 Some(draft) => {
                     let desk = Desk { object: definition.object, ..desk };
-                    show(visit, desk, Sheet::Form(draft), Shown::default()).await
+                    show(visit, desk, Sheet::Form(Box::new(draft)), Shown::default()).await
                 }
                 None => show(visit, desk, sheet, Shown { note: NOT_IN_A_FORM, ..Shown::default() }).await,
             }

@@ -26,7 +26,7 @@ const KINDS: [(ColumnKind, &str); 8] = [
 
 /// A definition that is written: by the form or as text.
 pub(super) enum Sheet {
-    Form(Draft),
+    Form(Box<Draft>),
     Text(String),
 }
 

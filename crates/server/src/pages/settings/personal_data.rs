@@ -92,12 +92,16 @@ struct Line {
     removed: String,
 }
 
+/// How many rows of a kind there are.
+type Counted = (u64, &'static str);
+
 /// What the last question has led to.
 #[derive(Default)]
 struct Answer {
     found: Option<Vec<Kept>>,
-    would_go: Option<Vec<(u64, &'static str)>>,
-    gone: Option<(Option<Uuid>, Vec<(u64, &'static str)>)>,
+    would_go: Option<Vec<Counted>>,
+    /// With the erasure that stands from now on, if one does.
+    gone: Option<(Option<Uuid>, Vec<Counted>)>,
 }
 
 #[derive(Template)]

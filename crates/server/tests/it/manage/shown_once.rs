@@ -17,7 +17,7 @@ async fn a_key_is_shown_once_and_followed_by_another(db: Db) {
     assert!(key.starts_with("tl_") && made.body.contains("curl -H"), "{}", made.body);
     assert!(!made.body.contains("<script>alert"), "a name is text");
     let works = async |key: &str| {
-        let http = reqwest::Client::new();
+        let http = reqwest::Client::builder().build().unwrap();
         let answer = http.get(format!("{}/api/imports", world.nodes[0].url)).bearer_auth(key).send().await.unwrap();
         answer.status().as_u16()
     };
