@@ -4,8 +4,8 @@ import assert from 'node:assert/strict';
 import { inspect } from './browser.mjs';
 
 const ID = /[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|003[0-9A-Za-z]{12,15}|00Q[0-9A-Za-z]{12,15}/g;
-/** Pages of one kind that are opened: with other ids, cursors or filters they are the same. */
-const OF_ONE_KIND = 2;
+/** Pages of one kind that are opened: with other ids, cursors or filters they are the same page. */
+const OF_ONE_KIND = 1;
 const MOST_PAGES = 200;
 /** Where a link is more than a page: files, and the way to the org's login. */
 const LEFT_OUT = [/^\/openapi\.json/, /^\/api\//, /^\/connect\?.*environment=/, /^\/assets\//];

@@ -64,7 +64,7 @@ async function keys({ page, url, look }) {
   await look(page, 'keys-none');
   await page.getByLabel('Name').fill('robot');
   await page.getByLabel('Role').selectOption('member');
-  await page.getByRole('button', { name: 'Make it' }).click();
+  await page.getByRole('button', { name: 'Make it', exact: true }).click();
   const key = await page.locator('[data-once]').innerText();
   assert.equal(await answers(key), 200);
   await look(page, 'key-made');
@@ -100,7 +100,7 @@ async function alerts({ page, url, look }) {
     await look(page, 'channel-new');
     await page.getByLabel('Name').fill('Operations');
     await page.getByLabel('URL').fill(`http://127.0.0.1:${receiver.address().port}/in?key=planted`);
-    await page.getByRole('button', { name: 'Make it' }).click();
+    await page.getByRole('button', { name: 'Make it', exact: true }).click();
     const secret = await page.locator('[data-once]').innerText();
     assert.match(secret, /^whsec_/);
     await look(page, 'channel-made');
@@ -119,7 +119,7 @@ async function alerts({ page, url, look }) {
     await page.getByLabel('From how many per cent on').fill('90');
     await page.getByLabel('Operations').check();
     await look(page, 'rule');
-    await page.getByRole('button', { name: 'Make it' }).click();
+    await page.getByRole('button', { name: 'Make it', exact: true }).click();
     await page.getByText('from 90 % on').waitFor();
     await look(page, 'rules');
     await page.goto(`${url}/alerts/channels`);
@@ -171,7 +171,7 @@ async function withoutScript({ browser, page, url, open }) {
   const { context, page: plain, problems } = await open(browser, { storageState, javaScriptEnabled: false });
   await plain.goto(`${url}/keys`);
   await plain.getByLabel('Name').fill('plain');
-  await plain.getByRole('button', { name: 'Make it' }).click();
+  await plain.getByRole('button', { name: 'Make it', exact: true }).click();
   assert.match(await plain.locator('[data-once]').innerText(), /^tl_/);
   assert.equal(await plain.getByRole('button', { name: 'Copy' }).isVisible(), false, 'a button that could do nothing');
   assert.deepEqual(problems, [], 'the browser complained');
