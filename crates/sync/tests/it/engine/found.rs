@@ -159,7 +159,7 @@ async fn a_page_of_new_columns_that_is_lost_before_the_process_dies_is_filled(db
     // The scan of what is new has one page; the walk through all has the third.
     world.post("pages", json!({"of": "query", "trick": "skip", "nth": 3})).await;
     world.fault(json!({"path": "/services/data/v67.0/query/", "nth": 6, "times": 0, "delay_ms": 60_000})).await;
-    let killed = tokio::time::timeout(Duration::from_secs(2), world.sync()).await;
+    let killed = tokio::time::timeout(Duration::from_secs(15), world.sync()).await;
     assert!(killed.is_err());
     let under_way = world.mapping().await.standing.progress.walk.expect("it died within the walk");
     assert!(under_way.seen >= 300, "{under_way:?}");
