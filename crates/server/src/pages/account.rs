@@ -119,14 +119,11 @@ pub(crate) struct Done {
 
 /// The page.
 pub(crate) async fn account(
-    owner: Result<Owner, Redirect>,
+    Owner(signed_in): Owner,
     State(service): State<Service>,
     Query(was): Query<Done>,
 ) -> Result<Response, Failed> {
-    match owner {
-        Ok(Owner(signed_in)) => shown(&service, &signed_in, said(&was.said), None).await,
-        Err(redirect) => Ok(redirect.into_response()),
-    }
+    shown(&service, &signed_in, said(&was.said), None).await
 }
 
 /// Which identity is to be taken off.
@@ -139,15 +136,11 @@ pub(crate) struct Chosen {
 
 /// Takes an identity off.
 pub(crate) async fn unlink(
-    owner: Result<Owner, Redirect>,
+    Owner(signed_in): Owner,
     State(service): State<Service>,
     address: Address,
     Form(chosen): Form<Chosen>,
 ) -> Result<Response, Failed> {
-    let signed_in = match owner {
-        Ok(Owner(signed_in)) => signed_in,
-        Err(redirect) => return Ok(redirect.into_response()),
-    };
     let ended = match check_csrf(&signed_in, &chosen.csrf) {
         Ok(()) => {
             identities::unlink_identity(State(service.clone()), signed_in.clone(), address, Path(chosen.id)).await
@@ -162,15 +155,11 @@ pub(crate) async fn unlink(
 
 /// Signs one of their other browsers out.
 pub(crate) async fn end_session(
-    owner: Result<Owner, Redirect>,
+    Owner(signed_in): Owner,
     State(service): State<Service>,
     address: Address,
     Form(chosen): Form<Chosen>,
 ) -> Result<Response, Failed> {
-    let signed_in = match owner {
-        Ok(Owner(signed_in)) => signed_in,
-        Err(redirect) => return Ok(redirect.into_response()),
-    };
     let ended = match check_csrf(&signed_in, &chosen.csrf) {
         Ok(()) => session::end_session(State(service.clone()), signed_in.clone(), address, Path(chosen.id)).await,
         Err(problem) => Err(problem),
@@ -190,15 +179,11 @@ pub(crate) struct Button {
 
 /// Signs all their other browsers out.
 pub(crate) async fn end_others(
-    owner: Result<Owner, Redirect>,
+    Owner(signed_in): Owner,
     State(service): State<Service>,
     Address(address): Address,
     Form(button): Form<Button>,
 ) -> Result<Response, Failed> {
-    let signed_in = match owner {
-        Ok(Owner(signed_in)) => signed_in,
-        Err(redirect) => return Ok(redirect.into_response()),
-    };
     let ended = async {
         check_csrf(&signed_in, &button.csrf)?;
         let Json(all) = session::sessions(State(service.clone()), signed_in.clone()).await?;
@@ -230,15 +215,11 @@ pub(crate) struct ChangedPassword {
 
 /// Changes the password.
 pub(crate) async fn change_password(
-    owner: Result<Owner, Redirect>,
+    Owner(signed_in): Owner,
     State(service): State<Service>,
     address: Address,
     Form(given): Form<ChangedPassword>,
 ) -> Result<Response, Failed> {
-    let signed_in = match owner {
-        Ok(Owner(signed_in)) => signed_in,
-        Err(redirect) => return Ok(redirect.into_response()),
-    };
     let changed = async {
         check_csrf(&signed_in, &given.csrf)?;
         if given.new.0.expose() != given.again.0.expose() {
@@ -263,15 +244,11 @@ pub(crate) struct Proven {
 
 /// Deletes the account.
 pub(crate) async fn delete(
-    owner: Result<Owner, Redirect>,
+    Owner(signed_in): Owner,
     State(service): State<Service>,
     address: Address,
     Form(given): Form<Proven>,
 ) -> Result<Response, Failed> {
-    let signed_in = match owner {
-        Ok(Owner(signed_in)) => signed_in,
-        Err(redirect) => return Ok(redirect.into_response()),
-    };
     let deleted = match check_csrf(&signed_in, &given.csrf) {
         Ok(()) => {
             let proof = Proof { password: given.password };

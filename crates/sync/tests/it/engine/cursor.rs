@@ -1,7 +1,11 @@
 //! Reading by the cursor: T1, T2, T4, T5 and what goes with them.
 
+use std::time::Duration;
+
 use serde_json::json;
 use tieline_store::mappings::MappingState;
+use tieline_sync::engine::{Asked, Progress};
+use tieline_sync::mapping::Definition;
 
 use super::world::World;
 use crate::database::Db;
@@ -11,6 +15,7 @@ on_both!(
     t1_what_was_committed_after_a_later_record_arrives,
     t2_an_empty_run_does_not_pass_what_comes_late,
     t5_records_that_change_while_any_page_is_read_are_not_lost,
+    a_step_has_fewer_rows_where_the_database_is_slow,
     t8_a_run_that_slept_while_another_came_writes_nothing,
     t4_ten_thousand_of_one_second_are_read_once_however_the_run_ends,
 );
@@ -167,4 +172,29 @@ async fn t4_ten_thousand_of_one_second_are_read_once_however_the_run_ends(db: Db
     assert!(failures > 2, "{failures}");
     world.assert_in_step().await;
     assert_eq!(world.rows().await.len(), 10_001);
+}
+
+async fn a_step_has_fewer_rows_where_the_database_is_slow(db: Db) {
+    let mut world = World::bare(db).await;
+    world.accounts((0..12_000).map(|n| format!("account {n}"))).await;
+    world.at(1_000).await;
+    world.engine.care.step_rows = 4_000;
+    let mut steps = Vec::new();
+    // No database is too slow for an hour, and each is for nothing at all.
+    for (name, step_time) in [("quick", Duration::from_secs(3_600)), ("slow", Duration::ZERO)] {
+        world.engine.care.step_time = step_time;
+        let definition = json!({"name": name, "object": "Account", "columns": ["Name"]});
+        world.mapping = world.map(&Definition::from_json(definition).unwrap()).await.id;
+        let (mut read, mut count) = (0, 0);
+        // A step that has been written is told, though nothing more was read.
+        let mut told = |progress: Progress| {
+            count += usize::from(progress.read == read && read > 0);
+            read = progress.read;
+        };
+        let report = world.engine.run(world.mapping, Asked::default(), &mut told).await.unwrap();
+        assert_eq!(report.run.inserted, 12_000);
+        steps.push(count);
+    }
+    // Three of 4,000; or six of a page, for what was noted before the first of them was too slow already.
+    assert_eq!(steps[1], steps[0] + 3, "{steps:?}");
 }
