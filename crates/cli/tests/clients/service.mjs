@@ -93,7 +93,7 @@ async function signInThere(page) {
   await page.getByLabel('Username').fill('unapproved@local.tieline.test');
   await page.getByLabel('Password').fill(fromEnvironment('ORG_PASSWORD'));
   await page.keyboard.press('Enter');
-  await page.getByRole('heading', { name: /^Allow .* to act for you\?$/ }).waitFor();
+  await page.getByRole('heading', { name: 'Allow access?' }).waitFor();
 }
 
 // The org may know the person from before.
