@@ -139,7 +139,10 @@ document.addEventListener("change", async ({ target }) => {
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
     for (const told of form.querySelectorAll("[data-told][id]")) {
       const words = fresh.getElementById(told.id)?.textContent ?? "";
-      if (told.textContent !== words) told.textContent = words;
+      if (told.textContent === words) continue;
+      // Its room stays: whoever presses the button below just now still meets it when they let go.
+      if (!words) told.style.minHeight = `${told.offsetHeight}px`;
+      told.textContent = words;
       form.querySelector(`[aria-describedby="${told.id}"]`)?.setAttribute("aria-invalid", String(words !== ""));
     }
   } catch { /* the server is away: it says what is wrong when the form is sent */ }

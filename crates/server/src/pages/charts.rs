@@ -216,7 +216,7 @@ mod tests {
         assert!(chart.days[1].is_empty && !chart.is_empty);
         assert_eq!(chart.ends().collect::<Vec<_>>(), ["21 Nov", "22 Nov", "23 Nov"]);
         // One of a million is seen, and nothing leaves the picture.
-        let of = vec![series("a", &[1_000_000]), series("b", &[1])];
+        let of = vec![series("a", &[999_999]), series("b", &[1])];
         let chart = Chart::of("x", "X", String::new(), &days(1), of);
         assert_eq!(chart.series[1].path, "M1 0.0V-2.0h8V0.0z");
         let chart = Chart::of("x", "X", String::new(), &days(2), vec![series("a", &[1_000_000, 1])]);

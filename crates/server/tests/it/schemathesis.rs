@@ -50,6 +50,7 @@ const SIGNED_IN: &[&str] = &[
     "identities",
     "unlink_identity",
     "create_business",
+    "change_business",
     "delete_business",
     "delete_account",
     "authorize",
