@@ -105,7 +105,10 @@ document.addEventListener("change", (event) => {
   const boxes = [...form.querySelectorAll("input[type=checkbox][data-one]")];
   if (all.dataset.all !== undefined) for (const box of boxes) if (!box.closest("[hidden]")) box.checked = all.checked;
   const count = form.querySelector("[data-chosen]");
-  if (count) count.textContent = String(boxes.filter((box) => box.checked).length);
+  if (!count) return;
+  // What was chosen on other pages counts, too.
+  count.dataset.elsewhere ??= Number(count.textContent) - boxes.filter((box) => box.defaultChecked).length;
+  count.textContent = String(Number(count.dataset.elsewhere) + boxes.filter((box) => box.checked).length);
 });
 
 // Behind what is typed into the last of a row of fields comes another one.

@@ -215,6 +215,7 @@ fn pages() -> Router<Service> {
         .route("/reset", get(pages::sign_in::reset_page))
         .route("/account", get(pages::account::account))
         .route("/account/unlink", post(pages::account::unlink))
+        .route("/account/business", post(pages::account::make_business))
         .route("/account/sessions/end", post(pages::account::end_session))
         .route("/account/sessions/end-others", post(pages::account::end_others))
 }

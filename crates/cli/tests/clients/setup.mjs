@@ -18,7 +18,8 @@ export async function setUpByMouse({ browser, context, page, url, look }) {
   assert.equal(new URL(page.url()).pathname, '/connections/new');
   await look(page, 'setup-org');
   await page.locator('input[name=domain]').fill(fromEnvironment('ORG_URL'));
-  await page.getByRole('button', { name: 'Continue' }).click();
+  // Pressed before the flaw is gone, let go after: the button stands still meanwhile.
+  await page.getByRole('button', { name: 'Continue' }).click({ delay: 300 });
 
   // The app: the same, and the guide beside it with what is to be copied.
   await page.getByLabel('An app of this org').check();
@@ -48,10 +49,12 @@ export async function setUpByMouse({ browser, context, page, url, look }) {
   // Objects: chosen over two searches.
   await page.getByRole('heading', { name: 'Objects' }).waitFor();
   await page.getByRole('checkbox', { name: 'Account' }).check();
+  assert.equal(await page.locator('[data-chosen]').innerText(), '1');
   await look(page, 'setup-objects');
   await page.getByLabel('Name or label').fill('opportun');
   await page.getByRole('button', { name: 'Search' }).click();
   await page.locator('[data-object=Opportunity] input').check();
+  assert.equal(await page.locator('[data-chosen]').innerText(), '2', 'what was chosen in the other search counts');
   await page.getByRole('button', { name: 'Continue' }).click();
 
   // The other browser has gone on, too.

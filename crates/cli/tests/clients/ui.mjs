@@ -57,6 +57,7 @@ try {
   // The newest is the one that is searched for below.
   await page.locator('[data-one]').nth(1).check();
   await page.locator('[data-one]').nth(2).check();
+  assert.equal(await page.locator('[data-chosen]').innerText(), '2');
   await page.getByRole('button', { name: 'Next page' }).click();
   await page.getByText('2 chosen in all').waitFor();
   await page.locator('[data-one]').nth(0).check();

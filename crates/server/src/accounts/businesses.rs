@@ -20,14 +20,14 @@ use crate::service::Service;
 pub(crate) struct NewBusiness {
     /// Its name.
     #[schema(min_length = 1, max_length = 100)]
-    name: String,
+    pub(crate) name: String,
 }
 
 /// A business that was made.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct MadeBusiness {
     /// UUID.
-    id: Uuid,
+    pub(crate) id: Uuid,
     /// Its name.
     name: String,
 }

@@ -10,6 +10,7 @@ use tieline_store::Uuid;
 
 use crate::accounts::SecretText;
 use crate::accounts::account::{Proof, delete_account};
+use crate::accounts::businesses::{self, NewBusiness};
 use crate::accounts::oidc::identities;
 use crate::accounts::session::{self, NewPassword, SessionRow};
 use crate::caller::{Address, FormUser, SignedIn};
@@ -230,6 +231,35 @@ pub(crate) async fn change_password(
     };
     match changed.await {
         Ok(_) => Ok(done("/account", "password_changed")),
+        Err(problem) => shown(&service, &signed_in, None, Some(problem)).await,
+    }
+}
+
+/// A business to be made.
+#[derive(Deserialize)]
+pub(crate) struct Made {
+    #[serde(default)]
+    csrf: String,
+    #[serde(default)]
+    name: String,
+}
+
+/// Makes a business and shows it from now on.
+pub(crate) async fn make_business(
+    Owner(signed_in): Owner,
+    State(service): State<Service>,
+    address: Address,
+    Form(given): Form<Made>,
+) -> Result<Response, Failed> {
+    let made = match check_csrf(&signed_in, &given.csrf) {
+        Ok(()) => {
+            let new = Body(NewBusiness { name: given.name });
+            businesses::create_business(State(service.clone()), signed_in.clone(), address, new).await
+        }
+        Err(problem) => Err(problem),
+    };
+    match made {
+        Ok((_, Json(business))) => Ok(super::choices::shown_from_now_on(&service, business.id)),
         Err(problem) => shown(&service, &signed_in, None, Some(problem)).await,
     }
 }

@@ -10,6 +10,7 @@ use super::visit::Sent;
 use crate::connect::return_to;
 use crate::cookies::Theme;
 use crate::problem::Problem;
+use crate::service::Service;
 
 /// Light, dark, or as the system has it.
 #[derive(Deserialize)]
@@ -41,7 +42,12 @@ pub(crate) async fn business(sent: Sent<Chosen>) -> Result<Response, Failed> {
     let signed_in = visit.caller.signed_in()?;
     let member = visit.service.store().membership(signed_in.user.id, form.id).await?;
     let member = member.ok_or_else(|| Problem::not_found("business"))?;
+    Ok(shown_from_now_on(&visit.service, member.business()))
+}
+
+/// On to that business, of which the reader is a member.
+pub(crate) fn shown_from_now_on(service: &Service, business: Uuid) -> Response {
     let mut answer = Redirect::to("/").into_response();
-    answer.headers_mut().append(header::SET_COOKIE, visit.service.cookies().set_business(member.business()));
-    Ok(answer)
+    answer.headers_mut().append(header::SET_COOKIE, service.cookies().set_business(business));
+    answer
 }

@@ -92,8 +92,9 @@ impl Page {
         at.map(|at| ago(at, self.now))
     }
 
+    /// When, unless it is due.
     fn next(&self) -> Option<Ago> {
-        self.detail.next_run_at.map(|at| ago(at.max(self.now), self.now))
+        self.detail.next_run_at.filter(|at| *at > self.now).map(|at| ago(at, self.now))
     }
 }
 

@@ -3,7 +3,7 @@
 use super::*;
 use crate::world::PASSWORD;
 
-on_both!(sessions_passwords_and_the_account_are_ones_own);
+on_both!(sessions_passwords_and_the_account_are_ones_own, whoever_is_in_no_business_makes_one);
 
 const NEXT: &str = "another battery horse";
 
@@ -57,4 +57,40 @@ async fn sessions_passwords_and_the_account_are_ones_own(db: Db) {
     assert_eq!(gone.location, "/sign-in", "{}", gone.body);
     assert!(person.cookies.is_empty() || person.get("/api/session").await.0 == 401);
     assert_eq!(world.browser().sign_in("person@example.com", NEXT).await.0, 401);
+}
+
+async fn whoever_is_in_no_business_makes_one(db: Db) {
+    let world = World::new(db).await;
+    let mut owner = world.owner().await;
+    let mut person = member(&world, &mut owner, "person@example.com", "member").await;
+    let members = owner.get("/api/members").await.1;
+    let is_theirs = |member: &&serde_json::Value| member["email"] == "person@example.com";
+    let theirs = members["members"].as_array().unwrap().iter().find(is_theirs).unwrap()["id"].clone();
+    let path = format!("/api/members/{}", theirs.as_str().unwrap());
+    let (status, gone) = owner.call(Method::DELETE, &path, None).await;
+    assert_eq!(status, 204, "{gone}");
+    assert_eq!(look(&mut person, "/").await.location, "/account");
+    let page = look(&mut person, "/account").await.body;
+    assert!(page.contains("data-code=\"no_business\"") && page.contains("href=\"#business\""), "{page}");
+
+    let csrf = person.csrf.clone();
+    let make = async |person: &mut Browser, csrf: &str, name: &str| {
+        read(person.form("/account/business", &[("csrf", csrf), ("name", name)]).await).await
+    };
+    assert_eq!(make(&mut person, "guessed", "Beta").await.status, 403);
+    let nameless = make(&mut person, &csrf, " ").await;
+    assert!(nameless.status == 400 && nameless.body.contains("role=\"alert\""), "{}", nameless.body);
+    assert_eq!(look(&mut person, "/").await.location, "/account", "one was made of what was refused");
+    let made = make(&mut person, &csrf, MARKUP).await;
+    assert_eq!(made.location, "/", "{}", made.body);
+    let page = look(&mut person, "/team").await.body;
+    assert!(page.contains("person@example.com, owner") || page.contains(", owner</small>"), "{page}");
+    assert!(page.contains("&#62;&#60;script") && !page.contains("<script>alert"), "{page}");
+    assert!(!look(&mut owner, "/team").await.body.contains("person@example.com"), "they see each other");
+
+    // A second one is shown at once, and the first is there to go back to.
+    assert_eq!(make(&mut person, &csrf, "Gamma").await.location, "/");
+    let page = look(&mut person, "/team").await.body;
+    assert!(page.contains("<summary><strong><bdi>Gamma</bdi>"), "{page}");
+    assert!(page.contains("To <bdi>&#34;"), "{page}");
 }
