@@ -183,10 +183,10 @@ impl Place<'_> {
     fn ours(&self, method: &str, rows: u64, case: &str, found: &mut Measurements) -> Result<()> {
         let definition = self.folder.join("contacts.json");
         let columns =
-            json!({"name": "contacts", "table": "people", "object": "Contact", "method": method, "columns": COLUMNS});
+            json!({"name": "people", "table": "people", "object": "Contact", "method": method, "columns": COLUMNS});
         std::fs::write(&definition, columns.to_string())?;
         let made = Usage::of(self.tieline(&["mappings", "add"]).arg(&definition))?;
-        let run = Usage::of(&mut self.tieline(&["run", "--mapping", "contacts", "--once"]))?;
+        let run = Usage::of(&mut self.tieline(&["run", "--mapping", "people", "--once"]))?;
         let report: Value = serde_json::from_str(&run.told).context("the run does not say what it has done")?;
         let whole = report["state"] == "success"
             && report["rows"]["inserted"] == rows
@@ -207,7 +207,7 @@ impl Place<'_> {
         let case = if self.to == Pg { POLL_POSTGRES } else { POLL_SQLITE };
         let mut all = Usage::default();
         for _ in 0..POLLS {
-            let poll = Usage::of(&mut self.tieline(&["run", "--mapping", "contacts", "--once"]))?;
+            let poll = Usage::of(&mut self.tieline(&["run", "--mapping", "people", "--once"]))?;
             let report: Value = serde_json::from_str(&poll.told).context("the poll does not say what it has done")?;
             ensure!(report["state"] == "success" && report["rows"]["read"] == 0, "the poll found something: {report}");
             note(case, "tieline", "calls", report["api_calls"].as_f64().unwrap_or(f64::NAN), found)?;

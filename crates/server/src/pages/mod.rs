@@ -11,6 +11,7 @@ pub(crate) mod account;
 pub(crate) mod alerting;
 mod charts;
 pub(crate) mod choices;
+mod chosen;
 pub(crate) mod connect;
 pub(crate) mod connections;
 pub(crate) mod contacts;

@@ -12,6 +12,7 @@ use tieline_store::{Cursor, Import, ImportRow, Lead, LeadFilter, RowOutcome, Uui
 use tieline_sync::{ContactRequest, OrgContact};
 
 use super::Failed;
+use super::chosen::all_chosen;
 use super::frame::{Frame, Place};
 use super::visit::{Nothing, Sent, Visit, done};
 use super::words::{Pill, grouped, pill};
@@ -71,10 +72,8 @@ pub(crate) struct Picked {
 }
 
 impl Picked {
-    fn all_chosen(&self) -> BTreeSet<String> {
-        let shown: BTreeSet<&str> = self.shown.split_whitespace().collect();
-        let before = self.chosen.split_whitespace().filter(|id| !shown.contains(id));
-        before.chain(self.one.iter().map(String::as_str)).map(str::to_owned).collect()
+    fn all_chosen(&self) -> Vec<String> {
+        all_chosen(&self.chosen, &self.shown, &self.one)
     }
 }
 
@@ -99,7 +98,7 @@ pub(crate) async fn picked(Path(id): Path<Uuid>, sent: Sent<Picked>) -> Result<R
 
 async fn import(visit: &Visit, id: Uuid, form: Picked, trail: Vec<String>) -> Result<Response, Failed> {
     let campaign = Some(form.campaign.trim().to_owned()).filter(|campaign| !campaign.is_empty());
-    let chosen = Chosen::of(id, form.all_chosen().into_iter().collect(), campaign);
+    let chosen = Chosen::of(id, form.all_chosen(), campaign);
     let mut headers = HeaderMap::new();
     if let Ok(key) = HeaderValue::from_str(&form.key) {
         headers.insert(contacts::IDEMPOTENCY_KEY, key);
@@ -134,7 +133,7 @@ async fn picker(
         Err(error) => (None, Some(problem.unwrap_or(error))),
     };
     let (items, next) = found.map_or_else(Default::default, |page| (page.items, page.next));
-    let chosen = form.all_chosen();
+    let chosen: BTreeSet<String> = form.all_chosen().into_iter().collect();
     let status = problem.as_ref().map_or(axum::http::StatusCode::OK, Problem::status);
     let page = Picker {
         frame: visit.frame(Place::Connections, "Choose contacts").await?,
@@ -286,20 +285,4 @@ pub(crate) async fn leads(visit: Visit, Query(which): Query<WhichLeads>) -> Resu
         now: visit.service.now(),
     };
     Ok(Html(page.render()?).into_response())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Picked;
-
-    #[test]
-    fn what_was_chosen_on_other_pages_stays_and_what_is_taken_back_goes() {
-        let picked = Picked {
-            chosen: "a b c".to_owned(),
-            shown: "b c d".to_owned(),
-            one: vec!["c".to_owned(), "d".to_owned()],
-            ..Picked::default()
-        };
-        assert_eq!(picked.all_chosen().into_iter().collect::<Vec<_>>(), ["a", "c", "d"]);
-    }
 }

@@ -169,23 +169,19 @@ fn put_json(out: &mut Vec<u8>, json: &str) {
 pub(super) fn upsert(table: &ObjectTable) -> String {
     let name = quoted(table.name());
     let columns = table.quoted_columns();
-    let kinds = kinds(table);
-    let given: Vec<String> =
-        kinds.iter().enumerate().map(|(n, kind)| format!("${}::{}[]", n + 1, oids(*kind).2)).collect();
-    let (written, change) = (kinds.len() + 1, kinds.len() + 2);
     let compared = &columns[1..columns.len() - NOT_COMPARED];
     let list = |prefix: &str| compared.iter().map(|c| format!("{prefix}.{c}")).collect::<Vec<_>>().join(", ");
     let set: Vec<String> = columns[1..].iter().map(|c| format!("{c} = excluded.{c}")).collect();
     format!(
         "WITH put AS (
-             INSERT INTO {name} AS t ({all}) SELECT g.*, ${written}, ${change} FROM unnest({arrays}) AS g
+             INSERT INTO {name} AS t ({all}) SELECT {rows}
              ON CONFLICT (\"id\") DO UPDATE SET {set}
              WHERE coalesce(excluded.\"_stamp\" >= t.\"_stamp\", true) AND ({new}) IS DISTINCT FROM ({old})
              RETURNING xmax = 0 AS fresh, \"_deleted\" IS NOT NULL AS gone)
          SELECT count(*) FILTER (WHERE fresh) AS inserted, count(*) FILTER (WHERE NOT fresh) AS updated,
              count(*) FILTER (WHERE gone) AS deleted FROM put",
         all = columns.join(", "),
-        arrays = given.join(", "),
+        rows = given_rows(table),
         set = set.join(", "),
         new = list("excluded"),
         old = list("t"),
@@ -195,17 +191,20 @@ pub(super) fn upsert(table: &ObjectTable) -> String {
 /// The statement for rows that are all new: to look for each first takes a third of the time.
 /// A row that is there makes it fail.
 fn insert(table: &ObjectTable) -> String {
+    let (name, all) = (quoted(table.name()), table.quoted_columns().join(", "));
+    format!("INSERT INTO {name} ({all}) SELECT {}", given_rows(table))
+}
+
+/// What is selected of the arguments: rows made of the arrays side by side, then the time and the number of all of them.
+///
+/// In the list of what is selected, where all are as long, arrays are taken apart in lockstep as rows are asked for
+/// (PostgreSQL 10 and later). `FROM unnest(a, b, …)` makes the same rows, and keeps each array a second time before the first
+/// row: 200,000 rows of 17 columns took 2.4 to 3.0 s so, and 1.4 to 1.8 s as here (PostgreSQL 15).
+fn given_rows(table: &ObjectTable) -> String {
     let kinds = kinds(table);
-    let arrays: Vec<String> =
-        kinds.iter().enumerate().map(|(n, kind)| format!("${}::{}[]", n + 1, oids(*kind).2)).collect();
-    format!(
-        "INSERT INTO {name} ({all}) SELECT g.*, ${written}, ${change} FROM unnest({arrays}) AS g",
-        name = quoted(table.name()),
-        all = table.quoted_columns().join(", "),
-        written = kinds.len() + 1,
-        change = kinds.len() + 2,
-        arrays = arrays.join(", "),
-    )
+    let arrays = kinds.iter().enumerate().map(|(n, kind)| format!("unnest(${}::{}[])", n + 1, oids(*kind).2));
+    let (written, change) = (kinds.len() + 1, kinds.len() + 2);
+    arrays.chain([format!("${written}"), format!("${change}")]).collect::<Vec<_>>().join(", ")
 }
 
 /// The statement for some columns of rows that are there, in no newer version; or for how records went.

@@ -1,6 +1,6 @@
 //! The fourth step: which of the org's objects are kept in step.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use askama::Template;
 use axum::extract::State;
@@ -11,6 +11,7 @@ use tieline_store::Uuid;
 use super::{Chosen, Instead, Scene, Step, StepLine};
 use crate::extract::{Path, Query};
 use crate::mappings::objects::{ObjectView, WhichObjects, objects as objects_of};
+use crate::pages::chosen::all_chosen;
 use crate::pages::frame::Frame;
 use crate::pages::visit::{Sent, Visit};
 use crate::pages::words::grouped;
@@ -44,19 +45,8 @@ pub(crate) struct Form {
 }
 
 impl Form {
-    /// In the order in which they were chosen.
     fn all_chosen(&self) -> Vec<String> {
-        let shown: BTreeSet<&str> = self.shown.split_whitespace().collect();
-        let mut all: Vec<String> = Vec::new();
-        let before = self.chosen.split_whitespace();
-        // What was chosen before and is shown counts only if it still is.
-        let before = before.filter(|name| !shown.contains(*name) || self.one.iter().any(|one| one == *name));
-        for name in before.chain(self.one.iter().map(String::as_str)) {
-            if !all.iter().any(|there| there == name) {
-                all.push(name.to_owned());
-            }
-        }
-        all
+        all_chosen(&self.chosen, &self.shown, &self.one)
     }
 }
 
