@@ -199,7 +199,8 @@ fn insert(table: &ObjectTable) -> String {
 ///
 /// In the list of what is selected, where all are as long, arrays are taken apart in lockstep as rows are asked for
 /// (PostgreSQL 10 and later). `FROM unnest(a, b, …)` makes the same rows, and keeps each array a second time before the first
-/// row: 200,000 rows of 17 columns took 2.4 to 3.0 s so, and 1.4 to 1.8 s as here (PostgreSQL 15).
+/// row: 200,000 rows of 17 columns took 2.0 to 3.5 s so, and 1.4 to 2.5 s as here (PostgreSQL 15, by turns, six times each on a
+/// busy machine; the medians are 2.9 and 1.8 s).
 fn given_rows(table: &ObjectTable) -> String {
     let kinds = kinds(table);
     let arrays = kinds.iter().enumerate().map(|(n, kind)| format!("unnest(${}::{}[])", n + 1, oids(*kind).2));
