@@ -77,13 +77,25 @@ export async function look(page, name) {
   ]) {
     await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
     await page.setViewportSize(viewport);
-    await page.screenshot({ path: path.join(pictures, `${name}${suffix}.png`), fullPage: true });
+    await picture(page, path.join(pictures, `${name}${suffix}.png`));
     const width = await page.evaluate(() => document.documentElement.scrollWidth);
     assert.ok(width <= viewport.width, `${name}${suffix} is ${width} pixels wide on a screen of ${viewport.width}`);
     await inspect(page, `${name}${suffix}`);
   }
   await page.emulateMedia({ colorScheme: 'light' });
   if (size) await page.setViewportSize(size);
+}
+
+/** Chromium now and then draws nothing for a page that is behind another one: it is brought to the front, and asked once more. */
+async function picture(page, file) {
+  await page.bringToFront();
+  try {
+    await page.screenshot({ path: file, fullPage: true, timeout: 15_000 });
+  } catch (error) {
+    if (error.name !== 'TimeoutError') throw error;
+    await page.bringToFront();
+    await page.screenshot({ path: file, fullPage: true, timeout: 60_000 });
+  }
 }
 
 /** What opening a page anew takes: bytes, requests, and none of it from anywhere else. */

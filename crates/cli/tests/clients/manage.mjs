@@ -116,7 +116,7 @@ async function alerts({ page, url, look }) {
     await look(page, 'rules-none');
     await page.goto(`${url}/alerts/rules/new`);
     await page.getByRole('link', { name: 'API calls run out' }).click();
-    await page.getByLabel('From how many per cent on').fill('90');
+    await page.getByLabel('Share of the calls used').fill('90');
     await page.getByLabel('Operations').check();
     await look(page, 'rule');
     await page.getByRole('button', { name: 'Make it', exact: true }).click();
@@ -153,10 +153,10 @@ async function settings({ page, url, look }) {
   await page.goto(`${url}/settings/personal-data`);
   await page.getByLabel('E-mail address').fill('changed@example.com');
   await page.getByRole('button', { name: 'Show what is kept' }).click();
-  await page.getByText('1 contacts').click();
+  await page.getByText('1 contact', { exact: true }).click();
   await look(page, 'personal-data');
   assert.equal(new URL(page.url()).search, '', 'nobody is named in an address');
-  await page.getByRole('button', { name: 'Look what an erasure takes' }).click();
+  await page.getByRole('button', { name: 'See what an erasure takes' }).click();
   await page.getByText('It takes:').waitFor();
   await look(page, 'personal-data-erase');
 

@@ -100,11 +100,11 @@ try {
   await page.getByText('its tokens are ended at the org').first().waitFor();
   assert.equal(await page.locator('[data-connection-state]').innerText(), 'inactive');
   await look(page, 'disconnected');
-  await connect(page, async () => look(page, 'connect'), 'Connect');
+  await connect(page, async () => look(page, 'connect'), 'Log in again');
   await page.locator('[data-connection-state]').first().waitFor();
   assert.equal(await page.locator('[data-connection-state]').first().innerText(), 'active');
 
-  await revokedAndBack({ page, url, look, connection, connect: () => connect(page, async () => {}, 'Connect'), expected });
+  await revokedAndBack({ page, url, look, connection, connect: () => connect(page, async () => {}, 'Log in again'), expected });
 
   // What happened, who did it, what is wrong, and who may be two.
   await page.goto(`${url}/logs`);

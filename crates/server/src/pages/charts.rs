@@ -174,10 +174,10 @@ pub(crate) fn most(days: &[Timestamp], values: &[i64], one: &str, many: &str) ->
 }
 
 /// `120 sync runs in 7 days; 3 failed.`
-pub(crate) fn failures(days: usize, good: &[i64], bad: &[i64], one: &str, many: &str) -> String {
-    let (good, bad): (i64, i64) = (good.iter().sum(), bad.iter().sum());
-    let mut says = sum(days, good + bad, one, many);
-    if good + bad > 0 {
+pub(crate) fn failures(days: usize, all: &[i64], bad: &[i64], one: &str, many: &str) -> String {
+    let (all, bad): (i64, i64) = (all.iter().sum(), bad.iter().sum());
+    let mut says = sum(days, all, one, many);
+    if all + bad > 0 {
         let _ = if bad == 0 { write!(says, "; none failed") } else { write!(says, "; {} failed", grouped(bad)) };
     }
     says + "."
@@ -230,7 +230,8 @@ mod tests {
         assert_eq!(said, "3,412 rows in 7 days; most on 22 November (1,200).");
         assert_eq!(most(&days, &[0; 7], "row", "rows"), "No rows in 7 days.");
         assert_eq!(most(&days[..1], &[1], "row", "rows"), "1 row today.");
-        assert_eq!(failures(7, &[118], &[2], "sync run", "sync runs"), "120 sync runs in 7 days; 2 failed.");
+        assert_eq!(failures(7, &[120], &[2], "sync run", "sync runs"), "120 sync runs in 7 days; 2 failed.");
         assert_eq!(failures(7, &[1], &[0], "sync run", "sync runs"), "1 sync run in 7 days; none failed.");
+        assert_eq!(failures(7, &[0], &[2], "new lead", "new leads"), "No new leads in 7 days; 2 failed.");
     }
 }

@@ -215,10 +215,10 @@ fn charts_of(figures: &[DayUsage]) -> Vec<Chart> {
     let series = |words, class, value: Value| Series { words, class, values: of(value) };
     let rows = charts::most(&days, &of(DayUsage::rows), "row", "rows");
     let calls = charts::most(&days, &of(|day| day.api_calls), "API call", "API calls");
-    let failures = |good: Value, bad: Value, one, many| charts::failures(days.len(), &of(good), &of(bad), one, many);
-    let runs = failures(|day| day.succeeded, |day| day.failed, "sync run", "sync runs");
-    let imports = failures(|day| day.leads, |day| day.failed_imports, "contact to import", "contacts to import");
-    let logins = failures(|day| day.sign_ins, |day| day.failed_sign_ins, "sign-in", "sign-ins");
+    let failures = |all: Value, bad: Value, one, many| charts::failures(days.len(), &of(all), &of(bad), one, many);
+    let runs = failures(|day| day.succeeded + day.failed, |day| day.failed, "sync run", "sync runs");
+    let imports = failures(|day| day.leads, |day| day.failed_imports, "new lead", "new leads");
+    let logins = failures(|day| day.sign_ins + day.failed_sign_ins, |day| day.failed_sign_ins, "sign-in", "sign-ins");
     vec![
         Chart::of(
             "rows",

@@ -24,7 +24,7 @@ impl Display for Ago {
         write!(f, r#"<time datetime="{}" title="{}">"#, self.at.strftime("%Y-%m-%dT%H:%M:%SZ"), moment(self.at))?;
         match passed {
             passed if passed.abs() < SignedDuration::from_secs(5) => f.write_str("just now")?,
-            passed if passed.is_negative() => write!(f, "in {}", Span(-passed))?,
+            passed if passed.is_negative() => write!(f, "in {}", Span(-passed).nearest())?,
             passed => write!(f, "{} ago", Span(passed))?,
         }
         f.write_str("</time>")
@@ -38,15 +38,28 @@ impl HtmlSafe for Ago {}
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Span(pub(crate) SignedDuration);
 
+impl Span {
+    /// The whole number of the same unit that is nearest: a link of seven days ends "in 7 days", a second after it was made.
+    fn nearest(self) -> Self {
+        let half = self.unit().0 / 2;
+        Self(self.0 + SignedDuration::from_secs(half))
+    }
+
+    /// The largest unit that says something, in seconds, and its name.
+    fn unit(self) -> (i64, &'static str) {
+        match self.0.as_secs() {
+            0..60 => (1, "s"),
+            60..3_600 => (60, "min"),
+            3_600..172_800 => (3_600, "h"),
+            _ => (86_400, "days"),
+        }
+    }
+}
+
 impl Display for Span {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let seconds = self.0.as_secs();
-        match seconds {
-            0..60 => write!(f, "{seconds} s"),
-            60..3_600 => write!(f, "{} min", seconds / 60),
-            3_600..172_800 => write!(f, "{} h", seconds / 3_600),
-            _ => write!(f, "{} days", seconds / 86_400),
-        }
+        let (seconds, name) = self.unit();
+        write!(f, "{} {name}", self.0.as_secs() / seconds)
     }
 }
 
@@ -78,6 +91,30 @@ pub(crate) fn grouped(n: impl TryInto<u64>) -> String {
         out.push(digit);
     }
     out
+}
+
+/// `1 lead`, `3 leads`
+pub(crate) fn counted(n: u64, one: &str, many: &str) -> String {
+    format!("{} {}", grouped(n), if n == 1 { one } else { many })
+}
+
+/// What happened to a connection, by the name of its event.
+pub(crate) fn event(name: &str) -> String {
+    let words = match name {
+        "auth_success" => "logged in",
+        "auth_failure" => "login failed",
+        "token_refreshed" => "token renewed",
+        "token_refused" => "token refused",
+        "sync_success" => "synced",
+        "sync_error" => "sync failed",
+        "sync_recovered" => "syncs work again",
+        "sync_paused_quota" => "sync waits for API calls",
+        "sync_held" => "sync held",
+        "import_success" => "imported",
+        "import_error" => "import failed",
+        other => return other.replace('_', " "),
+    };
+    words.to_owned()
 }
 
 /// A state in a word, with its colour: never the colour alone.
@@ -115,11 +152,13 @@ mod tests {
             let text = ago(now - SignedDuration::from_secs(seconds), now).to_string();
             text.split_once('>').unwrap().1.trim_end_matches("</time>").to_owned()
         };
-        let expected = [(0, "just now"), (59, "59 s ago"), (61, "1 min ago"), (7_200, "2 h ago"), (-90, "in 1 min")];
+        let expected = [(0, "just now"), (59, "59 s ago"), (61, "1 min ago"), (7_200, "2 h ago"), (-90, "in 2 min")];
         for (seconds, words) in expected {
             assert_eq!(said(seconds), words, "{seconds}");
         }
         assert_eq!(said(3 * 86_400), "3 days ago");
+        assert_eq!(said(2 - 7 * 86_400), "in 7 days", "and not in six");
+        assert_eq!(said(3_590 - 7_200), "in 1 h");
         let whole = ago(now, now).to_string();
         assert!(
             whole.starts_with(r#"<time datetime="2026-11-23T12:00:00Z" title="2026-11-23 12:00:00 UTC">"#),

@@ -153,7 +153,7 @@ pub(crate) async fn make(sent: Sent<Wanted>) -> Result<Response, Failed> {
     match api::create_channel(State(visit.service.clone()), visit.caller.clone(), Body(new)).await {
         Ok((_, Json(mut made))) => match made.secret.take() {
             Some(secret) => shown(&visit, made.id, Tried { secret: Some(secret), ..Tried::default() }).await,
-            None => Ok(done(&format!("/alerts/channels/{}", made.id), "made")),
+            None => Ok(done(&format!("/alerts/channels/{}", made.id), "channel_made")),
         },
         Err(problem) => form(&visit, kind, wanted.name, wanted.to.unwrap_or_default(), Some(problem)).await,
     }

@@ -38,14 +38,14 @@ pub(super) static KINDS: [Kind; 6] = [
         name: "sync_failure",
         words: "Syncs fail",
         about: "runs of the contacts or of a mapping fail, one after the other",
-        threshold: Some(Threshold { words: "From how many failed runs on", usual: 1, most: 1_000 }),
+        threshold: Some(Threshold { words: "Failed runs in a row, from", usual: 1, most: 1_000 }),
     },
     Kind {
         kind: KindName::ApiBudget,
         name: "api_budget",
         words: "API calls run out",
-        about: "most of the org's API calls of 24 hours are used, by whomever",
-        threshold: Some(Threshold { words: "From how many per cent on", usual: 80, most: 100 }),
+        about: "most of the org's API calls of 24 hours are used, by any program",
+        threshold: Some(Threshold { words: "Share of the calls used, from (%)", usual: 80, most: 100 }),
     },
     Kind {
         kind: KindName::CertificateExpiry,

@@ -33,21 +33,22 @@ pub(crate) struct Which {
     cursor: Option<String>,
 }
 
+/// A notification in the list, with the page where it is put right.
+struct Entry {
+    state: Pill,
+    connection: Option<Integration>,
+    remedy: Option<Remedy>,
+    of: Notification,
+}
+
 #[derive(Template)]
 #[template(path = "alerts.html")]
 struct Listed {
     frame: Frame,
-    alerts: Vec<(Pill, Notification)>,
-    integrations: Vec<Integration>,
+    alerts: Vec<Entry>,
     state: String,
     next: Option<String>,
     now: Timestamp,
-}
-
-impl Listed {
-    fn connection(&self, id: &Option<Uuid>) -> Option<&Integration> {
-        self.integrations.iter().find(|integration| Some(integration.id) == *id)
-    }
 }
 
 /// The notifications, all of them unless told otherwise.
@@ -55,10 +56,16 @@ pub(crate) async fn alerts(visit: Visit, Query(which): Query<Which>) -> Result<R
     let tenant = &visit.caller.tenant;
     let filter = NotificationFilter { state: NotificationState::from_name(&which.state), kind: None };
     let found = tenant.notifications(&filter, cursor_of(which.cursor)?, SHOWN).await?;
+    let integrations = tenant.integrations().await?;
+    let entry = |of: Notification| {
+        let connection = integrations.iter().find(|integration| Some(integration.id) == of.integration_id).cloned();
+        let is_over = of.state == NotificationState::Resolved;
+        let remedies = if is_over { Vec::new() } else { remedies(&of.kind, connection.as_ref(), visit.caller.role) };
+        Entry { state: pill(of.state.name()), connection, remedy: remedies.into_iter().next(), of }
+    };
     let page = Listed {
         frame: visit.frame(Place::Alerts, "Alerts").await?,
-        alerts: found.items.into_iter().map(|alert| (pill(alert.state.name()), alert)).collect(),
-        integrations: tenant.integrations().await?,
+        alerts: found.items.into_iter().map(entry).collect(),
         state: filter.state.map(NotificationState::name).unwrap_or_default().to_owned(),
         next: found.next.map(|cursor| cursor.to_string()),
         now: visit.service.now(),
@@ -106,7 +113,7 @@ fn remedies(kind: &str, connection: Option<&Integration>, role: Role) -> Vec<Rem
     if let Some(integration) = connection {
         let id = integration.id;
         if kind == "auth_failure" && role >= Role::Admin {
-            lead(format!("/connect?integration={id}&return_to=/connections/{id}"), "Reconnect");
+            lead(format!("/connect?integration={id}&return_to=/connections/{id}"), "Log in again");
         }
         lead(format!("/connections/{id}"), "To the connection");
     }

@@ -206,7 +206,7 @@ pub(crate) async fn make(sent: Sent<Wanted>) -> Result<Response, Failed> {
         api::create_rule(State(visit.service.clone()), visit.caller.clone(), Body(new)).await
     };
     match made.await {
-        Ok(_) => Ok(done("/alerts/rules", "made")),
+        Ok(_) => Ok(done("/alerts/rules", "rule_made")),
         Err(problem) => shown(&visit, None, kind, form, Some(problem)).await,
     }
 }

@@ -13,7 +13,7 @@ use super::super::Failed;
 use super::super::denied::denied;
 use super::super::frame::{Frame, Place};
 use super::super::visit::{Nothing, Sent, Visit, done};
-use super::super::words::{Ago, ago};
+use super::super::words::{Ago, ago, counted};
 use crate::extract::{Body, Path, Query};
 use crate::lists;
 use crate::personal_data::{self as api, Named, PersonView, RemovedView, SourceName, ToErase};
@@ -47,42 +47,42 @@ impl Asked {
     }
 }
 
-/// What is kept of somebody, by kinds.
+/// What is kept of somebody, by kinds: how many rows of one, and which.
 struct Kept {
-    count: usize,
-    words: &'static str,
+    words: String,
     json: String,
 }
 
 fn kept(of: PersonView) -> Vec<Kept> {
     let kinds = [
-        ("contacts", of.contacts),
-        ("leads", of.leads),
-        ("rows of imports", of.import_rows),
-        ("records of mappings", of.objects),
-        ("lines of logs", of.logs),
-        ("open invitations", of.invitations),
+        ("contact", "contacts", of.contacts),
+        ("lead", "leads", of.leads),
+        ("row of an import", "rows of imports", of.import_rows),
+        ("record of a mapping", "records of mappings", of.objects),
+        ("line of a log", "lines of logs", of.logs),
+        ("open invitation", "open invitations", of.invitations),
     ];
-    let kind = |(words, rows): (&'static str, Vec<Value>)| Kept {
-        count: rows.len(),
-        words,
+    let kinds = kinds.into_iter().filter(|(_, _, rows)| !rows.is_empty());
+    let kind = |(one, many, rows): (&str, &str, Vec<Value>)| Kept {
+        words: counted(rows.len() as u64, one, many),
         json: serde_json::to_string_pretty(&rows).unwrap_or_default(),
     };
-    kinds.into_iter().map(kind).filter(|kept| kept.count > 0).collect()
+    kinds.map(kind).collect()
 }
 
-/// How many rows of each kind, and what they are.
-fn counts(of: &RemovedView) -> Vec<(u64, &'static str)> {
+/// How many rows of each kind, with commas between; empty where there is none.
+fn counts(of: &RemovedView) -> String {
     let all = [
-        (of.contacts, "contacts"),
-        (of.leads, "leads"),
-        (of.import_rows, "rows of imports"),
-        (of.object_rows, "records of mappings"),
-        (of.logs, "lines of logs"),
-        (of.messages, "messages"),
-        (of.invitations, "open invitations"),
+        (of.contacts, "contact", "contacts"),
+        (of.leads, "lead", "leads"),
+        (of.import_rows, "row of an import", "rows of imports"),
+        (of.object_rows, "record of a mapping", "records of mappings"),
+        (of.logs, "line of a log", "lines of logs"),
+        (of.messages, "message", "messages"),
+        (of.invitations, "open invitation", "open invitations"),
     ];
-    all.into_iter().filter(|(count, _)| *count > 0).collect()
+    let all = all.into_iter().filter(|(count, ..)| *count > 0);
+    all.map(|(count, one, many)| counted(count, one, many)).collect::<Vec<_>>().join(", ")
 }
 
 /// An erasure that stands: it does not say of whom.
@@ -92,16 +92,13 @@ struct Line {
     removed: String,
 }
 
-/// How many rows of a kind there are.
-type Counted = (u64, &'static str);
-
 /// What the last question has led to.
 #[derive(Default)]
 struct Answer {
     found: Option<Vec<Kept>>,
-    would_go: Option<Vec<Counted>>,
+    would_go: Option<String>,
     /// With the erasure that stands from now on, if one does.
-    gone: Option<(Option<Uuid>, Vec<Counted>)>,
+    gone: Option<(Option<Uuid>, String)>,
 }
 
 #[derive(Template)]
@@ -134,11 +131,7 @@ async fn shown(
     let line = |erasure: api::ErasureView| Line {
         id: erasure.id,
         at: ago(erasure.created_at, now),
-        removed: counts(&erasure.removed)
-            .iter()
-            .map(|(n, words)| format!("{n} {words}"))
-            .collect::<Vec<_>>()
-            .join(", "),
+        removed: counts(&erasure.removed),
     };
     let (answer, problem) = match answer {
         Ok(answer) => (answer, None),

@@ -186,10 +186,10 @@ async fn nothing_is_found_of_another_business(db: Db) {
     let alert = found["items"][0]["id"].as_str().unwrap().to_owned();
     let page = look(&mut owner, &format!("/alerts/{alert}")).await;
     assert_eq!(page.status, 200, "{}", page.body);
-    assert!(page.body.contains(">Reconnect</a>") && page.body.contains("log in"), "{}", page.body);
+    assert!(page.body.contains(">Log in again</a>") && page.body.contains("log in"), "{}", page.body);
     let mut viewer = member(&world, &mut owner, "viewer@example.com", "viewer").await;
     let page = look(&mut viewer, &format!("/alerts/{alert}")).await;
-    assert!(page.status == 200 && !page.body.contains(">Reconnect</a>"), "{}", page.body);
+    assert!(page.status == 200 && !page.body.contains(">Log in again</a>"), "{}", page.body);
     assert!(page.body.contains("Admins and owners can connect the org again"), "{}", page.body);
 
     // The owner of another business, who is no member of ours.

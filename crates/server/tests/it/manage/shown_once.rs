@@ -121,7 +121,7 @@ async fn signing_secrets_and_urls_are_shown_once_or_never(db: Db) {
     // Rules lead to it.
     let id = channel.rsplit('/').next().unwrap();
     let rule = [("kind", "api_budget"), ("number", "95"), ("quiet", "900"), ("enabled", "yes"), ("channel", id)];
-    assert_eq!(send(&mut owner, "/alerts/rules/new", &rule).await.location, "/alerts/rules?said=made");
+    assert_eq!(send(&mut owner, "/alerts/rules/new", &rule).await.location, "/alerts/rules?said=rule_made");
     let list = look(&mut owner, "/alerts/rules").await.body;
     assert!(list.contains("from 95 % on") && list.contains("15 min") && !list.contains("<script>alert"), "{list}");
     let path = format!("/alerts/rules/{}", between(&list, "data-rule=\"", "\""));
