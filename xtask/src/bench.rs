@@ -43,9 +43,10 @@ pub(crate) fn run(root: &Path, options: &BenchOptions) -> Result<()> {
         "lambda" => lambda(root, options.runs)?,
         "datacloud" => datacloud(root, options.runs)?,
         "service" => service::run(root, options)?,
+        "pages" => service::pages(root, options.runs)?,
         "sync" => sync::run(root, options.runs)?,
         other => bail!(
-            "there is no benchmark {other:?}\nhint: the benchmarks are: client, tokens, lambda, datacloud, service, sync"
+            "there is no benchmark {other:?}\nhint: the benchmarks are: client, tokens, lambda, datacloud, service, pages, sync"
         ),
     };
     if matches!(options.name.as_str(), "client" | "sync") && !options.json {

@@ -139,6 +139,19 @@ impl Credentials {
         self.0.cache.at_hand(|token| token.is_fresh(&*self.0.clock)).is_some()
     }
 
+    /// The token that this process or the token store has, if it is still in use: the org is not asked, and no renewal is waited
+    /// for. It is to be looked at; to call the org, ask for [`Credentials::token`].
+    ///
+    /// # Errors
+    /// When the token store cannot be read.
+    pub async fn known_token(&self) -> Result<Option<Arc<Token>>, AuthError> {
+        let Inner { cache, clock, renewal } = &*self.0;
+        match cache.at_hand(|token| token.is_fresh(&**clock)) {
+            Some(token) => Ok(Some(token)),
+            None => renewal.kept().await,
+        }
+    }
+
     /// A token to call with: the one at hand, or a new one. Ask again for every attempt; asking is cheap.
     ///
     /// # Errors

@@ -154,18 +154,28 @@ impl Renewal {
         self.log_in(work).await
     }
 
+    /// The token of the store, if it is of this login and its time is not over. It is not taken up.
+    pub(crate) async fn kept(&self) -> Result<Option<Arc<Token>>, AuthError> {
+        let (_, state) = self.vault.load().await.map_err(|kind| self.error(kind))?;
+        Ok(self.revived(&state, None))
+    }
+
     /// The token of the store, if it is another one than ours and its time is not over.
     fn adopt(&self, state: &TokenState, held: Option<&Token>) -> Option<Arc<Token>> {
+        let token = self.revived(state, held)?;
+        Counters::add(&self.counters.adopted);
+        self.emit(EventKind::Adopted);
+        Some(token)
+    }
+
+    fn revived(&self, state: &TokenState, held: Option<&Token>) -> Option<Arc<Token>> {
         let saved = state.token.as_ref()?;
         if !self.is_own_chain(state) || held.is_some_and(|held| held.fingerprint == saved.fingerprint()) {
             return None;
         }
         // What the store holds passed the allow-list of the process that wrote it, which may be another list.
         self.config.hosts.check(&saved.instance_url).ok()?;
-        let token = Token::revive(saved, self.lifetime(), &*self.settings.clock)?;
-        Counters::add(&self.counters.adopted);
-        self.emit(EventKind::Adopted);
-        Some(Arc::new(token))
+        Token::revive(saved, self.lifetime(), &*self.settings.clock).map(Arc::new)
     }
 
     fn lifetime(&self) -> Lifetime {

@@ -78,6 +78,36 @@ pub(super) fn run(root: &Path, options: &BenchOptions) -> Result<Measurements> {
     Ok(found)
 }
 
+/// `cargo xtask bench pages`: each page in Chromium, so often, of services that have a large import.
+pub(super) fn pages(root: &Path, runs: usize) -> Result<Measurements> {
+    let programs = Programs::ready(root)?;
+    let chromium = variable(root, Part::Chromium, "TIELINE_TEST_CHROMIUM")?;
+    let modules = variable(root, Part::Node, "TIELINE_TEST_NODE_MODULES")?;
+    let folder = tempdir()?;
+    let org = Process::org(&programs)?;
+    let postgres = Postgres::start(&programs.postgres)?;
+    let file = folder.0.join("pages.db");
+    let services = [
+        Process::service(&programs, &org, "tieline, SQLite", file.to_str().context("a path that is no text")?)?,
+        Process::service(&programs, &org, "tieline, PostgreSQL", &postgres.url)?,
+    ];
+    let mut found = Measurements::default();
+    for service in &services {
+        say(&format!("{}: an import of {CONTACTS}", service.who()));
+        output(programs.load(&org, service).args(["import", &CONTACTS.to_string()]))?;
+    }
+    for turn in 1..=runs {
+        for service in &services {
+            say(&format!("run {turn} of {runs}: {}, every page", service.who()));
+            let mut command = Command::new(&programs.node);
+            command.arg(root.join("bench/service/pages.mjs")).env("SERVICE", service.told.to_string());
+            command.env("TIELINE_TEST_CHROMIUM", &chromium).env("TIELINE_TEST_NODE_MODULES", &modules);
+            found.take(&output(command.env("SCREENSHOT_DIR", &folder.0))?)?;
+        }
+    }
+    Ok(found)
+}
+
 /// Both databases at once, each with a load of its own.
 fn soak(
     programs: &Programs,

@@ -175,6 +175,28 @@ async fn s12_a_token_that_a_wrong_clock_wrote_down_is_not_believed_for_longer_th
 }
 
 #[tokio::test]
+async fn what_is_known_of_a_token_costs_no_login_and_takes_nothing_up() {
+    let world = World::new().await;
+    let store = std::sync::Arc::new(tieline_auth::token_store::memory::MemoryStore::default());
+    let clock = manual();
+    let settings = || tieline_auth::Settings { clock: clock.clone(), ..over(store.clone()) };
+    let (one, other) = (open(world.jwt(), settings()), open(world.jwt(), settings()));
+    assert!(one.known_token().await.unwrap().is_none(), "nobody has logged in");
+    assert_eq!(world.token_requests().await, 0);
+
+    let token = one.token().await.unwrap();
+    for credentials in [&one, &other] {
+        let known = credentials.known_token().await.unwrap().unwrap();
+        assert_eq!(known.issued_at(), token.issued_at());
+        assert_eq!(known.access_token().expose(), token.access_token().expose());
+    }
+    assert!(!other.has_token() && other.stats().adopted == 0, "a look is no use");
+    clock.advance(Duration::from_secs(150));
+    assert!(one.known_token().await.unwrap().is_none(), "its time is over");
+    assert_eq!(world.token_requests().await, 1);
+}
+
+#[tokio::test]
 async fn a_token_of_no_time_serves_one_call_and_a_short_one_until_its_half() {
     let world = World::new().await;
     let clock = manual();

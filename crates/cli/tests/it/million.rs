@@ -10,7 +10,7 @@ use crate::nodes::MASTER_KEY;
 use crate::org::{Org, run, run_with, tieline};
 use crate::servers::Postgres;
 
-/// Highest memory of a run, in MB: a step's rows (3.5 MB, `EngineCare`) are there as they come, as they are read, as they are
+/// Highest memory of a run, in MB: a step's rows (4 MB, `EngineCare`) are there as they come, as they are read, as they are
 /// written, and in the driver.
 const MOST_MEMORY: f64 = 64.0;
 

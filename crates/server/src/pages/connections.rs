@@ -101,6 +101,7 @@ struct Page {
     proxy: String,
     api_reserve: String,
     certificate_until: Option<String>,
+    token: Option<TokenInUse>,
     created: Ago,
     is_shut: bool,
     runs: Vec<RunRow>,
@@ -108,6 +109,23 @@ struct Page {
     /// Why the last attempt to change something failed.
     problem: Option<Problem>,
     now: Timestamp,
+}
+
+/// The access token that calls are made with, by this node or another.
+struct TokenInUse {
+    issued: Ago,
+    /// When another one takes its place; without, it is used until the org refuses it.
+    replaced: Option<Ago>,
+}
+
+impl TokenInUse {
+    /// What is known of it here, without asking the org: `None` also where that cannot be found out.
+    async fn of(visit: &Visit, integration: &Integration) -> Option<Self> {
+        let connection = visit.service.connection(&visit.caller.tenant, integration).await.ok()?;
+        let token = connection.credentials().known_token().await.ok()??;
+        let now = visit.service.now();
+        Some(Self { issued: ago(token.issued_at(), now), replaced: token.expires_at().map(|at| ago(at, now)) })
+    }
 }
 
 /// One of them.
@@ -130,6 +148,7 @@ async fn shown(visit: &Visit, id: Uuid, problem: Option<Problem>) -> Result<Resp
         proxy: text("proxy"),
         api_reserve: text("api_reserve"),
         certificate_until: found.config["certificate"]["not_after"].as_str().map(str::to_owned),
+        token: TokenInUse::of(visit, &found).await,
         created: ago(found.created_at, now),
         is_shut: found.status == Status::Inactive,
         runs: store.runs(id, SHOWN).await?.into_iter().map(|run| RunRow::of(run, now)).collect(),

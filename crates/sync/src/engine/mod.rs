@@ -110,7 +110,7 @@ impl Default for EngineCare {
             share: Share::default(),
             retry_after: hour,
             step_rows: 20_000,
-            step_bytes: 3_500_000,
+            step_bytes: 4 << 20,
             step_time: Duration::from_secs(2),
             longest_query: 90_000,
             gone_at_least: 50,

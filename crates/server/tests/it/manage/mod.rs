@@ -1,6 +1,7 @@
 //! Team, keys, settings, alerts and webhooks by their pages: who may what, and what is said to who may not.
 
 mod account;
+mod connection;
 mod settings;
 mod shown_once;
 
