@@ -9,8 +9,9 @@ const modules = createRequire(path.join(fromEnvironment('TIELINE_TEST_NODE_MODUL
 const { chromium } = modules('playwright-core');
 const axe = readFileSync(modules.resolve('axe-core/axe.min.js'), 'utf8');
 
-const pictures = fromEnvironment('SCREENSHOT_DIR');
-mkdirSync(pictures, { recursive: true });
+/** Where pictures go, if somebody wants them: to take all of them is a fifth of the walk. */
+const pictures = process.env.SCREENSHOT_DIR;
+if (pictures) mkdirSync(pictures, { recursive: true });
 
 /** What a page may cost (issue: first paint under 100 ms on loopback, under 150 KB). A debug build paints later. */
 const MOST_BYTES = 150_000;
@@ -67,7 +68,7 @@ export async function inspect(page, where) {
   assert.deepEqual(found, [], `axe on ${where}`);
 }
 
-/** Pictures of a page in light, in dark and on a phone, each inspected; nothing makes a phone scroll sideways. */
+/** A page in light, in dark and on a phone, each inspected and, if it is wanted, photographed; nothing makes a phone scroll sideways. */
 export async function look(page, name) {
   const size = page.viewportSize();
   for (const [suffix, colorScheme, viewport] of [
@@ -77,7 +78,7 @@ export async function look(page, name) {
   ]) {
     await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
     await page.setViewportSize(viewport);
-    await picture(page, path.join(pictures, `${name}${suffix}.png`));
+    if (pictures) await picture(page, path.join(pictures, `${name}${suffix}.png`));
     const width = await page.evaluate(() => document.documentElement.scrollWidth);
     assert.ok(width <= viewport.width, `${name}${suffix} is ${width} pixels wide on a screen of ${viewport.width}`);
     await inspect(page, `${name}${suffix}`);

@@ -2,6 +2,7 @@
 #![expect(clippy::print_stderr, reason = "a test says aloud what it skips and what it measured")]
 
 mod broker;
+mod browser;
 mod bulk;
 mod bulk_memory;
 mod bulk_uncertain;
@@ -51,6 +52,5 @@ mod setup_rotation;
 mod setup_terminal;
 mod telemetry;
 mod transcripts;
-mod ui;
 mod users;
 mod workers;

@@ -1,5 +1,7 @@
 //! The connections of a business: all of them, and each with what it is and what can be done with it.
 
+use std::time::Duration;
+
 use askama::Template;
 use axum::extract::State;
 use axum::response::{Html, IntoResponse, Response};
@@ -119,10 +121,14 @@ struct TokenInUse {
 }
 
 impl TokenInUse {
-    /// What is known of it here, without asking the org: `None` also where that cannot be found out.
+    /// What is known of it here, without asking the org: `None` also where that cannot be found out soon.
     async fn of(visit: &Visit, integration: &Integration) -> Option<Self> {
-        let connection = visit.service.connection(&visit.caller.tenant, integration).await.ok()?;
-        let token = connection.credentials().known_token().await.ok()??;
+        let known = async {
+            let connection = visit.service.connection(&visit.caller.tenant, integration).await.ok()?;
+            connection.credentials().known_token().await.ok()?
+        };
+        // A token store that is away does not keep the page.
+        let token = tokio::time::timeout(Duration::from_secs(1), known).await.ok()??;
         let now = visit.service.now();
         Some(Self { issued: ago(token.issued_at(), now), replaced: token.expires_at().map(|at| ago(at, now)) })
     }

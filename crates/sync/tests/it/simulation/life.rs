@@ -171,7 +171,7 @@ impl Life {
             life.acts.push(first);
             life.moves_on(&mut rng);
         }
-        for _ in 0..rng.usize(3..=7) {
+        for _ in 0..rng.usize(2..=5) {
             for _ in 0..rng.usize(1..=5) {
                 let act = act(&mut rng);
                 life.acts.push(act);

@@ -1,4 +1,4 @@
-//! The pages, as people walk through them in a real browser.
+//! The pages, as people walk through them in a real browser. Tests begin in the order of their names: the longest early.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read};
@@ -50,7 +50,9 @@ fn people_walk_through_the_pages_in_a_real_browser() {
         .unwrap();
     let mut lines = BufReader::new(service.stdout.take().unwrap()).lines().map(Result::unwrap);
     let setup = lines.by_ref().nth(1).unwrap();
-    let pictures = std::env::var_os("TIELINE_TEST_PICTURES").map_or_else(|| folder.path().to_owned(), Into::into);
+    let updates = std::env::var_os("TIELINE_UPDATE_PICTURES").is_some();
+    let pictures: Option<PathBuf> = std::env::var_os("TIELINE_TEST_PICTURES").map(Into::into);
+    let pictures = pictures.or_else(|| updates.then(|| folder.path().to_owned()));
     let mut browser = Command::new(node)
         .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/ui.mjs"))
         .env("TIELINE_TEST_CHROMIUM", chromium)
@@ -60,7 +62,7 @@ fn people_walk_through_the_pages_in_a_real_browser() {
         .env("ORG_PASSWORD", org.get("password"))
         .env("CONTROL_URL", org.get("control_url"))
         .env("CHANGED_NAME", CHANGED)
-        .env("SCREENSHOT_DIR", &pictures)
+        .envs(pictures.as_ref().map(|folder| ("SCREENSHOT_DIR", folder)))
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -83,7 +85,7 @@ fn people_walk_through_the_pages_in_a_real_browser() {
     let told = json(&String::from_utf8(output.stdout).unwrap());
     assert_eq!(told["ok"], true);
     assert!(told["weights"]["/"]["bytes"].as_u64().unwrap() > 1_000, "{told}");
-    if std::env::var_os("TIELINE_UPDATE_PICTURES").is_some() {
+    if let (true, Some(pictures)) = (updates, pictures) {
         for name in told_in_the_document() {
             std::fs::copy(pictures.join(&name), documents().join("pictures").join(&name)).unwrap();
         }
