@@ -9,7 +9,7 @@ const modules = createRequire(path.join(fromEnvironment('TIELINE_TEST_NODE_MODUL
 const { chromium } = modules('playwright-core');
 const axe = readFileSync(modules.resolve('axe-core/axe.min.js'), 'utf8');
 
-/** Where pictures go, if somebody wants them: to take all of them is a fifth of the walk. */
+/** Where pictures go; a benchmark takes none. */
 const pictures = process.env.SCREENSHOT_DIR;
 if (pictures) mkdirSync(pictures, { recursive: true });
 
@@ -68,7 +68,7 @@ export async function inspect(page, where) {
   assert.deepEqual(found, [], `axe on ${where}`);
 }
 
-/** A page in light, in dark and on a phone, each inspected and, if it is wanted, photographed; nothing makes a phone scroll sideways. */
+/** A page in light, in dark and on a phone, each inspected and photographed; nothing makes a phone scroll sideways. */
 export async function look(page, name) {
   const size = page.viewportSize();
   for (const [suffix, colorScheme, viewport] of [

@@ -77,7 +77,7 @@ export async function mappings({ page, url, look, within, expected, browser, ope
   await page.getByText('Pause…').click();
   await page.getByLabel('Reason').fill('the org moves');
   await page.getByRole('button', { name: 'Pause', exact: true }).click();
-  await page.getByText('Paused: the org moves').waitFor();
+  await page.getByText('Paused: the org moves').first().waitFor();
   await look(page, 'mapping-paused');
   await page.getByRole('button', { name: 'Resume' }).click();
   await page.getByText('It goes on.').waitFor();
