@@ -27,7 +27,7 @@ Options:
 
 /// What `cargo xtask test --help` prints.
 const TEST_HELP: &str = "\
-Installs what is missing into target/parts/ or by apt-get, then runs `cargo test --workspace`.
+Installs what is missing into target/parts/ or by apt-get while the tests are built, then runs `cargo test --workspace`.
 
 Usage: cargo xtask test [--long] [--skip <PART>]... [-- <ARGS>...]
 

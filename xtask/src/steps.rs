@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -25,6 +25,11 @@ pub(crate) fn say_loudly(text: &str) {
 pub(crate) fn run_shown(command: &mut Command) -> Result<()> {
     let line = command_line(command);
     let status = command.stdin(Stdio::null()).status().with_context(|| format!("could not start `{line}`"))?;
+    succeeded(&line, status)
+}
+
+/// An error if a program whose output was shown did not succeed.
+fn succeeded(line: &str, status: ExitStatus) -> Result<()> {
     if !status.success() {
         bail!("`{line}` failed ({status})\nhint: its own output above tells why");
     }
@@ -51,6 +56,36 @@ pub(crate) fn run_logged(command: &mut Command, log: &Path) -> Result<()> {
         bail!("`{line}` failed ({status})\nhint: all it wrote is in {}", log.display());
     }
     Ok(())
+}
+
+/// A program that runs beside this one, and is stopped if nobody waits for its end.
+pub(crate) struct Meanwhile {
+    child: Child,
+    line: String,
+}
+
+impl Meanwhile {
+    /// Starts a program whose output the developer wants to see as it comes.
+    pub(crate) fn start(command: &mut Command) -> Result<Self> {
+        let line = command_line(command);
+        let child = command.stdin(Stdio::null()).spawn().with_context(|| format!("could not start `{line}`"))?;
+        Ok(Self { child, line })
+    }
+
+    /// Waits for its end, and fails if it did.
+    pub(crate) fn end(mut self) -> Result<()> {
+        let line = &self.line;
+        let status = self.child.wait().with_context(|| format!("could not wait for `{line}`"))?;
+        succeeded(line, status)
+    }
+}
+
+impl Drop for Meanwhile {
+    fn drop(&mut self) {
+        // What has ended needs no end, and there is nobody to tell of another error.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 /// What a program writes to its standard output, or nothing if it cannot be run or fails.

@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 
 use crate::options::TestOptions;
 use crate::parts::{Found, Part, find_or_install};
-use crate::steps::{cargo, readable_duration, run_shown, say, say_loudly};
+use crate::steps::{Meanwhile, cargo, readable_duration, run_shown, say, say_loudly};
 
 /// The variables through which the tests learn of a part; a part that is skipped leaves them unset.
 const PART_VARIABLES: [&str; 23] = [
@@ -42,11 +42,23 @@ const PART_VARIABLES: [&str; 23] = [
 pub(crate) fn run(root: &Path, options: &TestOptions) -> Result<()> {
     let started = Instant::now();
     let mut skipped = options.skip.clone();
+    let test = || {
+        let mut command = cargo(root);
+        command.args(["test", "--workspace", "--no-fail-fast"]);
+        command
+    };
+    // Parts come over the network, and are unpacked by programs of one thread: cores are free meanwhile.
+    let mut build = None;
+    if !options.cargo_args.iter().any(|arg| arg == "--doc") {
+        say("building the tests while the parts are made ready: cargo test --workspace --no-run");
+        build = Some(Meanwhile::start(test().arg("--no-run").args(&options.cargo_args))?);
+    }
     let variables = ready_parts(root, &mut skipped)?;
+    build.map_or(Ok(()), Meanwhile::end)?;
 
     let skip_list = skipped.iter().map(|part| part.name()).collect::<Vec<_>>().join(",");
-    let mut command = cargo(root);
-    command.args(["test", "--workspace", "--no-fail-fast"]).args(&options.cargo_args);
+    let mut command = test();
+    command.args(&options.cargo_args);
     for name in PART_VARIABLES {
         command.env_remove(name);
     }

@@ -3,7 +3,7 @@
 use std::borrow::Borrow;
 use std::fmt::{self, Display, Formatter};
 
-use askama::filters::HtmlSafe;
+use askama::filters::{Html, HtmlSafe, escape};
 use jiff::{SignedDuration, Timestamp};
 
 /// A moment, as the time that has passed since; in full where one points at it. A script of ours counts on.
@@ -73,6 +73,58 @@ pub(crate) fn took(from: Timestamp, to: Option<Timestamp>) -> String {
 /// `2026-11-23 09:15:02 UTC`
 pub(crate) fn moment(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+/// What the program or the org says, as people read it: names between backticks as code, moments as they stand elsewhere on
+/// the page.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Said<'t>(&'t str);
+
+/// A message, marked up.
+pub(crate) fn said(text: &str) -> Said<'_> {
+    Said(text)
+}
+
+impl Display for Said<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let mut rest = self.0;
+        while let Some((before, code, behind)) = first_code(rest) {
+            with_moments(before, f)?;
+            write!(f, "<code>{}</code>", escaped(code))?;
+            rest = behind;
+        }
+        with_moments(rest, f)
+    }
+}
+
+// All that comes from elsewhere is escaped.
+impl HtmlSafe for Said<'_> {}
+
+/// What stands before the first pair of backticks, between them and behind them. Of nothing, or over lines, it is no name.
+fn first_code(text: &str) -> Option<(&str, &str, &str)> {
+    let (before, rest) = text.split_once('`')?;
+    let (code, behind) = rest.split_once('`')?;
+    (!code.is_empty() && !code.contains('\n')).then_some((before, code, behind))
+}
+
+fn with_moments(text: &str, f: &mut Formatter<'_>) -> fmt::Result {
+    for word in text.split_inclusive(char::is_whitespace) {
+        let bare = word.trim_matches(|c: char| !c.is_ascii_alphanumeric());
+        match bare.parse::<Timestamp>() {
+            Ok(at) => {
+                let (before, behind) = word.split_once(bare).unwrap_or_default();
+                let exact = at.strftime("%Y-%m-%dT%H:%M:%SZ");
+                write!(f, r#"{}<time datetime="{exact}">{}</time>{}"#, escaped(before), moment(at), escaped(behind))?;
+            }
+            Err(_) => write!(f, "{}", escaped(word))?,
+        }
+    }
+    Ok(())
+}
+
+fn escaped(text: &str) -> impl Display {
+    let Ok(safe) = escape(text, Html);
+    safe
 }
 
 /// Whether two texts are one; templates have them behind references of any depth.
@@ -164,6 +216,19 @@ mod tests {
             whole.starts_with(r#"<time datetime="2026-11-23T12:00:00Z" title="2026-11-23 12:00:00 UTC">"#),
             "{whole}"
         );
+    }
+
+    #[test]
+    fn names_and_moments_of_a_message_are_marked_and_the_rest_is_escaped() {
+        let marked = said("`Title__c` of <b>: last read at 2026-06-01T12:00:07.250Z, (`a<b`)").to_string();
+        let moment = r#"<time datetime="2026-06-01T12:00:07Z">2026-06-01 12:00:07 UTC</time>"#;
+        assert_eq!(
+            marked,
+            format!("<code>Title__c</code> of &#60;b&#62;: last read at {moment}, (<code>a&#60;b</code>)")
+        );
+        for plain in ["one ` alone", "``", "`over\nlines`", "2026-06-01", "12 of 13"] {
+            assert_eq!(said(plain).to_string(), plain);
+        }
     }
 
     #[test]

@@ -171,7 +171,9 @@ impl Life {
             life.acts.push(first);
             life.moves_on(&mut rng);
         }
-        for _ in 0..rng.usize(2..=5) {
+        // Most flaws show early; every fourth life is a long one.
+        let most = if seed % 4 == 3 { 7 } else { 3 };
+        for _ in 0..rng.usize(1..=most) {
             for _ in 0..rng.usize(1..=5) {
                 let act = act(&mut rng);
                 life.acts.push(act);

@@ -24,15 +24,17 @@ impl Stage {
     async fn live(&mut self) -> Result<(), Broken> {
         for act in &self.life.acts.clone() {
             match act {
-                Act::Run(run) => self.run_and_look(run).await?,
+                Act::Run(run) => {
+                    self.run_and_look(run).await?;
+                }
                 act => self.act(act).await,
             }
         }
         self.end().await
     }
 
-    /// A run, and whether all promises are kept after it.
-    async fn run_and_look(&mut self, run: &Run) -> Result<(), Broken> {
+    /// A run, and whether all promises are kept after it. Answers whether it ended well.
+    async fn run_and_look(&mut self, run: &Run) -> Result<bool, Broken> {
         let before = self.truth().await.0;
         let walking = self.mapping().await.standing.progress.walk.is_some();
         let undisturbed = !self.ails && run.failpoint.is_none() && run.meanwhile.is_empty();
@@ -61,7 +63,8 @@ impl Stage {
         if ending.is_ok() && run.compare && !walking && run.meanwhile.is_empty() {
             self.hidden.retain(|id| !hidden_before.contains(id) || self.unseen.contains(id));
         }
-        self.keep_promises(Some(&before).filter(|_| ending.is_ok())).await
+        self.keep_promises(Some(&before).filter(|_| ending.is_ok())).await?;
+        Ok(ending.is_ok())
     }
 
     /// All that was wrong is over, some time has passed: in a few runs the table is as the org.
@@ -90,17 +93,17 @@ impl Stage {
             meanwhile: Vec::new(),
         };
         // A job that takes its time may want another run.
-        for _ in 0..2 {
+        if !self.run_and_look(&last).await? {
             self.run_and_look(&last).await?;
         }
         if !self.odd_parents && self.now < 15 * 86_400 {
             self.parents_followed().await?;
         }
-        let last = Run { compare: true, refresh: true, ..last };
-        for _ in 0..2 {
+        let last = Run { compare: true, refresh: true, describe: false, ..last };
+        if !self.run_and_look(&last).await? || self.keep_all_promises().await.is_err() {
             self.run_and_look(&last).await?;
+            self.keep_all_promises().await?;
         }
-        self.keep_all_promises().await?;
         let report = self.run(&last).await;
         let super::runs::Ending::Ended(outcome) = report else { return Err("killed by nobody".to_owned()) };
         match *outcome {

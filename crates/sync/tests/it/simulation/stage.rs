@@ -105,10 +105,14 @@ impl Stage {
         let parents = json!({"op": "insert", "object": "Account", "fields": {"Name": "parent"}});
         self.parents = self.world.write(json!([parents, parents, parents])).await;
         let mut rng = fastrand::Rng::with_seed(self.life.seed);
-        for _ in 0..self.life.records {
-            let write = self.insert(rng.u64(..));
-            self.ids.extend(self.world.write(json!([write])).await);
-            if rng.u8(..4) == 0 {
+        let mut of_one_second = Vec::new();
+        for n in 1..=self.life.records {
+            of_one_second.push(self.insert(rng.u64(..)));
+            let passes = rng.u8(..4) == 0;
+            if passes || n == self.life.records {
+                self.ids.extend(self.world.write(Value::Array(std::mem::take(&mut of_one_second))).await);
+            }
+            if passes {
                 self.pass(rng.i64(1..=900)).await;
             }
         }
