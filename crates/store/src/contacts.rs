@@ -256,10 +256,14 @@ impl Tenant {
     /// [`StoreError`].
     pub async fn count_contacts(&self) -> Result<i64, StoreError> {
         let mut tx = self.read("counting the contacts").await?;
-        tx.query("SELECT count(*) AS n FROM contacts WHERE business_id = $1 AND NOT deleted AND merged_into IS NULL")
-            .bind(self.business())
-            .value("n")
-            .await
+        // Both counts come from indexes alone; whether a row is gone stands in the row, and would read the whole table.
+        tx.query(
+            "SELECT (SELECT count(*) FROM contacts WHERE business_id = $1)
+                  - (SELECT count(*) FROM contacts WHERE business_id = $1 AND (deleted OR merged_into IS NOT NULL)) AS n",
+        )
+        .bind(self.business())
+        .value("n")
+        .await
     }
 
     /// All contacts in the order of their source ids, tombstones included. They are read page by page: what is

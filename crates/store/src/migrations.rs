@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, SqlSafeStr};
 use crate::error::StoreError;
 
 /// Newest schema that this program knows.
-pub(crate) const NEWEST: i64 = 12;
+pub(crate) const NEWEST: i64 = 13;
 
 /// Number, what it is about, and its statements.
 type Versions = &'static [(i64, &'static str, &'static str)];
@@ -26,6 +26,7 @@ const SQLITE: Versions = &[
     (10, "duplicates", include_str!("../migrations/sqlite/0010_duplicates.sql")),
     (11, "contacts mapping", include_str!("../migrations/sqlite/0011_contacts_mapping.sql")),
     (12, "mappings by api", include_str!("../migrations/sqlite/0012_mappings_by_api.sql")),
+    (13, "counting", include_str!("../migrations/sqlite/0013_counting.sql")),
 ];
 
 const POSTGRES: Versions = &[
@@ -40,6 +41,7 @@ const POSTGRES: Versions = &[
     (10, "duplicates", include_str!("../migrations/postgres/0010_duplicates.sql")),
     (11, "contacts mapping", include_str!("../migrations/postgres/0011_contacts_mapping.sql")),
     (12, "mappings by api", include_str!("../migrations/postgres/0012_mappings_by_api.sql")),
+    (13, "counting", include_str!("../migrations/postgres/0013_counting.sql")),
 ];
 
 const TOKENS: Versions = &[(1, "tokens", include_str!("../migrations/tokens/0001_tokens.sql"))];
