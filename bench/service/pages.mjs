@@ -24,6 +24,8 @@ try {
   // The first page of a browser that has just begun is that of the browser, and begins a process.
   await weighIn(page, `${url}/`);
   for (const [name, path] of Object.entries(pages)) {
+    // People look before they click: what the page before has yet to paint is not counted.
+    await page.waitForTimeout(500);
     const { paint, answered, bytes, requests } = await weighIn(page, url + path);
     for (const [unit, value] of [['ms to answer', answered], ['ms to first paint', paint], ['KB', bytes / 1e3], ['requests', requests]]) {
       console.log(JSON.stringify({ case: name, who, unit, value }));

@@ -175,7 +175,7 @@ async fn a_mapping_is_made_by_the_form_changed_as_text_and_deleted_by_its_name()
     let (_, _, text) = sent(&mut owner, &edit, &as_text("form", "name = \"people\"\nobject = \"Contact\"\ncolumns = [{ template = \"\"\"{LastName}\n\"\"\", column = \"x\" }]")).await;
     assert!(text.contains("<textarea") && text.contains("nothing of it gets lost"), "{text}");
     let (status, _, text) = sent(&mut owner, &edit, &as_text("save", "name = \"people\"\nobject = \"Account\"")).await;
-    assert!(status == 422 && text.contains("cannot become one of `Account`"), "{text}");
+    assert!(status == 422 && text.contains("cannot become one of <code>Account</code>"), "{text}");
     let (status, to, text) = sent(&mut owner, &edit, &as_text("save", changed)).await;
     assert_eq!((status, to), (303, format!("{path}?said=redefined")), "{text}");
     assert_eq!(one(&mut owner, &id).await["left_out"], json!(["account_name", "day", "seven"]));

@@ -2,6 +2,7 @@
 
 use jiff::SignedDuration;
 use reqwest::Method;
+use serde_json::json;
 
 use super::{between, look, send};
 use crate::connect::connect;
@@ -33,6 +34,14 @@ async fn how_old_the_token_is_stands_on_every_node_and_costs_no_request(db: Db) 
         assert!(token.contains("issued") && token.contains("12 min ago") && token.contains("another one"), "{token}");
     }
     assert_eq!(world.ledger().await["token_requests"], asked, "a look is no login");
+
+    // The org has ended it: what this service still keeps opens nothing.
+    world.control(Method::POST, "tokens/revoke", json!({"grants": true})).await;
+    let live = format!("/api/connections/{}/proxy/services/data/v67.0/limits", integration["id"].as_str().unwrap());
+    assert_ne!(owner.get(&live).await.0, 200);
+    for browser in [&mut owner, &mut other] {
+        assert!(!look(browser, &page).await.body.contains("data-token"), "a token that is refused is shown");
+    }
 
     assert_eq!(send(&mut owner, &format!("{page}/disconnect"), &[]).await.status, 303);
     assert!(!look(&mut owner, &page).await.body.contains("data-token"), "there is none any more");
