@@ -48,16 +48,9 @@ fn clippy(root: &Path) -> Result<()> {
 }
 
 /// The documentation builds without a warning.
-///
-/// The targets are named because `--examples` makes cargo count the features that tests need. Without, it would check every
-/// dependency a second time, with other features than the lints just did, to no other end.
 fn documentation(root: &Path) -> Result<()> {
-    say("checking the documentation: RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --lib --bins --examples");
-    run_shown(
-        cargo(root)
-            .args(["doc", "--workspace", "--no-deps", "--lib", "--bins", "--examples"])
-            .env("RUSTDOCFLAGS", "-Dwarnings"),
-    )
+    say("checking the documentation: RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps");
+    run_shown(cargo(root).args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-Dwarnings"))
 }
 
 /// The dependencies keep to `deny.toml`.
