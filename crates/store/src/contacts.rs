@@ -256,7 +256,8 @@ impl Tenant {
     /// [`StoreError`].
     pub async fn count_contacts(&self) -> Result<i64, StoreError> {
         let mut tx = self.read("counting the contacts").await?;
-        // Both counts come from indexes alone; whether a row is gone stands in the row, and would read the whole table.
+        // The first count comes from an index alone, the second reads the rows that are gone. To ask each row whether it is gone
+        // would read the whole table.
         tx.query(
             "SELECT (SELECT count(*) FROM contacts WHERE business_id = $1)
                   - (SELECT count(*) FROM contacts WHERE business_id = $1 AND (deleted OR merged_into IS NOT NULL)) AS n",

@@ -275,7 +275,7 @@ impl Tenant {
     /// [`StoreError`].
     pub async fn count_leads(&self) -> Result<i64, StoreError> {
         let mut tx = self.read("counting the leads").await?;
-        // As contacts are counted, by indexes alone.
+        // As contacts are counted: what is read are only the leads that have become parts of others.
         tx.query(
             "SELECT (SELECT count(*) FROM leads WHERE business_id = $1)
                   - (SELECT count(*) FROM leads WHERE business_id = $1 AND merged_into IS NOT NULL) AS n",
