@@ -45,7 +45,7 @@ Parts:
                 (npm itself comes from the Debian package `npm` if it is missing)
   python        simple-salesforce and the Lambda runtime in a virtual environment, into target/parts/python
                 (`python3-venv` comes from Debian if it is missing)
-  chromium      the Debian package `chromium` and fonts to look at pages with
+  chromium      the Debian package `chromium-headless-shell` and fonts to look at pages with
   redis         the Debian package `redis-server`
   postgres      the Debian package `postgresql`
   pgbouncer     the Debian package `pgbouncer`

@@ -41,7 +41,7 @@ async function usage(page, url, look) {
 
 async function contacts(page, url, look) {
   await page.goto(`${url}/contacts`);
-  assert.equal(await page.locator('[data-contact]').count(), 50);
+  assert.equal(await page.locator('[data-contact]').count(), 25);
   await look(page, 'contacts');
   const first = await page.locator('[data-contact]').first().getAttribute('data-contact');
   await page.getByRole('link', { name: 'Next page' }).click();

@@ -11,17 +11,17 @@ use tieline_store::contact_pages::SEARCHED;
 use tieline_store::duplicates::{Duplicate, DuplicateState, Subject};
 use tieline_store::{ContactCursor, ContactFilter, Integration, Lead, ListedContact, SourceType, Status, Uuid};
 
-use super::Failed;
 use super::frame::{Frame, Place};
 use super::visit::{Nothing, Sent, Visit};
 use super::words::{Ago, Pill, ago, grouped, pill};
+use super::{Failed, answer};
 use crate::contacts::{self, Chosen};
 use crate::extract::{Body, Path, Query};
 use crate::lists;
 use crate::problem::Problem;
 
-/// Rows of a page.
-const SHOWN: u32 = 50;
+/// Rows of a page: what a browser lays out before it paints anything.
+const SHOWN: u32 = 25;
 
 /// Which contacts.
 #[derive(Deserialize)]
@@ -78,10 +78,14 @@ pub(crate) async fn contacts(visit: Visit, Query(which): Query<Which>) -> Result
     let filter = ContactFilter { integration, text, without_gone: which.gone == "hidden" };
     let place = lists::Place { cursor: which.cursor.clone(), limit: None };
     let cursor: Option<ContactCursor> = place.cursor()?;
-    let found = tenant.contact_page(&filter, cursor, SHOWN).await?;
+    let (frame, total, found) = tokio::try_join!(
+        visit.frame(Place::Contacts, "Contacts"),
+        answer(tenant.count_contacts()),
+        answer(tenant.contact_page(&filter, cursor, SHOWN)),
+    )?;
     let page = Listed {
-        frame: visit.frame(Place::Contacts, "Contacts").await?,
-        total: grouped(tenant.count_contacts().await?),
+        frame,
+        total: grouped(total),
         contacts: found.items,
         next: found.next.map(|cursor| cursor.to_string()),
         integrations,

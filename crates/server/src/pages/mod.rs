@@ -112,6 +112,11 @@ impl IntoResponse for Failed {
     }
 }
 
+/// What the database answers, to be asked for beside other things of the page.
+async fn answer<T>(asked: impl Future<Output = Result<T, StoreError>>) -> Result<T, Failed> {
+    Ok(asked.await?)
+}
+
 impl From<Problem> for Failed {
     fn from(problem: Problem) -> Self {
         Failed(problem)

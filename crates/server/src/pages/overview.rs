@@ -9,13 +9,13 @@ use tieline_store::alerts::{Notification, NotificationFilter, NotificationState}
 use tieline_store::mappings::Mapping;
 use tieline_store::{Contact, Integration, Run, Uuid};
 
-use super::Failed;
 use super::charts::Chart;
 use super::connections::Connected;
 use super::frame::{Frame, Place};
 use super::usage;
 use super::visit::Visit;
 use super::words::{Ago, Pill, ago, grouped, pill, took};
+use super::{Failed, answer};
 
 /// Rows of each table.
 const SHOWN: u32 = 10;
@@ -141,17 +141,25 @@ pub(crate) async fn overview(visit: Visit) -> Result<Response, Failed> {
     }
     runs.sort_by_key(|run| Reverse((run.started_at, run.id)));
     runs.truncate(SHOWN as usize);
+    let (frame, calling, week, contacts, leads, people) = tokio::try_join!(
+        visit.frame(Place::Overview, "Overview"),
+        answer(store.notifications(&open, None, SHOWN)),
+        async { if connections.is_empty() { Ok(Vec::new()) } else { usage::strip(&visit).await } },
+        answer(store.count_contacts()),
+        answer(store.count_leads()),
+        answer(store.recent_contacts(SHOWN)),
+    )?;
     let page = Page {
-        frame: visit.frame(Place::Overview, "Overview").await?,
-        calling: store.notifications(&open, None, SHOWN).await?.items,
-        week: if connections.is_empty() { Vec::new() } else { usage::strip(&visit).await? },
+        frame,
+        calling: calling.items,
+        week,
         connections,
-        contacts: grouped(store.count_contacts().await?),
-        leads: grouped(store.count_leads().await?),
+        contacts: grouped(contacts),
+        leads: grouped(leads),
         mappings,
         runs_total,
         runs: runs.into_iter().map(|run| RunRow::of(run, now)).collect(),
-        people: store.recent_contacts(SHOWN).await?.into_iter().map(PersonRow::from).collect(),
+        people: people.into_iter().map(PersonRow::from).collect(),
         now,
     };
     Ok(Html(page.render()?).into_response())

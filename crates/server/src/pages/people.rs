@@ -11,19 +11,22 @@ use serde::Deserialize;
 use tieline_store::{Cursor, Import, ImportRow, Lead, LeadFilter, RowOutcome, Uuid};
 use tieline_sync::{ContactRequest, OrgContact};
 
-use super::Failed;
 use super::chosen::all_chosen;
 use super::frame::{Frame, Place};
 use super::visit::{Nothing, Sent, Visit, done};
 use super::words::{Pill, grouped, pill};
+use super::{Failed, answer};
 use crate::contacts::{self, Chosen};
 use crate::extract::{Body, Path, Query};
 use crate::imports;
 use crate::lists;
 use crate::problem::Problem;
 
-/// Rows of a page.
+/// Contacts of an org on a page: many, for whoever picks.
 const SHOWN: u32 = 50;
+
+/// Leads on a page: what a browser lays out before it paints anything.
+const LEADS: u32 = 25;
 
 #[derive(Template)]
 #[template(path = "pick.html")]
@@ -272,12 +275,16 @@ pub(crate) async fn leads(visit: Visit, Query(which): Query<WhichLeads>) -> Resu
         Some(text.trim()).filter(|text| !text.is_empty())
     }
     let filter = LeadFilter { campaign: some(&which.campaign), text: some(&which.q), ..LeadFilter::default() };
-    let place = lists::Place { cursor: which.cursor.clone(), limit: Some(SHOWN) };
+    let place = lists::Place { cursor: which.cursor.clone(), limit: None };
     let cursor: Option<Cursor> = place.cursor()?;
-    let found = tenant.leads(&filter, cursor, SHOWN).await?;
+    let (frame, total, found) = tokio::try_join!(
+        visit.frame(Place::Leads, "Leads"),
+        answer(tenant.count_leads()),
+        answer(tenant.leads(&filter, cursor, LEADS)),
+    )?;
     let page = Leads {
-        frame: visit.frame(Place::Leads, "Leads").await?,
-        total: grouped(tenant.count_leads().await?),
+        frame,
+        total: grouped(total),
         leads: found.items,
         next: found.next.map(|cursor| cursor.to_string()),
         q: which.q,

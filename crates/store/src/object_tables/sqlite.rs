@@ -1,4 +1,4 @@
-//! Into SQLite: one prepared statement, run for each row, on a connection of its own.
+//! Into SQLite: one prepared statement, run for some rows at once, on a connection of its own.
 //!
 //! Through sqlx a row costs thirty microseconds and more, for each of its values is looked up and sent to another
 //! thread; here it costs two.
@@ -192,42 +192,56 @@ fn rows(
     now: Timestamp,
     change: i64,
 ) -> rusqlite::Result<StepOutcome> {
-    let (insert, update) = statements(table);
     let now = moment(now.as_millisecond());
-    let mut insert = Bound::new(connection.prepare_cached(&insert)?, table, (&now, change), true)?;
-    let mut update = Bound::new(connection.prepare_cached(&update)?, table, (&now, change), true)?;
+    let bound = |sql: String| Bound::new(connection.prepare_cached(&sql)?, table, (&now, change), true);
+    let mut together = bound(insert_together(table))?;
+    let (mut insert, mut update) = (bound(insert(table))?, bound(update(table))?);
     let mut outcome = StepOutcome::default();
-    for row in rows.each_once() {
-        let touched = if insert.run(rows, row)? {
-            outcome.inserted += 1;
-            true
-        } else {
-            let updated = update.run(rows, row)?;
-            outcome.updated += u64::from(updated);
-            updated
-        };
-        outcome.deleted += u64::from(touched && rows.deleted(row).is_some());
+    for some in rows.each_once().chunks(TOGETHER) {
+        if some.len() == TOGETHER && some.iter().all(|row| !is_marked(rows, *row)) {
+            let fresh = together.run_together(rows, some)?;
+            outcome.inserted += fresh as u64;
+            // Which of them were there already, SQLite does not say: those that have just come differ in nothing.
+            for row in some.iter().filter(|_| fresh < TOGETHER) {
+                outcome.updated += u64::from(update.run(rows, *row)?);
+            }
+            continue;
+        }
+        for &row in some {
+            let touched = if insert.run(rows, row)? {
+                outcome.inserted += 1;
+                true
+            } else {
+                let updated = update.run(rows, row)?;
+                outcome.updated += u64::from(updated);
+                updated
+            };
+            outcome.deleted += u64::from(touched && rows.deleted(row).is_some());
+        }
     }
     Ok(outcome)
+}
+
+/// Whether the record has gone, or into which one.
+fn is_marked(rows: &Rows, row: usize) -> bool {
+    rows.deleted(row).is_some() || rows.master(row).is_some()
 }
 
 /// Some columns of rows that are there in no newer version.
 fn cells(connection: &Connection, batch: &Batch, change: i64, marks: bool) -> rusqlite::Result<StepOutcome> {
     let table = &batch.table;
-    let columns = table.quoted_columns();
+    let (columns, places) = (table.quoted_columns(), places(table));
     let last = columns.len() - OURS.len();
     let changed: Vec<usize> = if marks { (1..last).chain([last + 1, last + 2]).collect() } else { (1..last).collect() };
-    let set: Vec<String> = changed.iter().map(|n| format!("{} = ?{}", columns[*n], n + 1)).collect();
     let list = |of: &dyn Fn(usize) -> String| changed.iter().map(|n| of(*n)).collect::<Vec<_>>().join(", ");
     let update = format!(
-        "UPDATE main.{} SET {}, \"_synced_at\" = ?{}, \"_change\" = ?{} WHERE \"id\" = ?1 AND coalesce(?{} >= \"_stamp\", true)
+        "UPDATE main.{} SET {}, \"_synced_at\" = ?1, \"_change\" = ?2 WHERE \"id\" = {} AND coalesce({} >= \"_stamp\", true)
          AND ({}) IS NOT ({})",
         quoted(table.name()),
-        set.join(", "),
-        columns.len() - 1,
-        columns.len(),
-        last + 1,
-        list(&|n| format!("?{}", n + 1)),
+        list(&|n| format!("{} = {}", columns[n], places[n])),
+        places[0],
+        places[last],
+        list(&|n| places[n].clone()),
         list(&|n| columns[n].clone()),
     );
     let now = moment(batch.now.as_millisecond());
@@ -241,8 +255,15 @@ fn cells(connection: &Connection, batch: &Batch, change: i64, marks: bool) -> ru
     Ok(outcome)
 }
 
-/// A statement that is run for one row after the other. SQLite keeps what was bound until something else is: what is the
-/// same in all rows is bound once.
+/// How many new rows go in by one statement. Its beginning and its end take about as long as a row; more rows gain little.
+/// A table of SQLite has 2,000 columns at most, and a statement 32,766 places (sqlite.org/limits.html).
+const TOGETHER: usize = 16;
+
+/// Where a row's own places begin: `?1` and `?2` are the time and the number of the change, the same for all rows.
+const FIRST: usize = 3;
+
+/// A statement that is run for one row after the other, or for some at once. SQLite keeps what was bound until something else
+/// is: what is the same in all rows is bound once.
 struct Bound<'c, 't> {
     statement: CachedStatement<'c>,
     table: &'t ObjectTable,
@@ -261,17 +282,37 @@ impl<'c, 't> Bound<'c, 't> {
         (now, change): (&str, i64),
         marks: bool,
     ) -> rusqlite::Result<Self> {
-        let last = 1 + table.columns().len() + OURS.len();
-        statement.raw_bind_parameter(last - 1, now)?;
-        statement.raw_bind_parameter(last, change)?;
+        statement.raw_bind_parameter(1, now)?;
+        statement.raw_bind_parameter(2, change)?;
         Ok(Self { statement, table, marks, marked: true, text: String::with_capacity(24) })
     }
 
     /// Whether it touched the row.
     fn run(&mut self, rows: &Rows, row: usize) -> rusqlite::Result<bool> {
+        let marks = self.bind(rows, row, FIRST)?;
+        let marked = is_marked(rows, row);
+        if self.marks && (marked || self.marked) {
+            self.statement.raw_bind_parameter(marks, rows.deleted(row).map(Deletion::name))?;
+            self.statement.raw_bind_parameter(marks + 1, rows.master(row))?;
+            self.marked = marked;
+        }
+        Ok(self.statement.raw_execute()? == 1)
+    }
+
+    /// How many it put in of [`TOGETHER`] rows without marks.
+    fn run_together(&mut self, rows: &Rows, some: &[usize]) -> rusqlite::Result<usize> {
+        let mut place = FIRST;
+        for row in some {
+            place = self.bind(rows, *row, place)?;
+        }
+        self.statement.raw_execute()
+    }
+
+    /// Binds id, columns and stamp to the places from there on, and says which is the next.
+    fn bind(&mut self, rows: &Rows, row: usize, first: usize) -> rusqlite::Result<usize> {
         let Self { statement, table, text, .. } = self;
-        statement.raw_bind_parameter(1, rows.id(row))?;
-        let mut place = 1;
+        statement.raw_bind_parameter(first, rows.id(row))?;
+        let mut place = first;
         for (n, column) in table.columns().iter().enumerate() {
             place += 1;
             match (rows.cell(row, n), column.kind) {
@@ -288,13 +329,7 @@ impl<'c, 't> Bound<'c, 't> {
             }
         }
         statement.raw_bind_parameter(place + 1, rows.stamp(row).map(|at| moment_in(text, at)))?;
-        let marked = rows.deleted(row).is_some() || rows.master(row).is_some();
-        if self.marks && (marked || self.marked) {
-            statement.raw_bind_parameter(place + 2, rows.deleted(row).map(Deletion::name))?;
-            statement.raw_bind_parameter(place + 3, rows.master(row))?;
-            self.marked = marked;
-        }
-        Ok(statement.raw_execute()? == 1)
+        Ok(place + 2)
     }
 }
 
@@ -304,27 +339,42 @@ fn moment_in(text: &mut String, at: i64) -> &str {
     text
 }
 
-fn statements(table: &ObjectTable) -> (String, String) {
-    let name = quoted(table.name());
-    let columns = table.quoted_columns();
-    let last = columns.len();
-    let places: Vec<String> = (1..=last).map(|n| format!("?{n}")).collect();
-    let insert = format!(
-        "INSERT INTO main.{name} ({}) VALUES ({}) ON CONFLICT (\"id\") DO NOTHING",
-        columns.join(", "),
-        places.join(", ")
-    );
+/// The places of a row's columns, in their order.
+fn places(table: &ObjectTable) -> Vec<String> {
+    let own = 1 + table.columns().len() + OURS.len() - NOT_COMPARED;
+    (FIRST..FIRST + own).chain(1..FIRST).map(|place| format!("?{place}")).collect()
+}
+
+fn insert(table: &ObjectTable) -> String {
+    insert_of(table, &format!("({})", places(table).join(", ")))
+}
+
+/// The same for rows without marks, so many at once.
+fn insert_together(table: &ObjectTable) -> String {
+    let own = 1 + table.columns().len() + 1;
+    let row = |first| (first..first + own).map(|place| format!("?{place}, ")).collect::<String>();
+    let rows: Vec<String> = (0..TOGETHER).map(|n| format!("({}NULL, NULL, ?1, ?2)", row(FIRST + n * own))).collect();
+    insert_of(table, &rows.join(", "))
+}
+
+fn insert_of(table: &ObjectTable, rows: &str) -> String {
+    let (name, columns) = (quoted(table.name()), table.quoted_columns().join(", "));
+    format!("INSERT INTO main.{name} ({columns}) VALUES {rows} ON CONFLICT (\"id\") DO NOTHING")
+}
+
+fn update(table: &ObjectTable) -> String {
+    let (columns, places) = (table.quoted_columns(), places(table));
     let set: Vec<String> = columns[1..].iter().zip(&places[1..]).map(|(c, p)| format!("{c} = {p}")).collect();
-    let compared = 1..last - NOT_COMPARED;
-    let stamp = &places[last - OURS.len()];
-    let update = format!(
-        "UPDATE main.{name} SET {} WHERE \"id\" = ?1 AND coalesce({stamp} >= \"_stamp\", true)
-         AND ({}) IS NOT ({})",
+    let compared = 1..columns.len() - NOT_COMPARED;
+    format!(
+        "UPDATE main.{} SET {} WHERE \"id\" = {} AND coalesce({} >= \"_stamp\", true) AND ({}) IS NOT ({})",
+        quoted(table.name()),
         set.join(", "),
+        places[0],
+        places[columns.len() - OURS.len()],
         places[compared.clone()].join(", "),
         columns[compared].join(", ")
-    );
-    (insert, update)
+    )
 }
 
 /// A number as one where that is exact, and as its digits where it is not.

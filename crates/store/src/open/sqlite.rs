@@ -30,6 +30,9 @@ pub(super) async fn prepared(path: &Path) -> Result<Prepared, StoreError> {
     let options = SqliteConnectOptions::new()
         .filename(path)
         .create_if_missing(true)
+        // Of a new file: half as many pages are looked for, written to the log and copied from there as with SQLite's 4 kB, and
+        // rows cost a tenth less (docs/speed.md). With 16 kB they cost no less, and a small commit writes more.
+        .page_size(8192)
         .journal_mode(SqliteJournalMode::Wal)
         // A checkpoint must not outlive its rows, nor a commit be lost with the power.
         .synchronous(SqliteSynchronous::Full)

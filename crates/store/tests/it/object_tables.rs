@@ -17,6 +17,7 @@ on_both!(
     a_table_is_its_businesss_own,
     a_name_that_is_taken_is_refused_and_leaves_nothing,
     many_rows_go_in_at_once,
+    rows_together_become_what_they_become_alone,
     some_columns_of_rows_that_are_there_are_set,
     how_records_went_is_marked,
     t20_a_table_follows_its_object_and_loses_nothing,
@@ -239,7 +240,7 @@ async fn t9_a_full_disk_loses_nothing_and_says_so() {
     let Place::File(folder) = &db.place else { unreachable!() };
     let size = std::fs::metadata(folder.path().join("t.db")).unwrap().len();
     let tenant = Store::open(&folder.path().join("t.db")).await.unwrap().own();
-    tenant.store().limit_pages(u32::try_from(size / 4096).unwrap() + 10).await;
+    tenant.store().limit_pages(u32::try_from(size / 8192).unwrap() + 10).await;
     let run = tenant.start_mapping_run(&mapping, now()).await.unwrap();
     let mut rows = Rows::new(1);
     (0..20_000).for_each(|n| named(&mut rows, &format!("{n:05}"), Some(1), "a name of some length"));
@@ -303,6 +304,58 @@ async fn many_rows_go_in_at_once(db: Db) {
     let mut rows = Rows::new(1);
     (0..30_000).for_each(|n| named(&mut rows, &format!("{n:05}"), Some(1), "x"));
     assert_eq!(commit(&tenant, &run, &mapping, rows).await, (30_000, 0, 0));
+}
+
+/// Forty rows, of which some are there already, changed, older or gone: in one batch, and each in one of its own.
+async fn rows_together_become_what_they_become_alone(db: Db) {
+    let (tenant, integration) = (db.store.own(), db.integration().await);
+    let kinds =
+        [("t", ColumnKind::Text), ("n", ColumnKind::Number), ("at", ColumnKind::DateTime), ("b", ColumnKind::Bool)];
+    let row = |rows: &mut Rows, id: usize, stamp: i64, text: &str, deleted: Option<Deletion>| {
+        let mut row = rows.row();
+        row.text(0, text);
+        match id % 3 {
+            0 => row.text(1, &format!("{id}.50")),
+            1 => row.text(1, "12345678901234567890.123"),
+            _ => {}
+        }
+        row.int(2, id as i64 * 1_000);
+        row.bool(3, id.is_multiple_of(2));
+        row.end(&format!("{id:02}"), Some(stamp), deleted, None);
+    };
+    let before = (0..40).step_by(2).map(|id| (id, 10, "was there", None));
+    let after = (0..40).map(|id| match id {
+        4 => (id, 11, "changed", None),
+        6 => (id, 9, "older", None),
+        20 => (id, 11, "gone", Some(Deletion::Deleted)),
+        21 => (id, 11, "new and gone", Some(Deletion::Merged)),
+        _ => (id, 10, "was there", None),
+    });
+    let mut kept = Vec::new();
+    for (table, at_once) in [("together", 40), ("alone", 1)] {
+        let mapping = mapped(&tenant, integration, table, &kinds).await;
+        let run = tenant.start_mapping_run(&mapping, now()).await.unwrap();
+        let write = async |records: &[(usize, i64, &str, Option<Deletion>)]| {
+            let mut sums = (0, 0, 0);
+            for some in records.chunks(at_once) {
+                let mut rows = Rows::new(kinds.len());
+                some.iter().for_each(|(id, stamp, text, deleted)| row(&mut rows, *id, *stamp, text, *deleted));
+                let (inserted, updated, deleted) = commit(&tenant, &run, &mapping, rows).await;
+                sums = (sums.0 + inserted, sums.1 + updated, sums.2 + deleted);
+            }
+            sums
+        };
+        let (before, after): (Vec<_>, Vec<_>) = (before.clone().collect(), after.clone().collect());
+        assert_eq!(write(&before).await, (20, 0, 0), "{table}");
+        assert_eq!(write(&after).await, (20, 2, 2), "{table}: 4 and 20 changed, 6 did not");
+        assert_eq!(write(&after).await, (0, 0, 0), "{table}: the same");
+        let columns: Vec<_> = ["id", "t", "n", "at", "b", "_stamp", "_deleted", "_synced_at"]
+            .map(|column| format!("coalesce(cast(\"{column}\" AS text), '-')"))
+            .into();
+        kept.push(db.raw.texts(&format!("SELECT {} FROM \"{table}\" ORDER BY id", columns.join(" || '|' || "))).await);
+    }
+    assert_eq!(kept[0].len(), 40);
+    assert_eq!(kept[0], kept[1]);
 }
 
 async fn some_columns_of_rows_that_are_there_are_set(db: Db) {

@@ -72,3 +72,18 @@ async fn what_is_chosen_by_more_than_its_business_is_found_by_that() {
         assert!(plan.contains(way), "{sql}: {plan}");
     }
 }
+
+#[tokio::test]
+async fn people_are_counted_without_reading_their_rows() {
+    let db = Db::sqlite().await;
+    let counts = [
+        ("contacts", "deleted OR merged_into IS NOT NULL", "contacts_gone"),
+        ("leads", "merged_into IS NOT NULL", "leads_merged"),
+    ];
+    for (table, gone, way) in counts {
+        let all = plan(&db, &format!("SELECT count(*) FROM {table} WHERE business_id = 'b'")).await;
+        assert!(all.contains("COVERING INDEX"), "{table}: {all}");
+        let gone = plan(&db, &format!("SELECT count(*) FROM {table} WHERE business_id = 'b' AND ({gone})")).await;
+        assert!(gone.contains(way), "{table}: {gone}");
+    }
+}

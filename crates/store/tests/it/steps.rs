@@ -133,7 +133,7 @@ async fn t9_a_full_disk_loses_nothing_and_says_so() {
 
     // SQLite's own limit stands for the disk's: it fails with the same code at the same places.
     let tenant = Store::open(&folder.path().join("t.db")).await.unwrap().own();
-    tenant.store().limit_pages(u32::try_from(size / 4096).unwrap() + 10).await;
+    tenant.store().limit_pages(u32::try_from(size / 8192).unwrap() + 10).await;
     let run = tenant.start_run(integration, now()).await.unwrap();
     let large: Vec<ContactRow> = (0..5_000).map(|n| contact(&format!("{n:05}"), "second", 20)).collect();
     let step = Step { contacts: &large, checkpoint: &checkpoint(20), api_calls: 1 };
