@@ -132,7 +132,8 @@ fn open(path: &std::path::Path, most_pages: u32) -> rusqlite::Result<Connection>
     }
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "secure_delete", true)?;
-    connection.pragma_update(None, "cache_size", -8192)?;
+    // What a step writes beside its rows, which are memory, too: with more, a large load is above our bound of 64 MB.
+    connection.pragma_update(None, "cache_size", -5120)?;
     connection.pragma_update(None, "wal_autocheckpoint", 4000)?;
     if most_pages > 0 {
         connection.pragma_update(None, "max_page_count", most_pages)?;
