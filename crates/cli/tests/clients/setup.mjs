@@ -113,6 +113,9 @@ async function logIn(page) {
 export async function readHelp({ page, url, look }) {
   await page.goto(`${url}/help`);
   await look(page, 'help');
+  await page.evaluate(() => scrollTo(0, document.body.scrollHeight));
+  const menu = await page.getByRole('navigation', { name: 'Main' }).boundingBox();
+  assert.equal(menu.y, 0, 'however far one scrolls, the menu stays in sight');
   await page.getByLabel('Code, or words').fill('unable_to_lock_row');
   await page.getByRole('button', { name: 'Search' }).click();
   await page.waitForURL(/q=unable/);
