@@ -16,13 +16,14 @@
 //! later.
 //!
 //! Rows come in batches ([`Rows`]), many thousand a second, so they take another way into either database than the
-//! statements of the rest of this crate: PostgreSQL is given each column as one array, SQLite one prepared statement
-//! that is run for each row.
+//! statements of the rest of this crate: PostgreSQL is given each column as one array, or many rows by `COPY`; SQLite a
+//! prepared statement that is run for sixteen rows at a time, or for one.
 //!
-//! Reading order: [`rows`] (what is written), [`table`] (where), `ddl` (making it), `postgres` and `sqlite` (writing),
-//! `written` (values as texts), `step` (rows, checkpoint and counters as one transaction), `contacts` (rows of the one mapping
-//! without a table of its own), `read` (rows as JSON).
+//! Reading order: [`rows`] (what is written), [`table`] (where), `ddl` (making it), `postgres` with `binary` and `sqlite`
+//! (writing), `written` (values as texts), `step` (rows, checkpoint and counters as one transaction), `contacts` (rows of the
+//! one mapping without a table of its own), `read` (rows as JSON).
 
+mod binary;
 mod contacts;
 mod ddl;
 pub(crate) mod decimal;

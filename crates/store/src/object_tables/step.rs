@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::sqlite::{Batch, Beside};
-use super::{Rows, contacts, postgres};
+use super::postgres::{Batch, MANY, Source, stage};
+use super::sqlite::{self, Beside};
+use super::{Rows, contacts};
 use crate::audit::Action;
 use crate::error::StoreError;
 use crate::mappings::{Mapping, MappingStep, RowError};
@@ -211,13 +212,18 @@ async fn try_commit(
             let errors = errors(run, mapping, &step, &erased, now);
             let after = Box::new(move |outcome, change| errors.into_iter().chain(count(outcome, change)).collect());
             let before = vec![stand];
-            let batch = Batch { before, change: next_change(mapping), table, rows: step.rows, kind, after, now };
+            let batch =
+                sqlite::Batch { before, change: next_change(mapping), table, rows: step.rows, kind, after, now };
             let (rows, outcome) = bulk.write(batch).await?;
             drop(turn);
             Ok((rows, Some(outcome.ok_or_else(fenced)?)))
         }
         _ => {
             let mut tx = tenant.write("writing rows").await?;
+            let mut source = Source::Arrays;
+            if kind == Kind::Whole && !mapping.is_contacts() && step.rows.len() >= MANY {
+                (tx, step.rows, source) = stage(tx, table.clone(), step.rows).await?;
+            }
             hold(&mut tx, tenant.business()).await?;
             tenant.hold_integration(&mut tx, run.integration_id).await?;
             if tx.query(stand.sql).bind_all(stand.values).execute().await? != 1 {
@@ -226,6 +232,7 @@ async fn try_commit(
             let Some(erased) = leave_erased(&mut tx, mapping, &markers, &mut step).await? else {
                 return Ok((step.rows, None));
             };
+            source.take_out(&mut tx, &erased).await?;
             let next = next_change(mapping);
             let change = tx.query(next.sql).bind_all(next.values).value("change").await?;
             let (outcome, merged) = if mapping.is_contacts() {
@@ -236,7 +243,8 @@ async fn try_commit(
             } else {
                 // As far as a first load goes, no record has come before. One that comes twice costs this attempt.
                 let is_new = mapping.standing.checkpoint.through.is_none();
-                (postgres::write(&mut tx, kind, &table, &step.rows, now, change, is_new).await?, Vec::new())
+                let batch = Batch { kind, table: &table, rows: &step.rows, source, now, change, is_new };
+                (batch.write(&mut tx).await?, Vec::new())
             };
             let errors = errors(run, mapping, &step, &erased, now);
             for statement in errors.into_iter().chain(count(outcome, change)) {

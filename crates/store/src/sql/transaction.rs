@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
+use sqlx::error::BoxDynError;
 use sqlx::postgres::{PgArguments, PgPool};
 use sqlx::sqlite::{SqliteArguments, SqlitePool};
 use sqlx::{AssertSqlSafe, Postgres, Sqlite, Transaction};
@@ -174,6 +175,32 @@ impl Tx {
         };
         let query = sqlx::query_with(AssertSqlSafe(sql), arguments).persistent(*prepared);
         query.execute(&mut **transaction).await.map(|done| done.rows_affected()).map_err(StoreError::doing(doing))
+    }
+
+    /// Sends what PostgreSQL's `COPY … FROM STDIN` asks for: a head, pieces, of which `fill` appends one each time until it
+    /// says that there are no more, and an end. Not to be given up before it is done: behind the end's sending, sqlx takes
+    /// its answer for the one to the next statement.
+    pub(crate) async fn postgres_copy(
+        &mut self,
+        sql: &str,
+        (head, end): (&[u8], &[u8]),
+        mut fill: impl FnMut(&mut Vec<u8>) -> Result<bool, BoxDynError>,
+    ) -> Result<(), StoreError> {
+        let failed = StoreError::doing(self.doing);
+        let Inner::Postgres { transaction, .. } = &mut self.inner else {
+            return Err(failed(sqlx::Error::Configuration("this is no PostgreSQL".into())));
+        };
+        let mut copy = transaction.copy_in_raw(sql).await.map_err(&failed)?;
+        let mut piece = head.to_vec();
+        // What cannot be encoded costs the connection. Dropped, the copy tells the server that it fails, and sqlx closes the
+        // connection; its `abort` leaves the connection one answer behind, if the server has failed before (sqlx 0.9).
+        while fill(&mut piece).map_err(|error| failed(sqlx::Error::Encode(error)))? {
+            copy.send(piece.as_slice()).await.map_err(&failed)?;
+            piece.clear();
+        }
+        piece.extend(end);
+        copy.send(piece.as_slice()).await.map_err(&failed)?;
+        copy.finish().await.map(drop).map_err(failed)
     }
 
     /// Has each statement of this transaction planned for its values and for the tables as they are. PostgreSQL keeps the

@@ -15,6 +15,7 @@ use crate::object_tables::mapped;
 
 on_both!(
     a_record_of_an_erased_person_is_emptied_and_stays_away,
+    among_thousands_nobody_comes_back,
     a_commit_at_the_same_moment_brings_nobody_back,
     columns_that_are_filled_later_stay_empty_and_who_was_erased_is_known,
     records_are_told_and_exported_as_they_are,
@@ -145,6 +146,25 @@ async fn a_record_of_an_erased_person_is_emptied_and_stays_away(db: Db) {
     assert_eq!(a.tenant.erase_person(&booking, now()).await.unwrap().removed.object_rows, 0, "it was emptied before");
     write(&a.tenant, &of_a.bookings, bookings(3)).await;
     assert_eq!(rows(&db, &a.tenant, "bookings", &["guest_email"]).await, ["-"]);
+}
+
+async fn among_thousands_nobody_comes_back(db: Db) {
+    let [a, _] = businesses(&db).await;
+    let of_a = fill(&a).await;
+    a.tenant.erase_person(&Person::Email("ada@example.com"), now()).await.unwrap();
+    for (second, expected) in [(2, (2_999, 1)), (3, (0, 3_000))] {
+        let mut many = people(second);
+        for n in 0..3_000 {
+            let email = if n == 1_500 { "Ada@Example.com" } else { "x@example.com" };
+            person(&mut many, &format!("0030000000{n:05}AAB"), email, "", second);
+        }
+        let outcome = write(&a.tenant, &of_a.people, many).await;
+        assert_eq!((outcome.inserted, outcome.updated), expected, "Bob, and all but the one with the address");
+        let left = rows(&db, &a.tenant, "people", &["id", "email", "_deleted"]).await;
+        assert_eq!(left.len(), 3_001);
+        assert_eq!(left.iter().filter(|row| row.to_lowercase().contains("ada@")).count(), 0);
+        assert!(left.contains(&format!("{ADA}|-|erased")), "what is left of her stays as it is");
+    }
 }
 
 async fn columns_that_are_filled_later_stay_empty_and_who_was_erased_is_known(db: Db) {

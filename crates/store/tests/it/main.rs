@@ -23,6 +23,7 @@ mod import_cost;
 mod imports;
 mod keys;
 mod leads;
+mod many_rows;
 mod mappings;
 mod object_tables;
 mod opening;

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use tieline_auth::token_store::{TokenStore, conformance};
+use tieline_store::object_tables::Rows;
 use tieline_store::token_table::TokenTable;
 use tieline_store::{Credentials, NewUser, Store};
 
 use crate::database::{KEY, now, ring};
+use crate::object_tables::{NAMES, checkpoint, mapped, named, written};
 use crate::servers::{PgBouncer, Postgres};
 
 #[tokio::test]
@@ -28,6 +30,16 @@ async fn nodes_behind_a_transaction_pooler_keep_businesses_apart() {
             assert_eq!(all.len(), round + 1, "node {n} sees another business's rows, or misses its own");
             let last = tenant.open_credentials(all[round].id).await.unwrap().unwrap();
             assert_eq!(last.expose(), name.as_bytes());
+        }
+        // Thousands of rows go through a temporary table, which is gone with its transaction.
+        let integration = tenant.integrations().await.unwrap()[0].id;
+        let mapping = mapped(&tenant, integration, &format!("accounts{n}"), &NAMES).await;
+        let run = tenant.start_mapping_run(&mapping, now()).await.unwrap();
+        for round in 0..5 {
+            let mut rows = Rows::new(1);
+            (0..2_500).for_each(|id| named(&mut rows, &format!("{id:05}"), Some(round), &format!("{n} {round}")));
+            let done = written(&tenant, &run, &mapping, rows, checkpoint(1)).await.unwrap();
+            assert_eq!(done.inserted + done.updated, 2_500, "node {n}, round {round}");
         }
     });
     futures_util::future::join_all(work).await;
