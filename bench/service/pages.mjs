@@ -1,5 +1,6 @@
 // What opening a page takes in a browser that has nothing of it yet: milliseconds to the answer's end and to the
-// first paint, bytes, requests.
+// first paint, bytes, requests. And to the first paint where it has been on another page before, as from a visit's second
+// page on.
 //
 //   node pages.mjs     SERVICE (as `tieline-bench service prepare` prints it), and what the walk's browser.mjs asks for
 import { launch, weighIn } from '../../crates/cli/tests/clients/browser.mjs';
@@ -22,7 +23,7 @@ const browser = await launch();
 try {
   const page = await (await browser.newContext({ storageState })).newPage();
   // The first page of a browser that has just begun is that of the browser, and begins a process.
-  await weighIn(page, `${url}/`);
+  await weighIn(page, `${url}/`, { keeps: true });
   for (const [name, path] of Object.entries(pages)) {
     // People look before they click: what the page before has yet to paint is not counted.
     await page.waitForTimeout(500);
@@ -30,6 +31,9 @@ try {
     for (const [unit, value] of [['ms to answer', answered], ['ms to first paint', paint], ['KB', bytes / 1e3], ['requests', requests]]) {
       console.log(JSON.stringify({ case: name, who, unit, value }));
     }
+    await page.waitForTimeout(500);
+    const { paint: again } = await weighIn(page, url + path, { keeps: true });
+    console.log(JSON.stringify({ case: name, who, unit: 'ms to first paint, second page', value: again }));
   }
 } finally {
   await browser.close();

@@ -14,7 +14,6 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; c
 
 /// Headers that tell browsers what our pages never do.
 pub(crate) async fn headers(request: Request, next: Next) -> Response {
-    let is_asset = request.uri().path().starts_with("/assets/");
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
     for (name, value) in [
@@ -28,10 +27,8 @@ pub(crate) async fn headers(request: Request, next: Next) -> Response {
         // What passes through the proxy has a stricter policy of its own.
         headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
-    if !headers.contains_key(header::CACHE_CONTROL) {
-        let value = if is_asset { "max-age=300" } else { "no-store" };
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(value));
-    }
+    // Files of pages say how long they are kept ([`crate::assets`]).
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
 }
 

@@ -12,6 +12,7 @@
 
 mod accounts;
 mod alerts;
+mod assets;
 mod background;
 pub mod caller;
 pub mod client_address;

@@ -4,9 +4,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{DefaultBodyLimit, RawQuery};
 use axum::http::StatusCode;
-use axum::http::header::CONTENT_TYPE;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
 use tokio::net::TcpListener;
@@ -27,8 +26,8 @@ use crate::problem::Problem;
 use crate::records::{reading, webhooks};
 use crate::service::Service;
 use crate::{
-    connect, contacts, export, guard, health, imports, integrations, leads, logs, openapi, pages, personal_data, proxy,
-    retention, telemetry,
+    assets, connect, contacts, export, guard, health, imports, integrations, leads, logs, openapi, pages,
+    personal_data, proxy, retention, telemetry,
 };
 
 /// Longest body, unless a route says otherwise.
@@ -135,14 +134,10 @@ fn api(limited: impl Fn(OpenApiRouter<Service>, Class) -> OpenApiRouter<Service>
 }
 
 /// Static files: nothing is counted there.
-fn assets() -> Router<Service> {
-    let css = ([(CONTENT_TYPE, "text/css; charset=utf-8")], include_str!("../assets/page.css"));
-    let js = |text: &'static str| ([(CONTENT_TYPE, "text/javascript; charset=utf-8")], text);
-    let (live, join) = (js(include_str!("../assets/live.js")), js(include_str!("../assets/join.js")));
-    Router::new()
-        .route("/assets/page.css", get(async move || css))
-        .route("/assets/live.js", get(async move || live))
-        .route("/assets/join.js", get(async move || join))
+fn files() -> Router<Service> {
+    assets::ALL.into_iter().fold(Router::new(), |router, asset| {
+        router.route(asset.path(), get(async move |query: RawQuery| asset.serve(query).await))
+    })
 }
 
 /// The pages: not part of the API, and free to change.
@@ -279,7 +274,7 @@ pub fn router(service: Service) -> Router {
     let document = openapi::Described::new(&document);
     Router::new()
         .merge(api)
-        .merge(assets())
+        .merge(files())
         .merge(pages().route_layer(rate_limited(service.clone(), Class::Pages)))
         .merge(forms().route_layer(rate_limited(service.clone(), Class::SignIn)))
         .merge(back().route_layer(rate_limited(service.clone(), Class::Callback)))

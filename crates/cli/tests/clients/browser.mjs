@@ -107,11 +107,12 @@ export async function weigh(browser, url, storageState) {
   return weight;
 }
 
-/** The same in a page that is open already. Milliseconds to the first paint are counted from the click. */
-export async function weighIn(page, url) {
+/** The same in a page that is open already. Milliseconds to the first paint are counted from the click. It keeps nothing of what it
+ * loaded before, unless told otherwise. */
+export async function weighIn(page, url, { keeps = false } = {}) {
   const session = await page.context().newCDPSession(page);
   await session.send('Network.enable');
-  await session.send('Network.setCacheDisabled', { cacheDisabled: true });
+  await session.send('Network.setCacheDisabled', { cacheDisabled: !keeps });
   let bytes = 0;
   const hosts = new Set();
   let requests = 0;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use askama::Template;
 use axum::extract::State;
 use axum::response::{Html, IntoResponse, Response};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use serde::Deserialize;
 use tieline_store::duplicates::{
@@ -12,10 +13,10 @@ use tieline_store::duplicates::{
 };
 use tieline_store::{Cursor, Tenant, Uuid};
 
-use super::Failed;
 use super::frame::{Frame, Place};
 use super::visit::{Nothing, Sent, Visit, done};
 use super::words::{Ago, Pill, ago, pill};
+use super::{AT_ONCE, Failed, answer};
 use crate::duplicates::{pairs, passes};
 use crate::extract::{Body, Path, Query};
 use crate::lists;
@@ -91,15 +92,17 @@ pub(crate) async fn duplicates(visit: Visit, Query(which): Query<Which>) -> Resu
     let place = lists::Place { cursor: which.cursor, limit: Some(SHOWN) };
     let cursor: Option<Cursor> = place.cursor()?;
     let found = tenant.duplicates(&DuplicateFilter { state: Some(state), rule: None }, cursor, SHOWN).await?;
-    let mut pairs = Vec::with_capacity(found.items.len());
-    for pair in found.items {
-        // One whose row was deleted meanwhile is left out.
-        pairs.extend(tenant.duplicate(pair.id).await?.map(|pair| Line::of(pair, now)));
-    }
+    let whole = stream::iter(found.items.into_iter().map(|pair| tenant.duplicate(pair.id))).buffered(AT_ONCE);
+    let (frame, rules, pairs) = tokio::try_join!(
+        visit.frame(Place::Duplicates, "Duplicates"),
+        answer(tenant.match_rules()),
+        answer(whole.try_collect::<Vec<_>>()),
+    )?;
     let page = Listed {
-        frame: visit.frame(Place::Duplicates, "Duplicates").await?,
-        pairs,
-        merges: tenant.match_rules().await?.rules.iter().any(|rule| rule.action == MatchAction::Merge),
+        frame,
+        // One whose row was deleted meanwhile is left out.
+        pairs: pairs.into_iter().flatten().map(|pair| Line::of(pair, now)).collect(),
+        merges: rules.rules.iter().any(|rule| rule.action == MatchAction::Merge),
         state: state.name().to_owned(),
         next: found.next.map(|cursor| cursor.to_string()),
     };

@@ -112,6 +112,9 @@ impl IntoResponse for Failed {
     }
 }
 
+/// What is asked for each row of a page is asked for so many at the same time: a page leaves the database to others, too.
+const AT_ONCE: usize = 3;
+
 /// What the database answers, to be asked for beside other things of the page.
 async fn answer<T>(asked: impl Future<Output = Result<T, StoreError>>) -> Result<T, Failed> {
     Ok(asked.await?)

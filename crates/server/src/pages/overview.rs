@@ -131,28 +131,38 @@ impl From<Contact> for PersonRow {
 pub(crate) async fn overview(visit: Visit) -> Result<Response, Failed> {
     let (store, now) = (&visit.caller.tenant, visit.service.now());
     let open = NotificationFilter { state: Some(NotificationState::Open), ..NotificationFilter::default() };
+    // One after the other: however many connections there are, a page leaves the database to others, too.
+    let of_each = async {
+        let mut each = Vec::new();
+        for integration in store.integrations().await? {
+            let runs = (store.runs(integration.id, SHOWN).await?, store.count_runs(integration.id).await?);
+            let mappings = store.mappings(integration.id).await?;
+            each.push((integration, runs, mappings));
+        }
+        Ok(each)
+    };
+    let (frame, calling, each, week, contacts, leads, people) = tokio::try_join!(
+        visit.frame(Place::Overview, "Overview"),
+        answer(store.notifications(&open, None, SHOWN)),
+        answer(of_each),
+        usage::strip(&visit),
+        answer(store.count_contacts()),
+        answer(store.count_leads()),
+        answer(store.recent_contacts(SHOWN)),
+    )?;
     let (mut connections, mut mappings, mut runs, mut runs_total) = (Vec::new(), Vec::new(), Vec::new(), 0);
-    for integration in store.integrations().await? {
-        runs.extend(store.runs(integration.id, SHOWN).await?);
-        runs_total += store.count_runs(integration.id).await?;
-        let made = store.mappings(integration.id).await?;
+    for (integration, (latest, total), made) in each {
+        runs.extend(latest);
+        runs_total += total;
         mappings.extend(made.into_iter().map(|mapping| MappingRow::of(mapping, &integration, now)));
         connections.push(Connected::of(integration, &visit));
     }
     runs.sort_by_key(|run| Reverse((run.started_at, run.id)));
     runs.truncate(SHOWN as usize);
-    let (frame, calling, week, contacts, leads, people) = tokio::try_join!(
-        visit.frame(Place::Overview, "Overview"),
-        answer(store.notifications(&open, None, SHOWN)),
-        async { if connections.is_empty() { Ok(Vec::new()) } else { usage::strip(&visit).await } },
-        answer(store.count_contacts()),
-        answer(store.count_leads()),
-        answer(store.recent_contacts(SHOWN)),
-    )?;
     let page = Page {
         frame,
         calling: calling.items,
-        week,
+        week: if connections.is_empty() { Vec::new() } else { week },
         connections,
         contacts: grouped(contacts),
         leads: grouped(leads),

@@ -43,6 +43,28 @@ async fn an_empty_database_gets_a_page_that_says_what_to_do() {
 }
 
 #[tokio::test]
+async fn a_browser_keeps_the_style_of_this_version_and_of_no_other() {
+    let (service, _folder) = service().await;
+    let (_, page) = ask(&service, "GET", "/", &[]).await;
+    let address = |start: &str| {
+        let rest = &page[page.find(start).unwrap()..];
+        rest[..rest.find('"').unwrap()].to_owned()
+    };
+    for (path, kind) in [("/assets/page.css", "text/css"), ("/assets/live.js", "text/javascript")] {
+        let (told, other) = (address(path), format!("{path}?v=another"));
+        assert!(told.starts_with(&format!("{path}?v=")), "{told}");
+        for (asked, kept) in
+            [(told.as_str(), "public, max-age=31536000, immutable"), (&other, "no-store"), (path, "max-age=300")]
+        {
+            let (response, _) = ask(&service, "GET", asked, &[]).await;
+            assert_eq!(response.headers()["cache-control"], kept, "{asked}");
+            assert_eq!(response.headers()["content-type"], format!("{kind}; charset=utf-8"));
+        }
+    }
+    assert_eq!(ask(&service, "GET", "/connections", &[]).await.0.headers()["cache-control"], "no-store");
+}
+
+#[tokio::test]
 async fn a_form_of_another_site_and_a_foreign_name_are_refused() {
     let (service, _folder) = service().await;
     for headers in [

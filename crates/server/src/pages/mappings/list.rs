@@ -2,15 +2,16 @@
 
 use askama::Template;
 use axum::response::{Html, IntoResponse, Response};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use tieline_store::mappings::{Held, Mapping, MappingState};
 use tieline_store::{Integration, Status, Uuid};
 
 use super::state;
-use crate::pages::Failed;
 use crate::pages::frame::{Frame, Place};
 use crate::pages::visit::Visit;
 use crate::pages::words::{Ago, Pill, Span, ago, grouped, pill};
+use crate::pages::{AT_ONCE, Failed};
 
 /// A mapping.
 struct Line {
@@ -81,19 +82,25 @@ pub(crate) async fn mappings(visit: Visit) -> Result<Response, Failed> {
     });
     let waiting = waiting.collect();
     let mut groups: Vec<Group> = integrations.into_iter().map(|of| Group { of: Some(of), lines: Vec::new() }).collect();
+    let lines = all.into_iter().map(async |mapping: Mapping| {
+        let of = mapping.integration_id;
+        Ok::<_, Failed>((of, line(&visit, mapping, now).await?))
+    });
+    let (frame, lines) = tokio::try_join!(
+        visit.frame(Place::Mappings, "Mappings"),
+        stream::iter(lines).buffered(AT_ONCE).try_collect::<Vec<_>>(),
+    )?;
     let mut left = Vec::new();
-    for mapping in all {
-        let group = groups.iter().position(|group| group.of.as_ref().map(|of| of.id) == mapping.integration_id);
-        let line = line(&visit, mapping, now).await?;
-        match group {
-            Some(n) => groups[n].lines.push(line),
+    for (of, line) in lines {
+        match groups.iter_mut().find(|group| group.of.as_ref().map(|of| of.id) == of) {
+            Some(group) => group.lines.push(line),
             None => left.push(line),
         }
     }
     if !left.is_empty() {
         groups.push(Group { of: None, lines: left });
     }
-    let page = Page { frame: visit.frame(Place::Mappings, "Mappings").await?, waiting, groups };
+    let page = Page { frame, waiting, groups };
     Ok(Html(page.render()?).into_response())
 }
 
