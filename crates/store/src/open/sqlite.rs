@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use sqlx::migrate::MigrateError;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
 
@@ -50,8 +51,8 @@ pub(super) async fn prepared(path: &Path) -> Result<Prepared, StoreError> {
     // references to it dangling for a moment.
     let mut plain = options.clone().foreign_keys(false).connect().await.map_err(failed)?;
     refuse_newer(&mut plain, &place()).await?;
-    migrations::sqlite().run_direct(None, &mut plain, false).await.map_err(|e| match e {
-        sqlx::migrate::MigrateError::Execute(e) => StoreError::doing("bringing the schema up to date")(e),
+    bring_up_to_date(&mut plain).await.map_err(|e| match e {
+        MigrateError::Execute(e) => StoreError::doing("bringing the schema up to date")(e),
         other => StoreError::Open { place: place(), reason: other.to_string() },
     })?;
     statistics::tell(&mut plain).await.map_err(StoreError::doing("telling the shape of the tables"))?;
@@ -89,6 +90,20 @@ fn own_file(path: &Path) -> std::io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path).map(drop)
+}
+
+/// A new file gets the newest schema at once, another one the versions that it lacks.
+async fn bring_up_to_date(connection: &mut SqliteConnection) -> Result<(), MigrateError> {
+    let migrator = migrations::sqlite();
+    // Of two processes that begin at once with a new file, the second finds what the first has made.
+    let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
+    let statements: i64 = sqlx::query_scalar("SELECT count(*) FROM sqlite_schema").fetch_one(&mut *tx).await?;
+    if statements == 0 {
+        sqlx::raw_sql(migrations::SQLITE_NEW).execute(&mut *tx).await?;
+        migrator.run_direct(None, &mut *tx, true).await?;
+    }
+    tx.commit().await?;
+    migrator.run_direct(None, connection, false).await
 }
 
 async fn refuse_newer(connection: &mut SqliteConnection, place: &str) -> Result<(), StoreError> {

@@ -78,6 +78,69 @@ async fn another_master_key_is_told_at_the_start(db: Db) {
     assert!(error.to_string().contains(&sealed_with[0]), "{error}");
 }
 
+/// What is in a file that was just made, as text.
+async fn content(path: &std::path::Path) -> Vec<String> {
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path);
+    let raw = Raw::Sqlite(sqlx::SqlitePool::connect_with(options).await.unwrap());
+    let mut content = Vec::new();
+    for rows in [
+        "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY type, name",
+        "SELECT oldest_program || '' FROM schema_support",
+        "SELECT version || description || success || hex(checksum) FROM _sqlx_migrations ORDER BY version",
+        "SELECT tbl || ' ' || coalesce(idx, '') || ' ' || stat FROM sqlite_stat1 ORDER BY tbl, idx",
+    ] {
+        content.extend(raw.texts(rows).await);
+    }
+    content
+}
+
+#[tokio::test]
+async fn a_new_file_has_the_schema_that_all_versions_make() {
+    let folder = tempfile::tempdir().unwrap();
+    let (new, grown) = (folder.path().join("new.db"), folder.path().join("grown.db"));
+    // Not empty, and so not new: it gets one version after the other.
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&grown).create_if_missing(true);
+    let old = sqlx::SqlitePool::connect_with(options).await.unwrap();
+    sqlx::raw_sql("CREATE TABLE other (a TEXT)").execute(&old).await.unwrap();
+    Store::open(&grown).await.unwrap().close().await;
+    sqlx::raw_sql("DROP TABLE other").execute(&old).await.unwrap();
+    if std::env::var_os("TIELINE_UPDATE_SCHEMA").is_some() {
+        write_schema(&old).await;
+    }
+    old.close().await;
+    Store::open(&new).await.unwrap().close().await;
+    assert_eq!(
+        content(&new).await,
+        content(&grown).await,
+        "hint: TIELINE_UPDATE_SCHEMA=1 with this test writes migrations/sqlite/new.sql, from which new files are made"
+    );
+}
+
+async fn write_schema(grown: &sqlx::SqlitePool) {
+    let made = "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL AND substr(name, 1, 1) <> '_' AND name NOT LIKE 'sqlite!_%' ESCAPE '!' ORDER BY rowid";
+    let made: Vec<String> = sqlx::query_scalar(made).fetch_all(grown).await.unwrap();
+    let oldest: i64 = sqlx::query_scalar("SELECT oldest_program FROM schema_support").fetch_one(grown).await.unwrap();
+    let text = format!(
+        "-- What the versions beside this one make of a new file, as SQLite keeps it. Written by a test (opening.rs), not by hand.\n\n\
+         {};\n\nINSERT INTO schema_support VALUES ({oldest});\n",
+        made.join(";\n\n")
+    );
+    std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/sqlite/new.sql"), text).unwrap();
+}
+
+#[tokio::test]
+async fn processes_that_begin_at_once_make_one_schema() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.db");
+    let opened = (0..4).map(|_| {
+        let (path, ring) = (path.clone(), ring(KEY));
+        tokio::spawn(async move { Store::open_with_ring(&path, ring).await })
+    });
+    for opened in futures_util::future::join_all(opened).await {
+        opened.unwrap().unwrap().close().await;
+    }
+}
+
 /// A file of schema 1, as its program left it.
 #[tokio::test]
 async fn a_file_of_schema_1_is_brought_up_to_date_with_all_that_it_holds() {
