@@ -31,7 +31,13 @@ const KINDS: [(&str, ColumnKind); 4] = [
 /// Rows, as a run writes them.
 async fn written(tenant: &Tenant, run: &Run, mapping: &Mapping, rows: Rows) {
     let standing = Standing::default();
-    let step = MappingStep { rows, change: Change::Rows, standing: &standing, spent: Spent::default(), errors: &[] };
+    let step = MappingStep {
+        rows: rows.into(),
+        change: Change::Rows,
+        standing: &standing,
+        spent: Spent::default(),
+        errors: &[],
+    };
     tenant.commit_rows(run, mapping, step, now()).await.unwrap();
 }
 

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{Mapping, MappingState, Standing};
 use crate::error::StoreError;
-use crate::object_tables::{self, Change, Rows};
+use crate::object_tables::{self, Change, Rows, StagedRows};
 use crate::open::Tenant;
 use crate::pages::{MalformedCursor, Page};
 use crate::runs::{Run, RunState, StepOutcome, run};
@@ -47,8 +47,8 @@ pub struct RowError {
 /// A step of a run.
 #[derive(Debug)]
 pub struct MappingStep<'a> {
-    /// Rows to write; they come back empty, to be filled again.
-    pub rows: Rows,
+    /// Rows to write, on their way already ([`Tenant::stage_rows`]) or not; they come back empty, to be filled again.
+    pub rows: StagedRows,
     /// What they do to the table.
     pub change: Change<'a>,
     /// Where the mapping stands once they are written.

@@ -20,8 +20,9 @@
 //! prepared statement that is run for sixteen rows at a time, or for one.
 //!
 //! Reading order: [`rows`] (what is written), [`table`] (where), `ddl` (making it), `postgres` with `binary` and `sqlite`
-//! (writing), `written` (values as texts), `step` (rows, checkpoint and counters as one transaction), `contacts` (rows of the
-//! one mapping without a table of its own), `read` (rows as JSON).
+//! (writing), `written` (values as texts), `staged` (rows that go to the server before their turn), `step`
+//! (rows, checkpoint and counters as one transaction), `contacts` (rows of the one mapping without a table of its own),
+//! `read` (rows as JSON).
 
 mod binary;
 mod contacts;
@@ -31,11 +32,13 @@ mod postgres;
 mod read;
 pub mod rows;
 mod sqlite;
+mod staged;
 mod step;
 pub mod table;
 mod written;
 
 pub use rows::{Deletion, Rows};
+pub use staged::StagedRows;
 pub use step::Change;
 pub use table::{Column, ColumnKind, ObjectTable, TableError};
 pub use written::{date, moment, time};

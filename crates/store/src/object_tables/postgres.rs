@@ -6,25 +6,17 @@
 //! element (PostgreSQL 15, within the same hour; docs/decisions/0016).
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
 use sqlx::Arguments;
-use sqlx::error::BoxDynError;
 use sqlx::postgres::PgArguments;
-use tracing::Instrument;
 
-use super::binary::{Array, COPY_END, COPY_HEAD, given, oids, tuple};
+use super::binary::{Array, given, oids};
 use super::rows::Rows;
 use super::step::Kind;
 use super::table::{NOT_COMPARED, OURS, ObjectTable, quoted};
 use crate::error::StoreError;
 use crate::runs::StepOutcome;
 use crate::sql::Tx;
-
-/// Rows from which on `COPY` is worth a temporary table, which takes PostgreSQL four milliseconds to make and to forget.
-pub(super) const MANY: usize = 2_000;
-/// Bytes that are encoded before they are sent: PostgreSQL reads them while the next are.
-const PIECE: usize = 128 * 1024;
 
 /// Where a statement has its rows from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,47 +138,6 @@ fn update(table: &ObjectTable, marks: bool) -> String {
         new = list("g"),
         old = list("t"),
     )
-}
-
-/// Brings many rows into a temporary table of the transaction, if this database lets us have one.
-///
-/// Before the transaction takes any lock: while PostgreSQL waits for the rest of a `COPY`, no timeout ends the transaction of a
-/// process that was frozen in the middle of it. And in a task of its own, which ends whoever waits for it: given up after
-/// its last piece, it leaves an answer that sqlx takes for the one to the connection's next statement.
-pub(super) async fn stage(mut tx: Tx, table: Arc<ObjectTable>, rows: Rows) -> Result<(Tx, Rows, Source), StoreError> {
-    let staged = async move {
-        let may = "SELECT has_database_privilege(current_database(), 'TEMPORARY') AS may";
-        let source = if tx.query(may).value::<bool>("may").await? {
-            copy(&mut tx, &table, &rows).await?;
-            Source::Copied
-        } else {
-            Source::Arrays
-        };
-        Ok((tx, rows, source))
-    };
-    match tokio::spawn(staged.in_current_span()).await {
-        Ok(staged) => staged,
-        Err(ended) => match ended.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_) => Err(StoreError::doing("writing rows")(sqlx::Error::WorkerCrashed)),
-        },
-    }
-}
-
-async fn copy(tx: &mut Tx, table: &ObjectTable, rows: &Rows) -> Result<(), StoreError> {
-    let (columns, names) = (given(table), table.quoted_columns());
-    let typed: Vec<_> =
-        names.iter().zip(&columns).map(|(name, (_, kind))| format!("{name} {}", oids(*kind).2)).collect();
-    tx.query(format!("CREATE TEMP TABLE _given ({}) ON COMMIT DROP", typed.join(", "))).execute().await?;
-    let mut chosen = rows.each_once().into_iter();
-    let fill = move |out: &mut Vec<u8>| -> Result<bool, BoxDynError> {
-        while out.len() < PIECE {
-            let Some(row) = chosen.next() else { return Ok(false) };
-            tuple(rows, row, &columns, out)?;
-        }
-        Ok(true)
-    };
-    tx.postgres_copy("COPY pg_temp._given FROM STDIN (FORMAT binary)", (COPY_HEAD, &COPY_END), fill).await
 }
 
 /// Rows, and what becomes of them.

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::postgres::{Batch, MANY, Source, stage};
+use super::postgres::Batch;
 use super::sqlite::{self, Beside};
+use super::staged::Ahead;
 use super::{Rows, contacts};
 use crate::audit::Action;
 use crate::error::StoreError;
@@ -165,14 +166,16 @@ pub(crate) async fn commit(
     loop {
         let step = MappingStep { rows, change, standing, spent, errors };
         let (given, outcome) = try_commit(tenant, run, mapping, step, now).await?;
-        rows = given;
-        if let Some(outcome) = outcome {
-            if outcome.inserted + outcome.updated > 0 {
-                tenant.store().records().ring();
-            }
-            rows.clear();
-            return Ok((rows, outcome));
+        let Some(outcome) = outcome else {
+            rows = given.into();
+            continue;
+        };
+        if outcome.inserted + outcome.updated > 0 {
+            tenant.store().records().ring();
         }
+        let mut rows = given;
+        rows.clear();
+        return Ok((rows, outcome));
     }
 }
 
@@ -185,7 +188,6 @@ async fn try_commit(
     mut step: MappingStep<'_>,
     now: Timestamp,
 ) -> Result<(Rows, Option<StepOutcome>), StoreError> {
-    let markers = tenant.markers().await?;
     let fenced = || StoreError::Fenced { run: run.id.to_string() };
     let (stand, count) = (stand(run, mapping, &step), count(run, mapping, &step));
     let kind = match step.change {
@@ -201,43 +203,44 @@ async fn try_commit(
     };
     match tenant.store().database() {
         Database::Sqlite { writer, bulk, .. } if !mapping.is_contacts() => {
+            let markers = tenant.markers().await?;
             // Whoever holds it is the one that writes.
             let turn = writer.acquire().await.map_err(StoreError::doing("writing rows"))?;
             // Nobody can be erased before that: it takes the same turn.
             let mut tx = tenant.read("looking for erased persons").await?;
             let Some(erased) = leave_erased(&mut tx, mapping, &markers, &mut step).await? else {
-                return Ok((step.rows, None));
+                return Ok((step.rows.into(), None));
             };
             drop(tx);
             let errors = errors(run, mapping, &step, &erased, now);
             let after = Box::new(move |outcome, change| errors.into_iter().chain(count(outcome, change)).collect());
             let before = vec![stand];
             let batch =
-                sqlite::Batch { before, change: next_change(mapping), table, rows: step.rows, kind, after, now };
+                sqlite::Batch { before, change: next_change(mapping), table, rows: step.rows.into(), kind, after, now };
             let (rows, outcome) = bulk.write(batch).await?;
             drop(turn);
             Ok((rows, Some(outcome.ok_or_else(fenced)?)))
         }
         _ => {
-            let mut tx = tenant.write("writing rows").await?;
-            let mut source = Source::Arrays;
-            if kind == Kind::Whole && !mapping.is_contacts() && step.rows.len() >= MANY {
-                (tx, step.rows, source) = stage(tx, table.clone(), step.rows).await?;
-            }
+            let Ahead { markers, mut tx, source, .. } = match step.rows.ahead.take().filter(Ahead::is_fresh) {
+                Some(ahead) => ahead,
+                None => {
+                    let (rows, ahead) = Ahead::begin(tenant, mapping, step.change, step.rows.into()).await?;
+                    step.rows = rows.into();
+                    ahead
+                }
+            };
             hold(&mut tx, tenant.business()).await?;
             tenant.hold_integration(&mut tx, run.integration_id).await?;
-            if tx.query(stand.sql).bind_all(stand.values).execute().await? != 1 {
-                return Err(fenced());
-            }
+            let moved = tx.query(format!("{} RETURNING changes + 1 AS change", stand.sql)).bind_all(stand.values);
+            let change = moved.optional().await?.ok_or_else(fenced)?.get("change")?;
             let Some(erased) = leave_erased(&mut tx, mapping, &markers, &mut step).await? else {
-                return Ok((step.rows, None));
+                return Ok((step.rows.into(), None));
             };
             source.take_out(&mut tx, &erased).await?;
-            let next = next_change(mapping);
-            let change = tx.query(next.sql).bind_all(next.values).value("change").await?;
             let (outcome, merged) = if mapping.is_contacts() {
                 let Some(written) = contacts::write(tenant, &mut tx, mapping, &step, change, now).await? else {
-                    return Ok((step.rows, None));
+                    return Ok((step.rows.into(), None));
                 };
                 written
             } else {
@@ -254,7 +257,7 @@ async fn try_commit(
                 tenant.note(&mut tx, Action::DuplicateMerged, Some(("lead", lead)), detail, now).await?;
             }
             tx.commit().await?;
-            Ok((step.rows, Some(outcome)))
+            Ok((step.rows.into(), Some(outcome)))
         }
     }
 }
@@ -279,7 +282,7 @@ async fn leave_erased(
     });
     let erased = markers.erased_records(tx, mapping.business_id, records).await?;
     if let Some(erased) = erased.as_ref().filter(|erased| !erased.is_empty()) {
-        step.rows.take_out(erased);
+        step.rows.rows.take_out(erased);
     }
     Ok(erased)
 }

@@ -116,7 +116,8 @@ fn begin_sqlite(scope: &Scope, access: Access) -> String {
 
 fn begin_postgres(scope: &Scope, access: Access) -> String {
     let begin = match access {
-        Access::Write => "BEGIN",
+        // Whoever has waited for a lock sees what was committed meanwhile, whatever the server's default is.
+        Access::Write => "BEGIN ISOLATION LEVEL READ COMMITTED",
         Access::Read => "BEGIN READ ONLY",
         Access::Snapshot => "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY",
     };

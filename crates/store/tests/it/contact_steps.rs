@@ -39,7 +39,7 @@ impl ContactSteps for Tenant {
         mapping.table = Arc::new(mapping.table.with_columns(columns));
         let standing = Standing { checkpoint: step.checkpoint.clone(), ..mapping.standing.clone() };
         let spent = Spent { read: rows.len() as u64, api_calls: step.api_calls, ..Spent::default() };
-        let step = MappingStep { rows, change: Change::Rows, standing: &standing, spent, errors: &[] };
+        let step = MappingStep { rows: rows.into(), change: Change::Rows, standing: &standing, spent, errors: &[] };
         Ok(self.commit_rows(run, &mapping, step, now).await?.1)
     }
 

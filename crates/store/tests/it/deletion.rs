@@ -79,7 +79,7 @@ pub(crate) async fn fill(db: &Db, tenant: &Tenant) -> Uuid {
     let run = tenant.start_mapping_run(&mapping, now()).await.unwrap();
     let error = RowError { record: "1".into(), column: "name".into(), reason: "r".into(), value: None };
     let (rows, standing, spent) = (Rows::new(0), Standing::default(), Spent::default());
-    let step = MappingStep { rows, change: Change::Rows, standing: &standing, spent, errors: &[error] };
+    let step = MappingStep { rows: rows.into(), change: Change::Rows, standing: &standing, spent, errors: &[error] };
     tenant.commit_rows(&run, &mapping, step, now()).await.unwrap();
     crate::records::webhook(tenant, &mapping, false).await;
     db.store.follow_integrations(Duration::from_secs(900), now()).await.unwrap();

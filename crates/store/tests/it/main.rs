@@ -34,6 +34,7 @@ mod pooler;
 mod records;
 mod retention;
 mod rotation;
+mod staged;
 mod steps;
 mod sync_cost;
 mod sync_work;

@@ -89,7 +89,13 @@ async fn what_is_asked_reaches_the_next_run_and_no_other(db: Db) {
     let run = tenant.start_mapping_run(&mapping, at(80)).await.unwrap();
     let standing = Standing::default();
     let rows = Rows::new(0);
-    let step = MappingStep { rows, change: Change::Marks, standing: &standing, spent: Spent::default(), errors: &[] };
+    let step = MappingStep {
+        rows: rows.into(),
+        change: Change::Marks,
+        standing: &standing,
+        spent: Spent::default(),
+        errors: &[],
+    };
     tenant.commit_rows(&run, &mapping, step, at(80)).await.unwrap();
     tenant.start_mapping_run(&mapping, at(90)).await.unwrap();
     assert!(progress_asked(&tenant, &mapping).await.is_nothing());
@@ -293,7 +299,13 @@ async fn another_definition_stops_the_run_and_takes_no_column_out(db: Db) {
     row.text(0, "Acme");
     row.text(1, "030");
     row.end("001", Some(1_000), None, None);
-    let step = MappingStep { rows, change: Change::Rows, standing: &standing, spent: Spent::default(), errors: &[] };
+    let step = MappingStep {
+        rows: rows.into(),
+        change: Change::Rows,
+        standing: &standing,
+        spent: Spent::default(),
+        errors: &[],
+    };
     tenant.commit_rows(&run, &mapping, step, at(0)).await.unwrap();
     let column = |name: &str, kind| Column { name: name.to_owned(), kind };
     let columns = [column("name", text), column("worth", number)];
@@ -314,7 +326,13 @@ async fn another_definition_stops_the_run_and_takes_no_column_out(db: Db) {
     assert_eq!((&progress.left_out, &progress.unfilled), (&vec![column("phone", text)], &vec!["name".to_owned()]));
     assert!(tenant.work_of_mapping(mapping.id).await.unwrap().unwrap().is_requested);
     let rows = Rows::new(2);
-    let step = MappingStep { rows, change: Change::Rows, standing: &standing, spent: Spent::default(), errors: &[] };
+    let step = MappingStep {
+        rows: rows.into(),
+        change: Change::Rows,
+        standing: &standing,
+        spent: Spent::default(),
+        errors: &[],
+    };
     let late = tenant.commit_rows(&run, &mapping, step, at(2)).await;
     assert!(matches!(late, Err(StoreError::Fenced { .. })), "a run by the old definition");
     assert_eq!(db.raw.texts("SELECT phone FROM accounts").await, ["030"], "its values stay");
@@ -356,8 +374,13 @@ async fn lists_come_in_pages(db: Db) {
         .collect();
     let standing = Standing::default();
     let rows = Rows::new(1);
-    let step =
-        MappingStep { rows, change: Change::Rows, standing: &standing, spent: Spent::default(), errors: &errors };
+    let step = MappingStep {
+        rows: rows.into(),
+        change: Change::Rows,
+        standing: &standing,
+        spent: Spent::default(),
+        errors: &errors,
+    };
     tenant.commit_rows(made.last().unwrap(), &mapping, step, at(4)).await.unwrap();
     let (mut found, mut cursor) = (Vec::new(), None::<ErrorCursor>);
     loop {
@@ -434,8 +457,13 @@ async fn a_run_has_its_errors_and_its_part_of_the_log(db: Db) {
             value: None,
         });
         let (rows, standing) = (Rows::new(1), Standing::default());
-        let step =
-            MappingStep { rows, change: Change::Rows, standing: &standing, spent: Spent::default(), errors: &errors };
+        let step = MappingStep {
+            rows: rows.into(),
+            change: Change::Rows,
+            standing: &standing,
+            spent: Spent::default(),
+            errors: &errors,
+        };
         tenant.commit_rows(&run, &mapping, step, at(second + 1)).await.unwrap();
         tenant.finish_run(&run, RunState::Success, None, at(second + 2)).await.unwrap();
         tenant.log(Some(id), Event::RateLimited, Level::Warning, "slowly", json!({}), at(second + 2)).await.unwrap();

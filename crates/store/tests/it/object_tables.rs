@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::json;
 use tieline_store::mappings::{Mapping, MappingStep, NewMapping, RowError, Spent, Standing, TableChange};
-use tieline_store::object_tables::{Change, Column, ColumnKind, Deletion, Rows};
+use tieline_store::object_tables::{Change, Column, ColumnKind, Deletion, Rows, StagedRows};
 use tieline_store::{Checkpoint, NewUser, Position, Run, StepOutcome, Store, StoreError, Tenant, Uuid};
 
 use crate::database::{Db, Place, now};
@@ -51,6 +51,18 @@ pub(crate) async fn change(
     run: &Run,
     mapping: &Mapping,
     (change, rows): (Change<'_>, Rows),
+    checkpoint: Checkpoint,
+) -> Result<StepOutcome, StoreError> {
+    let rows = tenant.stage_rows(mapping, change, rows).await?;
+    staged(tenant, run, mapping, (change, rows), checkpoint).await
+}
+
+/// A step whose rows are on their way already, or are not.
+pub(crate) async fn staged(
+    tenant: &Tenant,
+    run: &Run,
+    mapping: &Mapping,
+    (change, rows): (Change<'_>, StagedRows),
     checkpoint: Checkpoint,
 ) -> Result<StepOutcome, StoreError> {
     let standing = Standing { checkpoint, ..mapping.standing.clone() };
@@ -459,7 +471,7 @@ async fn what_did_not_fit_is_told_until_it_fits(db: Db) {
         let mut standing = mapping.standing.clone();
         standing.progress.failing = true;
         let spent = Spent { failed_cells: errors.len() as u64, ..Spent::default() };
-        let step = MappingStep { rows, change: Change::Rows, standing: &standing, spent, errors };
+        let step = MappingStep { rows: rows.into(), change: Change::Rows, standing: &standing, spent, errors };
         tenant.commit_rows(&run, &mapping, step, now()).await.unwrap();
         db.raw
             .texts("SELECT record_id || column_name || reason || coalesce(value, '-') FROM row_errors ORDER BY 1")

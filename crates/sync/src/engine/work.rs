@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tieline_store::mappings::{Job, Mapping, MappingState, MappingStep, RowError, Spent, Standing, WalkKind};
 use tieline_store::object_tables::{Change, Rows};
-use tieline_store::{Checkpoint, Run, StoreError};
+use tieline_store::{Checkpoint, Run};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -23,6 +23,16 @@ pub(super) enum Kind {
     Rows,
     Cells(Arc<[usize]>),
     Marks,
+}
+
+impl Kind {
+    fn of_table(&self) -> Change<'_> {
+        match self {
+            Kind::Rows => Change::Rows,
+            Kind::Cells(columns) => Change::Cells(columns),
+            Kind::Marks => Change::Marks,
+        }
+    }
 }
 
 /// What a step writes.
@@ -68,6 +78,8 @@ pub(super) struct Work<'e> {
     /// How its columns are read.
     pub(super) reading: Reading,
     pub(super) standing: Standing,
+    /// The same, as far as it is known to be in the database.
+    written: Standing,
     pub(super) asked: Asked,
     /// As somebody wrote the mapping.
     pub(super) definition: Definition,
@@ -91,7 +103,7 @@ pub(super) struct Work<'e> {
     pub(super) calls_at_start: u64,
     bytes: u64,
     spare: Option<Rows>,
-    pending: Option<JoinHandle<Result<Written, StoreError>>>,
+    pending: Option<JoinHandle<Result<Written, SyncError>>>,
     portion: Portion,
 }
 
@@ -99,6 +111,8 @@ pub(super) struct Work<'e> {
 struct Written {
     /// What its rows were in, which the next one may have.
     spare: Rows,
+    /// Where the mapping stands with it.
+    standing: Standing,
     /// How many there were.
     rows: usize,
     /// How long that took.
@@ -119,6 +133,7 @@ impl<'e> Work<'e> {
             engine,
             run,
             standing: mapping.standing.clone(),
+            written: mapping.standing.clone(),
             mapping: Arc::new(mapping),
             reading: Reading::new(plan.clone(), engine.care.longest_query),
             plan,
@@ -269,38 +284,35 @@ impl<'e> Work<'e> {
     }
 
     /// Writes rows with where the mapping stands now. The write goes on while the next rows are read; it has ended before
-    /// the next one begins.
+    /// the next one begins, but that many rows may be on their way to the database already.
     pub(super) async fn commit(&mut self, kind: Kind, batch: Batch, drift: u64) -> Result<(), SyncError> {
-        self.settle().await?;
         let Batch { rows, errors, failed } = batch;
-        let read = if matches!(kind, Kind::Marks) { 0 } else { rows.len() as u64 };
+        let count = rows.len();
+        let (store, run, mapping) = (self.engine.store.clone(), self.run.clone(), self.mapping.clone());
+        let (on_its_way, of, change) = (store.clone(), mapping.clone(), kind.clone());
+        let staged = tokio::spawn(async move { on_its_way.stage_rows(&of, change.of_table(), rows).await });
+        self.settle().await?;
         if failed > 0 {
             self.standing.progress.failing = true;
         }
         let connection = &self.engine.connection;
         let (calls, bytes) = (connection.api_calls(), connection.bytes_read());
         let spent = Spent {
-            read,
+            read: if matches!(kind, Kind::Marks) { 0 } else { count as u64 },
             api_calls: calls - self.calls,
             bytes: bytes - self.bytes,
             drift_found: drift + std::mem::take(&mut self.drift),
             failed_cells: failed,
         };
         (self.calls, self.bytes) = (calls, bytes);
-        let (store, run, mapping) = (self.engine.store.clone(), self.run.clone(), self.mapping.clone());
         let (standing, now) = (self.standing.clone(), self.engine.clock.now());
-        let count = rows.len();
         self.pending = Some(tokio::spawn(async move {
-            let errors: Vec<RowError> = errors.into_iter().map(row_error).collect();
-            let change = match &kind {
-                Kind::Rows => Change::Rows,
-                Kind::Cells(columns) => Change::Cells(columns),
-                Kind::Marks => Change::Marks,
-            };
-            let step = MappingStep { rows, change, standing: &standing, spent, errors: &errors };
             let begun = Instant::now();
+            let rows = staged.await.map_err(|_| SyncError::Interrupted)??;
+            let errors: Vec<RowError> = errors.into_iter().map(row_error).collect();
+            let step = MappingStep { rows, change: kind.of_table(), standing: &standing, spent, errors: &errors };
             let (spare, _) = store.commit_rows(&run, &mapping, step, now).await?;
-            Ok(Written { spare, rows: count, took: begun.elapsed() })
+            Ok(Written { spare, standing, rows: count, took: begun.elapsed() })
         }));
         Ok(())
     }
@@ -317,12 +329,14 @@ impl<'e> Work<'e> {
         self.settle().await
     }
 
-    /// Waits until the last step is written.
+    /// Waits until the last step is written. If it was not, whatever is still noted of this run says that the mapping stands
+    /// before it: its rows are read again.
     pub(super) async fn settle(&mut self) -> Result<(), SyncError> {
         let Some(pending) = self.pending.take() else { return Ok(()) };
-        let Written { spare, rows, took } = pending.await.map_err(|_| SyncError::Interrupted)??;
+        let written = pending.await.unwrap_or(Err(SyncError::Interrupted));
+        let Written { spare, standing, rows, took } = written.inspect_err(|_| self.standing = self.written.clone())?;
         self.portion.took(rows, took, &self.engine.care);
-        self.spare = Some(spare);
+        (self.spare, self.written) = (Some(spare), standing);
         // Something was committed: whoever watches sees that it goes on, though nothing was read.
         self.show(0, None);
         Ok(())

@@ -88,7 +88,7 @@ async fn a_later_run_fences_an_earlier_one() {
     world.sync().await.unwrap();
     let before = world.syncer.checkpoint().await;
     let (rows, standing, spent) = (Rows::new(0), Standing::default(), Spent::default());
-    let step = MappingStep { rows, change: Change::Rows, standing: &standing, spent, errors: &[] };
+    let step = MappingStep { rows: rows.into(), change: Change::Rows, standing: &standing, spent, errors: &[] };
     let refused = store.commit_rows(&stale, &mapping, step, crate::world::start()).await.unwrap_err();
     assert!(matches!(refused, tieline_store::StoreError::Fenced { .. }), "{refused}");
     assert_eq!(world.syncer.checkpoint().await, before);

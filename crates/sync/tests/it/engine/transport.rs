@@ -19,6 +19,7 @@ on_both!(
     t26_a_second_full_of_records_costs_few_calls,
     t26_ids_that_take_too_long_are_asked_for_in_shorter_lists,
     t27_without_calls_the_run_is_paused_where_it_stands,
+    t27_a_step_that_fails_as_calls_run_out_is_read_again,
     t27_a_share_of_the_calls_is_left_to_others,
 );
 
@@ -264,6 +265,37 @@ async fn t27_without_calls_the_run_is_paused_where_it_stands(db: Db) {
     world.assert_in_step().await;
     let mapping = world.mapping().await;
     assert_eq!((mapping.state, mapping.standing.progress.retry_at), (MappingState::Synced, None));
+}
+
+async fn t27_a_step_that_fails_as_calls_run_out_is_read_again(db: Db) {
+    let mut world = World::new(db, "Account").await;
+    world.engine.care.step_rows = 2_000;
+    world.accounts(["there before".to_owned()]).await;
+    world.sync().await.unwrap();
+    world.accounts((0..9_000).map(|n| format!("account {n}"))).await;
+    world.at(300).await;
+    let spent = json!([{"message": "TotalRequests Limit exceeded.", "errorCode": "REQUEST_LIMIT_EXCEEDED"}]);
+    world
+        .fault(json!({"path": "/services/data/v67.0/query/", "nth": 2, "times": 0, "status": 403, "body": spent}))
+        .await;
+    world.db.raw.failpoint("BEFORE INSERT ON account", "NEW.name = 'account 3000'").await;
+    // Of the second page no row can be written; meanwhile the third one is refused, and the run notes when it is tried again.
+    assert!(world.sync().await.unwrap_err().is_out_of_calls());
+    // The first page has the record that was there once more.
+    assert_eq!(world.rows().await.len(), 2_000);
+    let standing = world.mapping().await.standing;
+    assert!(standing.progress.retry_at.is_some());
+    let (position, _) = standing.checkpoint.scan.expect("it stands at the last page that is written");
+    assert!(world.rows().await.contains_key(&position.id));
+    // This one notes that there is no such time any more.
+    world.control(reqwest::Method::DELETE, "faults", json!({})).await;
+    let refused = world.sync().await.unwrap_err();
+    assert!(refused.to_string().contains("failpoint"), "{refused}");
+    assert_eq!(world.mapping().await.standing.progress.retry_at, None);
+    world.db.raw.mend("account").await;
+    world.sync().await.unwrap();
+    world.assert_in_step().await;
+    assert_eq!(world.rows().await.len(), 9_001);
 }
 
 async fn t27_a_share_of_the_calls_is_left_to_others(db: Db) {
