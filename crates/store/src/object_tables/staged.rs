@@ -1,7 +1,7 @@
 //! Rows that go to the database before it is their turn to be written.
 //!
 //! Into PostgreSQL many rows go by `COPY` into a temporary table, and from there into theirs. The first half concerns nobody
-//! else: it takes no lock and waits for none. So the rows of a step go there while those of the step before are written, on
+//! else: it takes no lock that others wait for. So the rows of a step go there while those of the step before are written, on
 //! another connection, and PostgreSQL uses two processors for a run: 200,000 rows took 0.94 to 0.99 s one after the other, and
 //! 0.76 to 0.80 s so, on two processors that the program shares with the server.
 //!
@@ -12,11 +12,11 @@
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::time::Duration;
 
 use sqlx::error::BoxDynError;
-use tokio::time::Instant;
+use tokio::sync::OwnedSemaphorePermit;
 use tracing::Instrument;
+use uuid::Uuid;
 
 use super::binary::{COPY_END, COPY_HEAD, given, oids, tuple};
 use super::postgres::Source;
@@ -32,8 +32,6 @@ use crate::sql::{Database, Tx};
 const MANY: usize = 2_000;
 /// Bytes that are encoded before they are sent: PostgreSQL reads them while the next are.
 const PIECE: usize = 128 * 1024;
-/// How long rows wait at most for their turn: half of what a transaction may lie still. Then they are brought anew.
-const WAITS: Duration = Duration::from_secs(45);
 
 /// Rows of a step. Those that [`Tenant::stage_rows`] answers may be with the database already; others go there as they are
 /// written.
@@ -84,27 +82,44 @@ pub(super) struct Ahead {
     pub(super) markers: Markers,
     pub(super) tx: Tx,
     pub(super) source: Source,
-    since: Instant,
+    /// Business and mapping.
+    of: (Uuid, Uuid),
+    /// What it may wait on.
+    permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Ahead {
+    /// A transaction without rows.
+    async fn empty(tenant: &Tenant, mapping: &Mapping) -> Result<Self, StoreError> {
+        let markers = tenant.markers().await?;
+        let tx = tenant.write("writing rows").await?;
+        Ok(Self { markers, tx, source: Source::Arrays, of: (tenant.business(), mapping.id), permit: None })
+    }
+
+    /// Gives it the rows, if they go before the statement that writes them.
+    async fn take(mut self, mapping: &Mapping, change: Change<'_>, mut rows: Rows) -> Result<(Rows, Self), StoreError> {
+        if are_many(mapping, change, &rows) {
+            (self.tx, rows, self.source) = stage(self.tx, mapping.table.clone(), rows).await?;
+        }
+        Ok((rows, self))
+    }
+
     pub(super) async fn begin(
         tenant: &Tenant,
         mapping: &Mapping,
         change: Change<'_>,
         rows: Rows,
     ) -> Result<(Rows, Self), StoreError> {
-        let markers = tenant.markers().await?;
-        let tx = tenant.write("writing rows").await?;
-        let (tx, rows, source) = match are_many(mapping, change, &rows) {
-            true => stage(tx, mapping.table.clone(), rows).await?,
-            false => (tx, rows, Source::Arrays),
-        };
-        Ok((rows, Self { markers, tx, source, since: Instant::now() }))
+        Self::empty(tenant, mapping).await?.take(mapping, change, rows).await
     }
 
-    pub(super) fn is_fresh(&self) -> bool {
-        self.since.elapsed() < WAITS
+    pub(super) fn is_of(&self, tenant: &Tenant, mapping: &Mapping) -> bool {
+        self.of == (tenant.business(), mapping.id)
+    }
+
+    /// It has waited for its turn.
+    pub(super) fn has_waited(&self) -> bool {
+        self.permit.is_some()
     }
 }
 
@@ -114,17 +129,9 @@ fn are_many(mapping: &Mapping, change: Change<'_>, rows: &Rows) -> bool {
 }
 
 impl Tenant {
-    /// Whether it gains time: many rows, on PostgreSQL, while half of the connections are free.
-    fn can_stage(&self, mapping: &Mapping, change: Change<'_>, rows: &Rows) -> bool {
-        let Database::Postgres { pool, .. } = self.store().database() else { return false };
-        let free = pool.options().get_max_connections().saturating_sub(pool.size()) as usize + pool.num_idle();
-        let half = (pool.options().get_max_connections() as usize).div_ceil(2);
-        are_many(mapping, change, rows) && free > half
-    }
-
     /// Lets rows go to the database while those of the step before are written, if that gains time: many rows, on PostgreSQL,
-    /// while half of the connections are free. Nothing is written and nobody held up until [`Tenant::commit_rows`] is given
-    /// them, with the same mapping and change; dropped, they leave nothing behind.
+    /// while connections can be spared. Nothing is written and nobody held up until [`Tenant::commit_rows`] is given them, with
+    /// the same mapping and change; dropped, they leave nothing behind.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -134,10 +141,15 @@ impl Tenant {
         change: Change<'_>,
         rows: Rows,
     ) -> Result<StagedRows, StoreError> {
-        if !self.can_stage(mapping, change, &rows) {
+        let Database::Postgres { ahead, .. } = self.store().database() else { return Ok(rows.into()) };
+        if !are_many(mapping, change, &rows) {
             return Ok(rows.into());
         }
-        let (rows, ahead) = Ahead::begin(self, mapping, change, rows).await?;
+        let Ok(permit) = ahead.clone().try_acquire_owned() else { return Ok(rows.into()) };
+        // Where there is no connection to be had, they go in their turn.
+        let Ok(empty) = Ahead::empty(self, mapping).await else { return Ok(rows.into()) };
+        let (rows, ahead) = empty.take(mapping, change, rows).await?;
+        let ahead = Ahead { permit: Some(permit), ..ahead };
         Ok(StagedRows { rows, ahead: Some(ahead).filter(|ahead| ahead.source == Source::Copied) })
     }
 }

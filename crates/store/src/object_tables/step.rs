@@ -179,8 +179,8 @@ pub(crate) async fn commit(
     }
 }
 
-/// No outcome: somebody was erased at this moment, the first of the business, or has made a lead of the winner of a merge;
-/// nothing was written.
+/// No outcome: somebody was erased at this moment, the first of the business, or has made a lead of the winner of a merge, or
+/// rows that waited are lost; nothing was written.
 async fn try_commit(
     tenant: &Tenant,
     run: &Run,
@@ -222,7 +222,8 @@ async fn try_commit(
             Ok((rows, Some(outcome.ok_or_else(fenced)?)))
         }
         _ => {
-            let Ahead { markers, mut tx, source, .. } = match step.rows.ahead.take().filter(Ahead::is_fresh) {
+            let ahead = step.rows.ahead.take().filter(|ahead| kind == Kind::Whole && ahead.is_of(tenant, mapping));
+            let mut ahead = match ahead {
                 Some(ahead) => ahead,
                 None => {
                     let (rows, ahead) = Ahead::begin(tenant, mapping, step.change, step.rows.into()).await?;
@@ -230,7 +231,15 @@ async fn try_commit(
                     ahead
                 }
             };
-            hold(&mut tx, tenant.business()).await?;
+            match hold(&mut ahead.tx, tenant.business()).await {
+                // Its connection died meanwhile, or the server has ended what lay still for too long.
+                Err(error) if ahead.has_waited() => {
+                    tracing::debug!(mapping = %mapping.name, %error, "rows that waited for their turn are brought anew");
+                    return Ok((step.rows.into(), None));
+                }
+                held => held?,
+            }
+            let Ahead { markers, mut tx, source, .. } = ahead;
             tenant.hold_integration(&mut tx, run.integration_id).await?;
             let moved = tx.query(format!("{} RETURNING changes + 1 AS change", stand.sql)).bind_all(stand.values);
             let change = moved.optional().await?.ok_or_else(fenced)?.get("change")?;

@@ -1,10 +1,12 @@
 //! PostgreSQL: roles, schema, pool.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, Row};
+use tokio::sync::Semaphore;
 
 use crate::error::StoreError;
 use crate::migrations;
@@ -88,7 +90,10 @@ pub(super) async fn prepared(url: &str, connections: u32) -> Result<(Database, S
         .connect_with(options)
         .await
         .map_err(failed)?;
-    Ok((Database::Postgres { pool, prepared: !pooled }, place))
+    // A run needs two, and so do others.
+    let spare = if connections < 4 { 0 } else { (connections - 1) / 2 };
+    let ahead = Arc::new(Semaphore::new(spare as usize));
+    Ok((Database::Postgres { pool, prepared: !pooled, ahead }, place))
 }
 
 async fn make_roles(connection: &mut PgConnection, place: &str) -> Result<(), StoreError> {

@@ -94,16 +94,14 @@ fn own_file(path: &Path) -> std::io::Result<()> {
 
 /// A new file gets the newest schema at once, another one the versions that it lacks.
 async fn bring_up_to_date(connection: &mut SqliteConnection) -> Result<(), MigrateError> {
-    let migrator = migrations::sqlite();
-    // Of two processes that begin at once with a new file, the second finds what the first has made.
+    // Of two processes that begin at once, the second finds what the first has made.
     let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
-    let statements: i64 = sqlx::query_scalar("SELECT count(*) FROM sqlite_schema").fetch_one(&mut *tx).await?;
-    if statements == 0 {
+    let is_new = sqlx::query_scalar("SELECT count(*) = 0 FROM sqlite_schema").fetch_one(&mut *tx).await?;
+    if is_new {
         sqlx::raw_sql(migrations::SQLITE_NEW).execute(&mut *tx).await?;
-        migrator.run_direct(None, &mut *tx, true).await?;
     }
-    tx.commit().await?;
-    migrator.run_direct(None, connection, false).await
+    migrations::sqlite().run_direct(None, &mut *tx, is_new).await?;
+    Ok(tx.commit().await?)
 }
 
 async fn refuse_newer(connection: &mut SqliteConnection, place: &str) -> Result<(), StoreError> {

@@ -1,6 +1,7 @@
 //! Transactions: each knows for whom it works, and nothing runs outside of one.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
@@ -8,6 +9,7 @@ use sqlx::error::BoxDynError;
 use sqlx::postgres::{PgArguments, PgPool};
 use sqlx::sqlite::{SqliteArguments, SqlitePool};
 use sqlx::{AssertSqlSafe, Postgres, Sqlite, Transaction};
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use super::dialect::{by_place, for_sqlite};
@@ -46,8 +48,8 @@ pub(crate) enum Database {
     /// another one, used by whoever holds the first.
     Sqlite { writer: SqlitePool, reader: SqlitePool, bulk: BulkWriter },
     /// `prepared`: whether a statement may be prepared for the whole connection. Behind a transaction pooler the
-    /// next transaction has another one.
-    Postgres { pool: PgPool, prepared: bool },
+    /// next transaction has another one. `ahead`: connections that may wait with rows whose turn has not come.
+    Postgres { pool: PgPool, prepared: bool, ahead: Arc<Semaphore> },
 }
 
 impl Database {
@@ -58,7 +60,7 @@ impl Database {
                 let pool = if access == Access::Write { writer } else { reader };
                 pool.begin_with(AssertSqlSafe(begin_sqlite(&scope, access))).await.map(Inner::Sqlite)
             }
-            Database::Postgres { pool, prepared } => {
+            Database::Postgres { pool, prepared, .. } => {
                 // In a task of its own, which ends whoever waits for it: a caller that is dropped between BEGIN and its
                 // answer would give the connection back within a transaction that sqlx does not know of, and the next
                 // one's statements would run in that.

@@ -91,6 +91,9 @@ async fn content(path: &std::path::Path) -> Vec<String> {
     ] {
         content.extend(raw.texts(rows).await);
     }
+    for table in raw.texts("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name").await {
+        content.extend(raw.texts(&format!("SELECT '{table} ' || count(*) FROM \"{table}\"")).await);
+    }
     content
 }
 

@@ -1,7 +1,5 @@
 //! Rows that are with the server before it is their turn.
 
-use std::time::Duration;
-
 use tieline_store::mappings::Mapping;
 use tieline_store::object_tables::{Change, Rows, StagedRows};
 use tieline_store::personal_data::Person;
@@ -71,6 +69,17 @@ async fn steps_that_come_in_one_anothers_way_lose_nothing(db: Db) {
 }
 
 #[tokio::test]
+async fn steps_lose_nothing_whatever_the_servers_isolation_is() {
+    let Some(mut db) = Db::postgres().await else { return };
+    let isolation = "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_isolation = %L',
+        current_database(), 'repeatable read'); END $$";
+    db.raw.run(isolation).await;
+    db.store.close().await;
+    db.store = db.place.open().await;
+    steps_that_come_in_one_anothers_way_lose_nothing(db).await;
+}
+
+#[tokio::test]
 async fn rows_wait_with_the_server_and_hold_nobody_up() {
     let Some(db) = Db::postgres().await else { return };
     let (tenant, mapping, run) = begun(&db).await;
@@ -95,29 +104,22 @@ async fn rows_wait_with_the_server_and_hold_nobody_up() {
 
 /// PostgreSQL ends a transaction that lies still for 90 seconds.
 #[tokio::test]
-async fn rows_that_waited_too_long_are_brought_anew() {
+async fn rows_whose_transaction_is_gone_are_brought_anew() {
     let Some(db) = Db::postgres().await else { return };
     let (tenant, mapping, run) = begun(&db).await;
     let first = stage(&tenant, &mapping, rows(0, "x")).await;
     db.raw.run(&format!("SELECT pg_terminate_backend(a.pid) {WAITING}")).await;
-    tokio::time::pause();
-    tokio::time::advance(Duration::from_secs(46)).await;
-    tokio::time::resume();
     assert_eq!(write(&tenant, &mapping, &run, first).await.inserted, MANY as u64);
     assert_eq!(there(&db).await, "2000");
 }
 
 #[tokio::test]
-async fn half_of_the_connections_are_left_to_others() {
+async fn most_connections_are_left_to_others() {
     let Some(db) = Db::postgres().await else { return };
     let (_, mapping, run) = begun(&db).await;
     let Place::Server(url, _) = &db.place else { unreachable!() };
-    for (connections, ahead) in [(2, "1"), (4, "2"), (5, "2")] {
+    for (connections, ahead) in [(3, "0"), (4, "1"), (7, "3")] {
         let store = Store::connect_with(url, ring(KEY), connections).await.unwrap();
-        // What opening it has used comes back in its own time.
-        while store.pools().iter().any(|pool| pool.idle < pool.open) {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
         let tenant = store.own();
         let mut steps = Vec::new();
         for n in 0..4 {
